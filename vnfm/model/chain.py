@@ -1,0 +1,89 @@
+"""A service chain as ordered: VNFs, ends and forwarding paths.
+
+NS level in ETSI's words: an NSD with NFP and VNFFG (SOL001 clause 7). It stands here because the manager itself keeps
+chains where no NFVO does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from vnfm.model.vnfd import Isolation
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What traffic takes a path (SOL001 NfpRule's match). Zero or empty matches anything."""
+
+    source_cidr: str = ""
+    destination_cidr: str = ""
+    ip_protocol: int = 0
+    destination_port: int = 0
+    vlan: int = 0
+    dscp: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ChainEnd:
+    """A Sap: where traffic enters or leaves. `cidr` is the network behind it."""
+
+    name: str
+    cidr: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChainVnf:
+    """A VNF of the chain by its alias. `isolation` raises (never lowers) what the VNFD asks for."""
+
+    alias: str
+    vnfd_id: str
+    flavour_id: str = ""
+    level_id: str = ""
+    isolation: Isolation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PathHop:
+    """One position of a path. CP ids are empty where the VNFD's own order decides: first in, second out."""
+
+    name: str
+    ingress_cp: str = ""
+    egress_cp: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardingPath:
+    """An NFP: ends first and last, VNFs between."""
+
+    name: str
+    hops: tuple[PathHop, ...]
+    match: Match = field(default_factory=Match)
+
+
+@dataclass(frozen=True, slots=True)
+class ChainRule:
+    """(Anti-)affinity among the chain's VNFs."""
+
+    kind: str  # affinity | anti-affinity
+    scope: str  # NFVI_NODE | ZONE | ZONE_GROUP | NFVI_POP
+    vnfs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceChain:
+    """A chain as ordered, whichever form it was written in."""
+
+    name: str
+    ends: tuple[ChainEnd, ...]
+    vnfs: tuple[ChainVnf, ...]
+    paths: tuple[ForwardingPath, ...]
+    max_latency_us: int | None = None
+    rules: tuple[ChainRule, ...] = ()
+
+    def vnf(self, alias: str) -> ChainVnf | None:
+        """The VNF of that alias."""
+        return next((v for v in self.vnfs if v.alias == alias), None)
+
+    def end(self, name: str) -> ChainEnd | None:
+        """The end of that name."""
+        return next((e for e in self.ends if e.name == name), None)
