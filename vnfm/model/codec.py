@@ -1,0 +1,134 @@
+"""Frozen dataclasses to JSON values and back, strictly: what was not written by `encode` is refused by `decode`.
+
+Used for what is stored (operations, VNFDs) and what crosses a process border. Handles dataclasses, enums, tuples,
+frozensets, mappings with string keys, optionals, bytes (base64) and the JSON scalars.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import types
+from collections.abc import Mapping
+from enum import Enum
+from functools import cache
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+
+
+class CodecError(ValueError):
+    """The data does not fit the type; the message names the path."""
+
+
+def encode(value: object) -> Any:
+    """A JSON-ready form of `value`. Fields that hold their default are left out, so new fields are compatible."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value) if not _is_default(f, value)}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, Mapping):
+        return {str(k): encode(v) for k, v in value.items()}
+    if isinstance(value, frozenset):
+        return sorted((encode(v) for v in value), key=str)
+    if isinstance(value, list | tuple):
+        return [encode(v) for v in value]
+    return value
+
+
+def decode(cls: type[T], data: Any, path: str = "$") -> T:
+    """An instance of `cls` from what `encode` made. Raises CodecError."""
+    value: T = _decode(cls, data, path)
+    return value
+
+
+def _is_default(f: dataclasses.Field[Any], owner: object) -> bool:
+    value = getattr(owner, f.name)
+    if f.default is not dataclasses.MISSING:
+        return bool(value == f.default)
+    if f.default_factory is not dataclasses.MISSING:
+        return bool(value == f.default_factory())
+    return False
+
+
+@cache
+def _hints(cls: type) -> dict[str, Any]:
+    return get_type_hints(cls)
+
+
+def _decode(kind: Any, data: Any, path: str) -> Any:
+    if kind is Any or kind is object:
+        return data
+    origin = get_origin(kind)
+    if origin in (Union, types.UnionType):
+        return _decode_optional(kind, data, path)
+    if origin is tuple:
+        return _decode_tuple(get_args(kind), data, path)
+    if origin is frozenset:
+        return frozenset(_decode(get_args(kind)[0], v, f"{path}[{i}]") for i, v in enumerate(_list(data, path)))
+    if origin is not None and issubclass(origin, Mapping):
+        key, item = get_args(kind)
+        if not isinstance(data, dict):
+            raise CodecError(f"{path}: expected an object, found {type(data).__name__}")
+        return {_decode(key, k, f"{path}.{k}"): _decode(item, v, f"{path}.{k}") for k, v in data.items()}
+    if dataclasses.is_dataclass(kind):
+        return _decode_dataclass(kind, data, path)
+    return _decode_scalar(kind, data, path)
+
+
+def _decode_optional(kind: Any, data: Any, path: str) -> Any:
+    choices = get_args(kind)
+    if data is None and type(None) in choices:
+        return None
+    rest = [c for c in choices if c is not type(None)]
+    for choice in rest[:-1]:
+        try:
+            return _decode(choice, data, path)
+        except CodecError:
+            continue
+    return _decode(rest[-1], data, path)
+
+
+def _decode_tuple(args: tuple[Any, ...], data: Any, path: str) -> tuple[Any, ...]:
+    items = _list(data, path)
+    if len(args) == 2 and args[1] is Ellipsis:
+        return tuple(_decode(args[0], v, f"{path}[{i}]") for i, v in enumerate(items))
+    if len(items) != len(args):
+        raise CodecError(f"{path}: expected {len(args)} items, found {len(items)}")
+    return tuple(_decode(a, v, f"{path}[{i}]") for i, (a, v) in enumerate(zip(args, items, strict=True)))
+
+
+def _decode_dataclass(kind: Any, data: Any, path: str) -> Any:
+    if not isinstance(data, dict):
+        raise CodecError(f"{path}: expected an object, found {type(data).__name__}")
+    hints = _hints(kind)
+    names = {f.name for f in dataclasses.fields(kind)}
+    if unknown := sorted(set(data) - names):
+        raise CodecError(f"{path}: unknown field {unknown[0]!r} for {kind.__name__}")
+    try:
+        return kind(**{k: _decode(hints[k], v, f"{path}.{k}") for k, v in data.items()})
+    except TypeError as error:
+        raise CodecError(f"{path}: {error}") from error
+
+
+def _decode_scalar(kind: Any, data: Any, path: str) -> Any:
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        try:
+            return kind(data)
+        except ValueError as error:
+            raise CodecError(f"{path}: {data!r} is no {kind.__name__}") from error
+    if kind is bytes:
+        return base64.b64decode(data)
+    if kind is float and isinstance(data, int) and not isinstance(data, bool):
+        return float(data)
+    if not isinstance(kind, type) or not isinstance(data, kind) or (kind is int and isinstance(data, bool)):
+        raise CodecError(f"{path}: expected {getattr(kind, '__name__', kind)}, found {data!r}")
+    return data
+
+
+def _list(data: Any, path: str) -> list[Any]:
+    if not isinstance(data, list):
+        raise CodecError(f"{path}: expected a list, found {type(data).__name__}")
+    return data

@@ -1,0 +1,208 @@
+"""What is asked of a VIM and what it answers, in plain values (ETSI GS NFV-IFA 006: compute, network, storage resources).
+
+Ids are minted by the manager before the call. Units: CPU in milli-CPU, memory in bytes, times in the name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from vnfm.model.chain import Match
+from vnfm.model.placement import Runtime
+
+
+class ResourceKind(StrEnum):
+    """What a resource is."""
+
+    COMPUTE = "COMPUTE"
+    LINK = "LINK"
+    PATH = "PATH"
+    SAP = "SAP"
+    VOLUME = "VOLUME"
+
+
+class ResourceState(StrEnum):
+    """A resource as its VIM sees it."""
+
+    BUILDING = "BUILDING"
+    RUNNING = "RUNNING"
+    STOPPED = "STOPPED"
+    FAILED = "FAILED"
+    ABSENT = "ABSENT"
+
+
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """What a plugin gave us to find its object again; `state_b64` is opaque to us."""
+
+    resource_id: str
+    native_id: str = ""
+    state_version: int = 0
+    state_b64: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Stamped on every native object."""
+
+    tenant: str
+    chain_id: str = ""
+    vnf_instance_id: str = ""
+    op_occ_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route out of a port."""
+
+    destination: str
+    via: str
+
+
+@dataclass(frozen=True, slots=True)
+class PortSpec:
+    """A connection point as realized: `cp_id` also names the interface inside."""
+
+    cp_id: str
+    link_id: str
+    ips: tuple[str, ...] = ()
+    mac: str = ""
+    mtu_bytes: int = 0
+    vnic_type: str = "normal"
+    bandwidth_bps: int = 0
+    routes: tuple[Route, ...] = ()
+    l2_transparent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSpec:
+    """One container of a compute resource."""
+
+    name: str
+    image_sha256: str
+    command: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    cpu_milli: int = 0
+    memory_bytes: int = 0
+    linux_capabilities: tuple[str, ...] = ()
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DiskSpec:
+    """The disk a VM boots from."""
+
+    image_sha256: str
+    format: str
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ComputeSpec:
+    """One VNFC: `containers` for CONTAINER and KATA, `boot` for VM."""
+
+    resource_id: str
+    name: str
+    host: str
+    runtime: Runtime
+    cpu_milli: int
+    memory_bytes: int
+    hugepage_bytes: int = 0
+    cpu_pinned: bool = False
+    numa_cell: int | None = None
+    containers: tuple[ContainerSpec, ...] = ()
+    init_containers: tuple[ContainerSpec, ...] = ()
+    boot: DiskSpec | None = None
+    user_data_b64: str = ""
+    ports: tuple[PortSpec, ...] = ()
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkMember:
+    """Who will be on a link; `runtime` is None for a SAP."""
+
+    resource_id: str
+    cp_id: str
+    runtime: Runtime | None
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSpec:
+    """A virtual link."""
+
+    resource_id: str
+    mtu_bytes: int
+    cidrs: tuple[str, ...]
+    members: tuple[LinkMember, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SapSpec:
+    """A service access point: an end of a chain."""
+
+    resource_id: str
+    name: str
+    host: str
+    port: PortSpec
+
+
+@dataclass(frozen=True, slots=True)
+class HopSpec:
+    """A position of a path; `runtime` is None for a SAP."""
+
+    name: str
+    resource_id: str
+    runtime: Runtime | None
+    ingress_cp: str
+    egress_cp: str
+
+
+@dataclass(frozen=True, slots=True)
+class PathSpec:
+    """Steering along hops; a higher generation replaces a lower one in one switch."""
+
+    resource_id: str
+    hops: tuple[HopSpec, ...]
+    match: Match = field(default_factory=Match)
+    symmetric: bool = True
+    generation: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A resource as its VIM reports it."""
+
+    handle: Handle
+    kind: ResourceKind
+    state: ResourceState
+    host: str = ""
+    reason: str = ""
+    addresses: tuple[str, ...] = ()
+    owner: Owner | None = None
+    start_ms: int = 0
+    overhead_memory_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class HopCount:
+    """Probe packets between two neighbours of a path."""
+
+    from_: str
+    to: str
+    sent: int
+    received: int
+    rtt_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """What a probe saw; `unsupported` says why no proof was possible."""
+
+    hops: tuple[HopCount, ...]
+    complete: bool
+    rtt_us: int = 0
+    unsupported: str = ""
