@@ -100,3 +100,4 @@ class VnfInstance:
     instantiation_state: InstantiationState
     vnf_state: VnfState | None
     vnfcs: tuple[Vnfc, ...] = ()
+    alias: str = ""  # its name within the chain

@@ -1,0 +1,1 @@
+"""Lifecycle management: the pure intent-log machine, recipes (one file an operation), the runner, and its ports."""

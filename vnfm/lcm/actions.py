@@ -1,0 +1,115 @@
+"""How each kind of step is done and undone: one pair a kind, side by side.
+
+A do is idempotent by its minted id, an undo by terminate-what-may-not-exist; both raise ProblemError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from vnfm.lcm.operation import StepOutput
+from vnfm.lcm.ports import Blobs, Say, Vims
+from vnfm.lcm.steps import Step, StepKind
+from vnfm.model.problem import Retry, problem
+from vnfm.model.resources import Handle, Owner, ProbeResult
+
+NOTHING = StepOutput()
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a step may use. `handles` holds what is known of every resource of the operation's subjects, by id."""
+
+    vims: Vims
+    blobs: Blobs
+    owner: Owner
+    handles: Mapping[str, Handle]
+    say: Say
+
+    def handle(self, resource_id: str) -> Handle:
+        """The stored handle, or one that holds only the id: the plugin finds the object by its stamp."""
+        return self.handles.get(resource_id) or Handle(resource_id)
+
+
+Act = Callable[[Step, Context], Awaitable[StepOutput]]
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """The two ways of a step."""
+
+    do: Act
+    undo: Act
+
+
+async def _nothing(step: Step, ctx: Context) -> StepOutput:
+    return NOTHING
+
+
+async def _put_image(step: Step, ctx: Context) -> StepOutput:
+    assert step.image
+    image = step.image
+    await ctx.vims.get(step.vim).put_image(image.sha256, image.format, ctx.blobs.path(image.sha256), ctx.say)
+    return NOTHING
+
+
+async def _link(step: Step, ctx: Context) -> StepOutput:
+    assert step.link
+    return StepOutput(await ctx.vims.get(step.vim).allocate_link(step.link, ctx.owner, ctx.say))
+
+
+async def _sap(step: Step, ctx: Context) -> StepOutput:
+    assert step.sap
+    return StepOutput(await ctx.vims.get(step.vim).allocate_sap(step.sap, ctx.owner, ctx.handles, ctx.say))
+
+
+async def _compute(step: Step, ctx: Context) -> StepOutput:
+    assert step.compute
+    return StepOutput(await ctx.vims.get(step.vim).allocate_compute(step.compute, ctx.owner, ctx.handles, ctx.say))
+
+
+async def _path(step: Step, ctx: Context) -> StepOutput:
+    assert step.path
+    return StepOutput(await ctx.vims.get(step.vim).allocate_path(step.path, ctx.owner, ctx.handles, ctx.say))
+
+
+async def _terminate_allocated(step: Step, ctx: Context) -> StepOutput:
+    await ctx.vims.get(step.vim).terminate(ctx.handle(step.allocates), ctx.owner, ctx.say)
+    return NOTHING
+
+
+async def _remove(step: Step, ctx: Context) -> StepOutput:
+    assert step.removal
+    await ctx.vims.get(step.vim).terminate(ctx.handle(step.removal.resource_id), ctx.owner, ctx.say)
+    return NOTHING
+
+
+async def _probe(step: Step, ctx: Context) -> StepOutput:
+    assert step.probe
+    order = step.probe
+    result = await ctx.vims.get(step.vim).probe_path(
+        ctx.handle(order.path_id), ctx.owner, order.packets, order.patience_s
+    )
+    if not result.unsupported and not result.complete:
+        raise problem("path-broken", describe_break(result), instance=order.path_id, retry=Retry.SAME_CALL)
+    return StepOutput(probe=result)
+
+
+def describe_break(result: ProbeResult) -> str:
+    """Where the packets were lost, in words."""
+    for hop in result.hops:
+        if hop.received < hop.sent or hop.sent == 0:
+            return f"probe packets were lost between {hop.from_} and {hop.to}: {hop.sent} sent, {hop.received} received"
+    return "probe packets crossed every hop but did not all come back"
+
+
+ACTIONS: Mapping[StepKind, Action] = {
+    StepKind.PUT_IMAGE: Action(_put_image, _nothing),
+    StepKind.LINK: Action(_link, _terminate_allocated),
+    StepKind.SAP: Action(_sap, _terminate_allocated),
+    StepKind.COMPUTE: Action(_compute, _terminate_allocated),
+    StepKind.PATH: Action(_path, _terminate_allocated),
+    StepKind.PROBE: Action(_probe, _nothing),
+    StepKind.TERMINATE: Action(_remove, _nothing),
+}

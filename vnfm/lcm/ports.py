@@ -1,0 +1,96 @@
+"""What the core asks of the world. Adapters satisfy these structurally; the composition root proves it to mypy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from vnfm.model.package import Finding
+from vnfm.model.resources import (
+    ComputeSpec,
+    Handle,
+    LinkSpec,
+    Owner,
+    PathSpec,
+    ProbeResult,
+    Resource,
+    SapSpec,
+)
+from vnfm.model.vnfd import Vnfd
+from vnfm.placement.types import FabricEdge, Host, ZoneLatency
+
+Say = Callable[[str], None]
+"""Takes a plugin's latest word on a call that is running."""
+
+
+class Vim(Protocol):
+    """One VIM. Every method raises ProblemError; every allocate is idempotent by its resource id."""
+
+    async def put_image(self, sha256: str, image_format: str, blob: Path, say: Say) -> None:
+        """Make the image present on the VIM; nothing is sent where it is there already."""
+        ...
+
+    async def allocate_link(self, spec: LinkSpec, owner: Owner, say: Say) -> Resource: ...
+
+    async def allocate_sap(self, spec: SapSpec, owner: Owner, handles: Mapping[str, Handle], say: Say) -> Resource: ...
+
+    async def allocate_compute(
+        self, spec: ComputeSpec, owner: Owner, handles: Mapping[str, Handle], say: Say
+    ) -> Resource: ...
+
+    async def allocate_path(
+        self, spec: PathSpec, owner: Owner, handles: Mapping[str, Handle], say: Say
+    ) -> Resource: ...
+
+    async def probe_path(self, path: Handle, owner: Owner, packets: int, patience_s: float) -> ProbeResult: ...
+
+    async def terminate(self, handle: Handle, owner: Owner, say: Say, grace_s: float = 0.0) -> None:
+        """Success also where nothing of that id is there."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedInventory:
+    """The hosts of all VIMs and the networks between; `absent` says which VIMs could not be asked, and why."""
+
+    version: int
+    hosts: tuple[Host, ...]
+    latencies: tuple[ZoneLatency, ...] = ()
+    fabric: tuple[FabricEdge, ...] = ()
+    absent: Mapping[str, str] = field(default_factory=dict)
+
+
+class Vims(Protocol):
+    """All VIMs of this manager."""
+
+    def get(self, name: str) -> Vim:
+        """Raises ProblemError `vim-unknown`."""
+        ...
+
+    async def inventory(self) -> JoinedInventory:
+        """What all VIMs have. Waits a while for those that are starting; those that stay away are left out."""
+        ...
+
+
+class Blobs(Protocol):
+    """Content-addressed files."""
+
+    def path(self, sha256: str) -> Path: ...
+
+
+class Reading(Protocol):
+    """What reading a package gave."""
+
+    @property
+    def ok(self) -> bool: ...
+    @property
+    def findings(self) -> tuple[Finding, ...]: ...
+    @property
+    def vnfd(self) -> Vnfd | None: ...
+
+
+Clock = Callable[[], datetime]
+"""Now, with a time zone."""

@@ -1,0 +1,294 @@
+"""Drives operations: asks the pure machine what to do next, journals the intent, makes the calls, journals the result.
+
+One asyncio task an operation. Whatever happens between two lines, the intent log says what may exist; on start every
+open operation is resumed from it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+import structlog
+
+from vnfm.lcm.actions import ACTIONS, Context
+from vnfm.lcm.machine import Run, St, next_runs, on_retry, on_rollback, rollback_allowed, settle
+from vnfm.lcm.operation import Design, Journal, LogEntry, Operation, StepOutput
+from vnfm.lcm.ports import Blobs, Clock, Vims
+from vnfm.lcm.steps import Step, nodes
+from vnfm.model.lcm import CancelMode, LcmOperationState
+from vnfm.model.problem import Problem, ProblemError, Retry, problem
+from vnfm.model.resources import Handle, Owner
+
+log = structlog.get_logger(__name__)
+
+JOURNAL_PAUSE_S = 2.0
+
+Granter = Callable[[Operation], Awaitable[Design]]
+"""Decides what a STARTING operation is to do; raises ProblemError where it is refused."""
+
+Handles = Callable[[Operation], Awaitable[Mapping[str, Handle]]]
+"""What is on record of the resources of an operation's subjects."""
+
+
+@dataclass(slots=True)
+class _Driven:
+    """What is in memory of one operation: nothing that the log does not know, but for words and tasks."""
+
+    words: dict[str, str] = field(default_factory=dict)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    tasks: dict[Run, asyncio.Task[LogEntry]] = field(default_factory=dict)
+    cancel: CancelMode | None = None
+
+
+class Runner:
+    """Runs operations to where they settle. Not thread-safe: lives in one event loop."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        vims: Vims,
+        blobs: Blobs,
+        granter: Granter,
+        handles: Handles,
+        clock: Clock,
+        parallel_calls: int = 64,
+    ) -> None:
+        self._journal = journal
+        self._vims = vims
+        self._blobs = blobs
+        self._granter = granter
+        self._handles = handles
+        self._clock = clock
+        self._slots = asyncio.Semaphore(parallel_calls)
+        self._driven: dict[str, _Driven] = {}
+        self._drivers: dict[str, asyncio.Task[None]] = {}
+        self._changed = asyncio.Condition()
+        self._closing = False
+
+    async def resume(self) -> int:
+        """Take up every open operation; answers with their number."""
+        ids = await self._journal.running()
+        for operation_id in ids:
+            self.drive(operation_id)
+        return len(ids)
+
+    def drive(self, operation_id: str) -> None:
+        """Run the operation in the background; a second call for one that runs does nothing."""
+        if self._closing or operation_id in self._drivers:
+            return
+        self._driven[operation_id] = _Driven()
+        task = asyncio.create_task(self._drive(operation_id), name=f"operation {operation_id}")
+        self._drivers[operation_id] = task
+        task.add_done_callback(lambda _: self._ended(operation_id))
+
+    def words(self, operation_id: str) -> Mapping[str, str]:
+        """The latest word of each running step."""
+        driven = self._driven.get(operation_id)
+        return driven.words if driven else {}
+
+    async def changed(self, timeout_s: float) -> None:
+        """Wait until something about some operation changed, or the time is over."""
+        async with self._changed:
+            try:
+                await asyncio.wait_for(self._changed.wait(), timeout_s)
+            except TimeoutError:
+                return
+
+    def cancel(self, operation_id: str, mode: CancelMode) -> None:
+        """Tell a running operation that its cancellation is on record."""
+        driven = self._driven.get(operation_id)
+        if not driven:
+            return
+        driven.cancel = mode
+        if mode is CancelMode.FORCEFUL:
+            for task in driven.tasks.values():
+                task.cancel()
+        driven.wake.set()
+
+    async def close(self) -> None:
+        """Park everything: nothing new is started, calls in flight are left to be rejoined at the next start."""
+        self._closing = True
+        drivers = list(self._drivers.values())
+        for task in drivers:
+            task.cancel()
+        await asyncio.gather(*drivers, return_exceptions=True)
+
+    def _ended(self, operation_id: str) -> None:
+        self._drivers.pop(operation_id, None)
+        self._driven.pop(operation_id, None)
+
+    async def _notify(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _drive(self, operation_id: str) -> None:
+        driven = self._driven[operation_id]
+        while True:
+            try:
+                await self._run_to_settled(operation_id, driven)
+                return
+            except ProblemError as error:
+                # the journal itself failed (a full disk, say): what stands in it stays true, so read it again later
+                log.error("operation waits for the journal", operation=operation_id, problem=error.problem.detail)
+            finally:
+                for task in driven.tasks.values():
+                    task.cancel()
+                await asyncio.gather(*driven.tasks.values(), return_exceptions=True)
+                driven.tasks.clear()
+                await self._notify()
+            await asyncio.sleep(JOURNAL_PAUSE_S)
+
+    async def _run_to_settled(self, operation_id: str, driven: _Driven) -> None:
+        operation = await self._journal.load(operation_id)
+        if operation.state is LcmOperationState.STARTING:
+            operation = await self._grant(operation)
+        while not operation.state.final and operation.state is not LcmOperationState.FAILED_TEMP:
+            operation = await self._advance(operation, driven)
+
+    async def _grant(self, operation: Operation) -> Operation:
+        if operation.cancel_mode:
+            return await self._journal.enter(
+                operation, LcmOperationState.ROLLED_BACK, self._clock(), cancelled_problem(operation)
+            )
+        try:
+            design = await self._granter(operation)
+        except ProblemError as error:
+            refused = await self._journal.enter(
+                operation, LcmOperationState.ROLLED_BACK, self._clock(), error.problem.about(operation.target)
+            )
+            await self._notify()
+            return refused
+        granted = await self._journal.grant(operation, design, self._clock())
+        await self._notify()
+        return granted
+
+    async def _advance(self, operation: Operation, driven: _Driven) -> Operation:
+        cancel = driven.cancel or operation.cancel_mode
+        status = operation.status
+        state = settle(operation.state, status, cancel is not None)
+        if state is not operation.state:
+            error = _settled_error(operation, state, cancel)
+            operation = await self._journal.enter(operation, state, self._clock(), error)
+            await self._notify()
+            return operation
+        operation = await self._begin(operation, driven, next_runs(operation.state, nodes(operation.steps), status, bool(cancel)))
+        ended = await self._wait(driven)
+        if ended:
+            operation = await self._journal.append(operation, ended)
+            await self._notify()
+        return operation
+
+    async def _begin(self, operation: Operation, driven: _Driven, runs: tuple[Run, ...]) -> Operation:
+        """Journal the intent of every new run in one transaction, then start them."""
+        fresh = [r for r in runs if r not in driven.tasks]
+        if not fresh:
+            return operation
+        status, now = operation.status, self._clock()
+        begun = {r: St.UNDO_STARTED if r.undo else St.STARTED for r in fresh}
+        entries = tuple(LogEntry(r.step, begun[r], now) for r in fresh if status[r.step] is not begun[r])
+        if entries:
+            operation = await self._journal.append(operation, entries)
+            await self._notify()
+        handles = await self._handles(operation)
+        steps = {s.key: s for s in operation.steps}
+        for r in fresh:
+            driven.tasks[r] = asyncio.create_task(self._call(operation, steps[r.step], r, handles, driven))
+        return operation
+
+    async def _wait(self, driven: _Driven) -> tuple[LogEntry, ...]:
+        """What ended; returns empty-handed when woken."""
+        if not driven.tasks:
+            raise RuntimeError("an operation that is not settled has nothing to run")
+        wake = asyncio.create_task(driven.wake.wait())
+        try:
+            await asyncio.wait({wake, *driven.tasks.values()}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            wake.cancel()
+        driven.wake.clear()
+        ended = [run for run, task in driven.tasks.items() if task.done()]
+        return tuple(driven.tasks.pop(run).result() for run in ended)
+
+    async def _call(
+        self, operation: Operation, step: Step, run: Run, handles: Mapping[str, Handle], driven: _Driven
+    ) -> LogEntry:
+        def say(word: str) -> None:
+            driven.words[step.key] = word
+
+        owner = Owner(operation.tenant, chain_of(operation), step.vnf_instance_id, operation.id)
+        context = Context(self._vims, self._blobs, owner, handles, say)
+        action = ACTIONS[step.kind]
+        output: StepOutput | None = None
+        found: Problem | None = None
+        try:
+            async with self._slots:
+                output = await (action.undo if run.undo else action.do)(step, context)
+        except ProblemError as error:
+            found = error.problem.about(step.key)
+        except asyncio.CancelledError:
+            if self._closing or driven.cancel is not CancelMode.FORCEFUL:
+                raise
+            found = problem("cancelled", f"{step.title} was cancelled", instance=step.key, retry=Retry.SAME_CALL).problem
+        except Exception as error:  # noqa: BLE001  an adapter's bug must not take the manager down with it
+            log.exception("step failed unexpectedly", operation=operation.id, step=step.key)
+            found = problem("internal", f"{type(error).__name__}: {error}", instance=step.key).problem
+        driven.words.pop(step.key, None)
+        ends = (St.UNDONE, St.UNDO_FAILED) if run.undo else (St.DONE, St.FAILED)
+        return LogEntry(step.key, ends[found is not None], self._clock(), output, found)
+
+
+def chain_of(operation: Operation) -> str:
+    """The chain that the operation is about, or empty."""
+    return operation.target_id if operation.type.value.startswith("CHAIN_") else str(operation.params.get("chain_id", ""))
+
+
+def _settled_error(operation: Operation, state: LcmOperationState, cancel: CancelMode | None) -> Problem | None:
+    if state is LcmOperationState.COMPLETED:
+        return None
+    if state is LcmOperationState.ROLLED_BACK:
+        return operation.error
+    status = operation.status
+    for entry in reversed(operation.log):
+        if entry.problem and status[entry.step] in (St.FAILED, St.UNDO_FAILED):
+            return entry.problem
+    return cancelled_problem(operation) if cancel else operation.error
+
+
+def cancelled_problem(operation: Operation) -> Problem:
+    """Said of an operation that its caller cancelled."""
+    return problem("cancelled", "cancelled on request", instance=operation.target).problem
+
+
+def retry_entries(operation: Operation, clock: Clock) -> tuple[LogEntry, ...]:
+    """What retry writes (SOL003 5.4.14). Raises ProblemError `conflict` outside FAILED_TEMP."""
+    _only_from_failed_temp(operation, "retry")
+    return tuple(LogEntry(e.step, e.to, clock()) for e in on_retry(operation.status))
+
+
+def rollback_entries(operation: Operation, clock: Clock) -> tuple[LogEntry, ...]:
+    """What rollback writes (SOL003 5.4.15). Raises ProblemError `conflict` outside FAILED_TEMP, or once a removal
+    has started."""
+    _only_from_failed_temp(operation, "rollback")
+    if not rollback_allowed(nodes(operation.steps), operation.status):
+        raise problem(
+            "conflict",
+            f"{operation.type} of {operation.target} has begun to remove resources and cannot go back: "
+            f"`vnfm op retry {operation.id}` goes on, `vnfm op fail {operation.id}` gives up",
+            instance=operation.id,
+        )
+    return tuple(LogEntry(e.step, e.to, clock()) for e in on_rollback(operation.status))
+
+
+def check_fail_allowed(operation: Operation) -> None:
+    """Raises ProblemError `conflict` outside FAILED_TEMP (SOL003 5.4.16)."""
+    _only_from_failed_temp(operation, "fail")
+
+
+def _only_from_failed_temp(operation: Operation, action: str) -> None:
+    if operation.state is not LcmOperationState.FAILED_TEMP:
+        raise problem(
+            "conflict",
+            f"{action} is possible in FAILED_TEMP only; operation {operation.id} is {operation.state}",
+            instance=operation.id,
+        )

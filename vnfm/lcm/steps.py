@@ -1,0 +1,103 @@
+"""What an operation is made of: steps with parameters that are stored at its start, every minted id included."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID, uuid5
+
+from vnfm.lcm.machine import Node
+from vnfm.model.resources import ComputeSpec, LinkSpec, PathSpec, ResourceKind, SapSpec
+
+
+class StepKind(StrEnum):
+    """What a step does; the doing and undoing of each stands in actions.py."""
+
+    PUT_IMAGE = "PUT_IMAGE"
+    LINK = "LINK"
+    SAP = "SAP"
+    COMPUTE = "COMPUTE"
+    PATH = "PATH"
+    PROBE = "PROBE"
+    TERMINATE = "TERMINATE"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRef:
+    """A software image in the blob store."""
+
+    sha256: str
+    format: str
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """A resource to be terminated."""
+
+    resource_id: str
+    kind: ResourceKind
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeOrder:
+    """A path to be probed, and how long its guests may take to answer."""
+
+    path_id: str
+    packets: int
+    patience_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step. Exactly the parameter that belongs to `kind` is set. `lane` is the VNF's alias, empty for the chain's
+    own steps; `resource_id` is what the step brings into the world or takes out of it."""
+
+    key: str
+    kind: StepKind
+    title: str
+    vim: str
+    needs: tuple[str, ...] = ()
+    lane: str = ""
+    vnf_instance_id: str = ""
+    vdu_id: str = ""
+    forward_only: bool = False
+    image: ImageRef | None = None
+    link: LinkSpec | None = None
+    sap: SapSpec | None = None
+    compute: ComputeSpec | None = None
+    path: PathSpec | None = None
+    probe: ProbeOrder | None = None
+    removal: Removal | None = None
+
+    @property
+    def node(self) -> Node:
+        """What the machine needs to know."""
+        return Node(self.key, self.needs, self.forward_only)
+
+    @property
+    def allocates(self) -> str:
+        """The id of the resource that this step allocates, or empty."""
+        spec = self.link or self.sap or self.compute or self.path
+        return spec.resource_id if spec else ""
+
+    @property
+    def resource_kind(self) -> ResourceKind | None:
+        """The kind of what this step allocates."""
+        kinds = {
+            StepKind.LINK: ResourceKind.LINK,
+            StepKind.SAP: ResourceKind.SAP,
+            StepKind.COMPUTE: ResourceKind.COMPUTE,
+            StepKind.PATH: ResourceKind.PATH,
+        }
+        return kinds.get(self.kind)
+
+
+def mint(operation_id: str, *parts: str) -> str:
+    """A resource id that is known before any call, the same however often it is asked for."""
+    return str(uuid5(UUID(operation_id), "/".join(parts)))
+
+
+def nodes(steps: Iterable[Step]) -> tuple[Node, ...]:
+    """The machine's view of the steps."""
+    return tuple(s.node for s in steps)

@@ -1,0 +1,1 @@
+"""Durable state: SQLAlchemy tables, migrations by Alembic, one writer thread. SQLite by default."""

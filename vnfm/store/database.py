@@ -1,0 +1,96 @@
+"""One writer thread to the database, one reader thread beside it; every write is one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import OperationalError
+
+from vnfm.model.problem import Retry, problem
+
+T = TypeVar("T")
+
+
+def sqlite_url(state_dir: Path) -> str:
+    """The default database of a state folder."""
+    return f"sqlite:///{state_dir / 'vnfm.sqlite'}"
+
+
+def _pragmas(connection: Any, _record: object) -> None:
+    # FULL: an id is promised to be on disk before the call that uses it
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def open_engine(url: str) -> Engine:
+    """An engine for `url`; SQLite gets WAL and full durability."""
+    if url.startswith("sqlite"):
+        engine = create_engine(url, connect_args={"check_same_thread": False})
+        event.listen(engine, "connect", _pragmas)
+        return engine
+    return create_engine(url, pool_pre_ping=True)
+
+
+class Database:
+    """Runs functions of a Connection in threads. Raises ProblemError `storage` when the disk is full or gone."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = open_engine(url)
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="db-writer")
+        self._reader = ThreadPoolExecutor(2, thread_name_prefix="db-reader")
+
+    def migrate(self) -> None:
+        """Bring the schema to the newest version. Blocking: call before the event loop serves."""
+        from alembic import command
+        from alembic.config import Config
+
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        with self.engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in one transaction on the writer thread; durable when this returns."""
+        return await asyncio.get_running_loop().run_in_executor(self._writer, self._transaction, work)
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` on a reader thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._reader, self._reading, work)
+
+    def _transaction(self, work: Callable[[Connection], T]) -> T:
+        try:
+            with self.engine.begin() as connection:
+                return work(connection)
+        except OperationalError as error:
+            raise storage_problem(error) from error
+
+    def _reading(self, work: Callable[[Connection], T]) -> T:
+        try:
+            with self.engine.connect() as connection:
+                return work(connection)
+        except OperationalError as error:
+            raise storage_problem(error) from error
+
+    def close(self) -> None:
+        """Let running transactions end."""
+        self._writer.shutdown(wait=True)
+        self._reader.shutdown(wait=True)
+        self.engine.dispose()
+
+
+def storage_problem(error: Exception) -> Exception:
+    """The database's own word, as a Problem that may pass."""
+    text = str(getattr(error, "orig", error))
+    full = "full" in text or "disk I/O" in text
+    return problem(
+        "no-space" if full else "storage",
+        f"the manager's database says: {text}" + ("; make room where its state folder lies" if full else ""),
+        retry=Retry.SAME_CALL,
+        title="No space left" if full else "Storage failed",
+    )

@@ -1,0 +1,284 @@
+"""The durable side of operations: implements vnfm.lcm.operation.Journal on the database."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from vnfm.lcm.machine import St
+from vnfm.lcm.operation import Design, LogEntry, Operation
+from vnfm.lcm.outcome import outcome
+from vnfm.lcm.steps import Step, StepKind
+from vnfm.model.codec import encode
+from vnfm.model.lcm import (
+    CancelMode,
+    InstantiationState,
+    LcmOperationState,
+    LcmOperationType,
+    VnfState,
+    Vnfc,
+)
+from vnfm.model.problem import Problem, problem
+from vnfm.model.resources import Handle, Resource
+from vnfm.store import tables as t
+from vnfm.store.costs import observe
+from vnfm.store.database import Database
+from vnfm.store.rows import announce, operation_of
+
+OPEN = (LcmOperationState.STARTING, LcmOperationState.PROCESSING, LcmOperationState.ROLLING_BACK)
+
+
+class SqlJournal:
+    """Each method is one transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    async def load(self, operation_id: str) -> Operation:
+        """Raises ProblemError `not-found`."""
+        return await self._db.read(lambda c: load(c, operation_id))
+
+    async def running(self) -> list[str]:
+        """Ids of operations that a start has to resume, oldest first."""
+        query = select(t.operation.c.id).where(t.operation.c.state.in_(OPEN)).order_by(t.operation.c.started_at)
+        return await self._db.read(lambda c: list(c.scalars(query)))
+
+    async def grant(self, operation: Operation, design: Design, at: datetime) -> Operation:
+        """STARTING -> PROCESSING with steps and reservations."""
+        return await self._db.write(lambda c: _grant(c, operation, design, at))
+
+    async def append(self, operation: Operation, entries: tuple[LogEntry, ...]) -> Operation:
+        """Add lines to the intent log and keep the record of what may exist."""
+        await self._db.write(lambda c: _append(c, operation, entries))
+        return replace(operation, log=operation.log + entries)
+
+    async def enter(
+        self, operation: Operation, state: LcmOperationState, at: datetime, error: Problem | None = None
+    ) -> Operation:
+        """Change the state, with everything that follows from it."""
+        return await self._db.write(lambda c: _enter(c, operation, state, at, error))
+
+    async def control(
+        self, operation: Operation, state: LcmOperationState, entries: tuple[LogEntry, ...], at: datetime
+    ) -> Operation:
+        """Retry or rollback: the first lines of the new direction and the state change in one transaction."""
+
+        def work(c: Connection) -> Operation:
+            _append(c, operation, entries)
+            c.execute(update(t.operation).where(t.operation.c.id == operation.id).values(cancel_mode=None))
+            changed = replace(operation, log=operation.log + entries, cancel_mode=None)
+            return _enter(c, changed, state, at, operation.error)
+
+        return await self._db.write(work)
+
+    async def request_cancel(self, operation: Operation, mode: CancelMode) -> None:
+        """Put the wish on record (SOL003 5.5.2.13 isCancelPending)."""
+        await self._db.write(
+            lambda c: c.execute(
+                update(t.operation).where(t.operation.c.id == operation.id).values(cancel_mode=mode.value)
+            )
+        )
+
+
+def load(connection: Connection, operation_id: str) -> Operation:
+    """Raises ProblemError `not-found`."""
+    row = connection.execute(select(t.operation).where(t.operation.c.id == operation_id)).mappings().first()
+    if row is None:
+        raise problem("not-found", f"there is no operation {operation_id}", instance=operation_id)
+    return operation_of(connection, row)
+
+
+def _grant(c: Connection, operation: Operation, design: Design, at: datetime) -> Operation:
+    c.execute(
+        update(t.operation).where(t.operation.c.id == operation.id).values(steps=encode(list(design.steps)))
+    )
+    for kind, items in (("host", design.reservations), ("link", design.link_reservations)):
+        for item in items:
+            c.execute(
+                insert(t.reservation).values(
+                    resource_id=item.resource_id,
+                    tenant=operation.tenant,
+                    operation_id=operation.id,
+                    kind=kind,
+                    body=encode(item),
+                )
+            )
+    values: dict[str, Any] = {}
+    if design.body:
+        values["body"] = dict(design.body)
+    if design.plan:
+        values["plan"] = dict(design.plan)
+    if values:
+        c.execute(update(t.chain).where(t.chain.c.id == operation.target_id).values(**values))
+    return _enter(c, replace(operation, steps=design.steps), LcmOperationState.PROCESSING, at, None)
+
+
+def _append(c: Connection, operation: Operation, entries: tuple[LogEntry, ...]) -> None:
+    steps = {s.key: s for s in operation.steps}
+    for entry in entries:
+        c.execute(
+            insert(t.step_event).values(
+                operation_id=operation.id,
+                step=entry.step,
+                state=entry.to.value,
+                at=entry.at.isoformat(),
+                output=encode(entry.output) if entry.output else None,
+                problem=encode(entry.problem) if entry.problem else None,
+            )
+        )
+        _keep_record(c, operation, steps[entry.step], entry)
+
+
+def _keep_record(c: Connection, operation: Operation, step: Step, entry: LogEntry) -> None:
+    if step.allocates:
+        if entry.to is St.STARTED:
+            _may_exist(c, operation, step)
+        elif entry.to is St.DONE and entry.output and entry.output.resource:
+            _exists(c, step, entry.output.resource)
+        elif entry.to is St.UNDONE:
+            _gone(c, step.allocates)
+    elif step.removal and entry.to is St.DONE:
+        _gone(c, step.removal.resource_id)
+    if step.kind is StepKind.PROBE and entry.to is St.DONE and entry.output and entry.output.probe:
+        record_probe(c, operation.target_id, entry.at, encode(entry.output.probe))
+
+
+def record_probe(c: Connection, chain_id: str, at: datetime, probe: dict[str, Any]) -> None:
+    """What a probe counted, kept with the chain."""
+    body = c.scalar(select(t.chain.c.body).where(t.chain.c.id == chain_id))
+    if body is not None:
+        body = dict(body) | {"probe": {"at": at.isoformat(), **probe}}
+        c.execute(update(t.chain).where(t.chain.c.id == chain_id).values(body=body))
+
+
+def _may_exist(c: Connection, operation: Operation, step: Step) -> None:
+    known = c.scalar(select(t.resource.c.id).where(t.resource.c.id == step.allocates))
+    kind = step.resource_kind
+    if known or kind is None:
+        return
+    c.execute(
+        insert(t.resource).values(
+            id=step.allocates,
+            tenant=operation.tenant,
+            chain_id=operation.target_id if operation.type is LcmOperationType.CHAIN_CREATE else "",
+            vnf_instance_id=step.vnf_instance_id,
+            vim=step.vim,
+            host=_host(step),
+            kind=kind.value,
+            name=step.title,
+            handle=encode(Handle(step.allocates)),
+        )
+    )
+
+
+def _host(step: Step) -> str:
+    spec = step.compute or step.sap
+    return spec.host if spec else ""
+
+
+def _exists(c: Connection, step: Step, resource: Resource) -> None:
+    c.execute(
+        update(t.resource)
+        .where(t.resource.c.id == step.allocates)
+        .values(handle=encode(resource.handle), addresses=list(resource.addresses))
+    )
+    if step.compute and resource.start_ms:
+        observe(c, step.vim, step.compute.host, step.compute.runtime, resource.start_ms, resource.overhead_memory_bytes)
+
+
+def _gone(c: Connection, resource_id: str) -> None:
+    c.execute(delete(t.resource).where(t.resource.c.id == resource_id))
+    c.execute(delete(t.reservation).where(t.reservation.c.resource_id == resource_id))
+
+
+def _enter(
+    c: Connection, operation: Operation, state: LcmOperationState, at: datetime, error: Problem | None
+) -> Operation:
+    changed = replace(operation, state=state, state_entered_at=at, error=error)
+    c.execute(
+        update(t.operation)
+        .where(t.operation.c.id == operation.id)
+        .values(state=state.value, state_entered_at=at.isoformat(), error=encode(error) if error else None)
+    )
+    if state.final:
+        c.execute(update(t.op_subject).where(t.op_subject.c.operation_id == operation.id).values(open=False))
+        _apply_outcome(c, changed)
+    announce(c, operation.tenant, at, "VnfLcmOperationOccurrenceNotification", _notification(changed))
+    for subject, lane in operation.subjects.items():
+        if lane:
+            announce(
+                c,
+                operation.tenant,
+                at,
+                "VnfLcmOperationOccurrenceNotification",
+                _notification(changed) | {"vnf_instance_id": subject, "alias": lane},
+            )
+    return changed
+
+
+def _notification(operation: Operation) -> dict[str, Any]:
+    return {
+        "vnf_lcm_op_occ_id": operation.id,
+        "operation": operation.type.value,
+        "operation_state": operation.state.value,
+        "target": operation.target,
+        "notification_status": "START" if operation.state is LcmOperationState.STARTING else "RESULT",
+        "error": encode(operation.error) if operation.error else None,
+    }
+
+
+def _apply_outcome(c: Connection, operation: Operation) -> None:
+    result = outcome(operation.type, operation.state)
+    chain_id = operation.target_id
+    instances = [s for s, lane in operation.subjects.items() if s != chain_id or not _is_chain(operation)]
+    if result.forget:
+        c.execute(delete(t.chain).where(t.chain.c.id == chain_id))
+        c.execute(delete(t.vnf_instance).where(t.vnf_instance.c.id.in_(instances)))
+        return
+    if result.chain:
+        c.execute(update(t.chain).where(t.chain.c.id == chain_id).values(state=result.chain.value))
+    if result.instances is InstantiationState.NOT_INSTANTIATED:
+        c.execute(
+            update(t.vnf_instance)
+            .where(t.vnf_instance.c.id.in_(instances))
+            .values(instantiation_state=result.instances.value, vnf_state=None, vnfcs=[])
+        )
+        c.execute(delete(t.reservation).where(t.reservation.c.operation_id == operation.id))
+    elif result.instances is InstantiationState.INSTANTIATED:
+        for instance_id in instances:
+            c.execute(
+                update(t.vnf_instance)
+                .where(t.vnf_instance.c.id == instance_id)
+                .values(
+                    instantiation_state=result.instances.value,
+                    vnf_state=VnfState.STARTED.value,
+                    vnfcs=encode(_vnfcs(operation, instance_id)),
+                )
+            )
+
+
+def _is_chain(operation: Operation) -> bool:
+    return operation.type in (LcmOperationType.CHAIN_CREATE, LcmOperationType.CHAIN_TERMINATE)
+
+
+def _vnfcs(operation: Operation, instance_id: str) -> list[Vnfc]:
+    done = {e.step: e.output.resource for e in operation.log if e.output and e.output.resource}
+    found = []
+    for step in operation.steps:
+        if step.compute and step.vnf_instance_id == instance_id and (resource := done.get(step.key)):
+            spec = step.compute
+            found.append(
+                Vnfc(
+                    spec.resource_id,
+                    step.vdu_id,
+                    spec.runtime,
+                    step.vim,
+                    spec.host,
+                    resource.handle.native_id,
+                    resource.addresses or tuple(ip for p in spec.ports for ip in p.ips),
+                )
+            )
+    return found

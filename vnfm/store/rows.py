@@ -1,0 +1,111 @@
+"""Rows to values and back, in one place."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, insert, select
+
+from vnfm.lcm.machine import St
+from vnfm.lcm.operation import LogEntry, Operation, StepOutput
+from vnfm.lcm.steps import Step
+from vnfm.model.codec import decode, encode
+from vnfm.model.lcm import (
+    CancelMode,
+    InstantiationState,
+    LcmOperationState,
+    LcmOperationType,
+    VnfInstance,
+    Vnfc,
+    VnfState,
+)
+from vnfm.model.package import Finding, OnboardingState, OperationalState, UsageState, VnfPackage
+from vnfm.model.problem import Problem
+from vnfm.store import tables as t
+
+
+def problem_or_none(data: Any) -> Problem | None:
+    """A stored problem."""
+    return decode(Problem, data) if data else None
+
+
+def operation_of(connection: Connection, row: RowMapping) -> Operation:
+    """An operation with its steps, log and subjects."""
+    events = connection.execute(
+        select(t.step_event).where(t.step_event.c.operation_id == row["id"]).order_by(t.step_event.c.seq)
+    ).mappings()
+    subjects = connection.execute(select(t.op_subject).where(t.op_subject.c.operation_id == row["id"])).mappings()
+    return Operation(
+        id=row["id"],
+        tenant=row["tenant"],
+        type=LcmOperationType(row["operation"]),
+        state=LcmOperationState(row["state"]),
+        target=row["target"],
+        target_id=row["target_id"],
+        started_at=datetime.fromisoformat(row["started_at"]),
+        state_entered_at=datetime.fromisoformat(row["state_entered_at"]),
+        steps=decode(tuple[Step, ...], row["steps"]),
+        log=tuple(log_entry_of(e) for e in events),
+        subjects={s["subject_id"]: s["lane"] for s in subjects},
+        params=row["params"],
+        cancel_mode=CancelMode(row["cancel_mode"]) if row["cancel_mode"] else None,
+        error=problem_or_none(row["error"]),
+    )
+
+
+def log_entry_of(row: RowMapping) -> LogEntry:
+    """One line of the intent log."""
+    return LogEntry(
+        row["step"],
+        St(row["state"]),
+        datetime.fromisoformat(row["at"]),
+        decode(StepOutput, row["output"]) if row["output"] else None,
+        problem_or_none(row["problem"]),
+    )
+
+
+def instance_of(row: RowMapping) -> VnfInstance:
+    """A VNF instance."""
+    return VnfInstance(
+        id=row["id"],
+        tenant=row["tenant"],
+        name=row["name"],
+        vnfd_id=row["vnfd_id"],
+        package_id=row["package_id"],
+        flavour_id=row["flavour_id"],
+        chain_id=row["chain_id"],
+        instantiation_state=InstantiationState(row["instantiation_state"]),
+        vnf_state=VnfState(row["vnf_state"]) if row["vnf_state"] else None,
+        vnfcs=decode(tuple[Vnfc, ...], row["vnfcs"]),
+        alias=row["alias"],
+    )
+
+
+def package_of(row: RowMapping, in_use: bool) -> VnfPackage:
+    """A package; its usage follows from the instances."""
+    vnfd = row["vnfd"] or {}
+    return VnfPackage(
+        id=row["id"],
+        tenant=row["tenant"],
+        onboarding_state=OnboardingState(row["onboarding_state"]),
+        operational_state=OperationalState(row["operational_state"]),
+        usage_state=UsageState.IN_USE if in_use else UsageState.NOT_IN_USE,
+        vnfd_id=row["vnfd_id"],
+        provider=vnfd.get("provider", ""),
+        product=vnfd.get("product", ""),
+        version=vnfd.get("version", ""),
+        software_version=vnfd.get("software_version", ""),
+        checksum_sha256=row["blob_sha256"],
+        findings=decode(tuple[Finding, ...], row["findings"]),
+    )
+
+
+def announce(connection: Connection, tenant: str, at: datetime, kind: str, body: dict[str, Any]) -> None:
+    """Put a notification into the outbox, in the caller's transaction."""
+    connection.execute(insert(t.outbox).values(tenant=tenant, at=at.isoformat(), type=kind, body=body))
+
+
+def encoded(value: object) -> Any:
+    """JSON for a column."""
+    return encode(value)
