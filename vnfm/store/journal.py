@@ -232,6 +232,13 @@ def _notification(operation: Operation) -> dict[str, Any]:
 
 def _apply_outcome(c: Connection, operation: Operation) -> None:
     result = outcome(operation.type, operation.state)
+    # capacity whose resource never came to be, or is gone, is free again
+    c.execute(
+        delete(t.reservation).where(
+            t.reservation.c.operation_id == operation.id,
+            t.reservation.c.resource_id.not_in(select(t.resource.c.id)),
+        )
+    )
     chain_id = operation.target_id
     instances = [s for s, lane in operation.subjects.items() if s != chain_id or not _is_chain(operation)]
     if result.forget:
@@ -246,7 +253,6 @@ def _apply_outcome(c: Connection, operation: Operation) -> None:
             .where(t.vnf_instance.c.id.in_(instances))
             .values(instantiation_state=result.instances.value, vnf_state=None, vnfcs=[])
         )
-        c.execute(delete(t.reservation).where(t.reservation.c.operation_id == operation.id))
     elif result.instances is InstantiationState.INSTANTIATED:
         for instance_id in instances:
             c.execute(

@@ -1,0 +1,200 @@
+"""CHAIN_CREATE: images -> links -> ends and VNFCs, all in parallel -> paths -> probes.
+
+A lane a VNF. COMPLETED means that probe packets crossed every hop of every path and came back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from vnfm.lcm.layout import ChainLayout, LinkLayout, PortRef
+from vnfm.lcm.recipes.computes import Lane, LaneIds, compute_steps
+from vnfm.lcm.recipes.images import image_steps
+from vnfm.lcm.steps import ProbeOrder, Step, StepKind, mint
+from vnfm.model.chain import ServiceChain
+from vnfm.model.placement import Runtime
+from vnfm.model.resources import HopSpec, LinkMember, LinkSpec, PathSpec, PortSpec, SapSpec
+from vnfm.placement.types import Plan
+
+MTU_BYTES = 1500
+PROBE_PACKETS = 5
+PATIENCE_S = 60.0
+GUEST_PATIENCE_S = 180.0  # a guest without an agent may still be booting
+
+
+@dataclass(frozen=True, slots=True)
+class ChainFacts:
+    """All that the recipe needs to know."""
+
+    operation_id: str
+    chain: ServiceChain
+    layout: ChainLayout
+    lanes: Mapping[str, Lane]  # by alias
+    plan: Plan
+
+
+def link_id(operation_id: str, link: LinkLayout) -> str:
+    """Minted; also the link's id in the placement request."""
+    return mint(operation_id, "link", link.key)
+
+
+def sap_id(operation_id: str, end: str) -> str:
+    """Minted; also the end's id in the placement request."""
+    return mint(operation_id, "sap", end)
+
+
+def path_id(operation_id: str, path: str) -> str:
+    """Minted."""
+    return mint(operation_id, "path", path)
+
+
+def chain_create(facts: ChainFacts) -> tuple[Step, ...]:
+    """The steps, in an order that respects their needs."""
+    images = image_steps(facts.lanes.values(), facts.plan)
+    image_keys = tuple(s.key for s in images)
+    links = _link_steps(facts, image_keys)
+    saps = _sap_steps(facts, links)
+    computes: list[Step] = []
+    for lane in facts.lanes.values():
+        computes += compute_steps(lane, facts.plan, LaneIds(facts.operation_id), _ports(facts, lane), image_keys)
+    paths = _path_steps(facts, [*saps, *computes])
+    return (*images, *links, *saps, *computes, *paths, *_probe_steps(facts, paths))
+
+
+def _vim_of(facts: ChainFacts) -> str:
+    """Links and paths of one chain lie in one VIM so far; where a chain spans several the plan is refused earlier."""
+    return facts.plan.assignments[0].vim
+
+
+def _link_steps(facts: ChainFacts, needs: tuple[str, ...]) -> list[Step]:
+    return [
+        Step(
+            key=f"link {link.key}",
+            kind=StepKind.LINK,
+            title=f"link {link.key}",
+            vim=_vim_of(facts),
+            needs=needs,
+            link=LinkSpec(
+                resource_id=link_id(facts.operation_id, link),
+                mtu_bytes=MTU_BYTES,
+                cidrs=(link.cidr,),
+                members=tuple(_member(facts, p) for p in link.ports),
+            ),
+        )
+        for link in facts.layout.links
+    ]
+
+
+def _member(facts: ChainFacts, port: PortRef) -> LinkMember:
+    if not port.cp:
+        end = next(e for e in facts.plan.ends if e.id == sap_id(facts.operation_id, port.name))
+        return LinkMember(end.id, port.name, None, end.host)
+    lane = facts.lanes[port.name]
+    cpd = lane.cpd_of_external(port.cp)
+    resource_id = LaneIds(facts.operation_id).compute(lane.alias, cpd.vdu_id, 0)
+    assignment = facts.plan.assignment(resource_id)
+    assert assignment
+    return LinkMember(resource_id, cpd.id, assignment.runtime, assignment.host)
+
+
+def _sap_steps(facts: ChainFacts, links: Iterable[Step]) -> list[Step]:
+    by_key = {s.key: s for s in links}
+    steps = []
+    for link in facts.layout.links:
+        for port in (p for p in link.ports if not p.cp):
+            end = next(e for e in facts.plan.ends if e.id == sap_id(facts.operation_id, port.name))
+            need = by_key[f"link {link.key}"]
+            assert need.link
+            spec = PortSpec(
+                cp_id=port.name,
+                link_id=need.link.resource_id,
+                ips=(link.addresses[port],),
+                mtu_bytes=MTU_BYTES,
+                routes=facts.layout.routes.get(port, ()),
+            )
+            steps.append(
+                Step(
+                    key=f"end {port.name}",
+                    kind=StepKind.SAP,
+                    title=f"end {port.name}",
+                    vim=need.vim,
+                    needs=(need.key,),
+                    sap=SapSpec(end.id, port.name, end.host, spec),
+                )
+            )
+    return steps
+
+
+def _ports(facts: ChainFacts, lane: Lane) -> dict[str, tuple[PortSpec, str]]:
+    """By CPD id: the port, and the key of the step that makes its link."""
+    ports = {}
+    for link in facts.layout.links:
+        for port in (p for p in link.ports if p.name == lane.alias and p.cp):
+            cpd = lane.cpd_of_external(port.cp)
+            ports[cpd.id] = (
+                PortSpec(
+                    cp_id=cpd.id,
+                    link_id=link_id(facts.operation_id, link),
+                    ips=() if cpd.l2_transparent else (link.addresses[port],),
+                    mtu_bytes=cpd.mtu_bytes or MTU_BYTES,
+                    vnic_type=cpd.vnic_type,
+                    bandwidth_bps=cpd.bandwidth_bps,
+                    routes=facts.layout.routes.get(port, ()),
+                    l2_transparent=cpd.l2_transparent,
+                ),
+                f"link {link.key}",
+            )
+    return ports
+
+
+def _path_steps(facts: ChainFacts, built: Iterable[Step]) -> list[Step]:
+    made = {s.allocates: s for s in built}
+    steps = []
+    for path in facts.layout.paths:
+        hops = []
+        for position in path.positions:
+            at = position.ingress or position.egress
+            assert at
+            member = _member(facts, at)
+            hops.append(
+                HopSpec(
+                    name=position.name,
+                    resource_id=member.resource_id,
+                    runtime=member.runtime,
+                    ingress_cp=_cp(facts, position.ingress),
+                    egress_cp=_cp(facts, position.egress),
+                )
+            )
+        steps.append(
+            Step(
+                key=f"path {path.name}",
+                kind=StepKind.PATH,
+                title=f"path {path.name}",
+                vim=_vim_of(facts),
+                needs=tuple(made[h.resource_id].key for h in hops),
+                path=PathSpec(path_id(facts.operation_id, path.name), tuple(hops), path.match),
+            )
+        )
+    return steps
+
+
+def _cp(facts: ChainFacts, port: PortRef | None) -> str:
+    if port is None:
+        return ""
+    return _member(facts, port).cp_id
+
+
+def _probe_steps(facts: ChainFacts, paths: Iterable[Step]) -> list[Step]:
+    guests = any(a.runtime is not Runtime.CONTAINER for a in facts.plan.assignments)
+    return [
+        Step(
+            key=f"probe {step.title.removeprefix('path ')}",
+            kind=StepKind.PROBE,
+            title=f"probe {step.title}",
+            vim=step.vim,
+            needs=(step.key,),
+            probe=ProbeOrder(step.allocates, PROBE_PACKETS, GUEST_PATIENCE_S if guests else PATIENCE_S),
+        )
+        for step in paths
+    ]

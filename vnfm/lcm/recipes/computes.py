@@ -1,0 +1,205 @@
+"""Steps that realize one VNF: its internal links, and a VNFC for each instance of each VDU."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_network
+
+from vnfm.lcm.steps import Step, StepKind, mint
+from vnfm.model.placement import Runtime
+from vnfm.model.problem import problem
+from vnfm.model.resources import ComputeSpec, ContainerSpec, DiskSpec, LinkMember, LinkSpec, PortSpec
+from vnfm.model.vnfd import Container, Cpd, Flavour, SwImage, Vdu, VirtualLinkDesc
+from vnfm.placement.types import Assignment, Plan
+
+INTERNAL_POOL = "100.127.0.0/16"
+MTU_BYTES = 1500
+
+
+@dataclass(frozen=True, slots=True)
+class LaneIds:
+    """How the ids of one operation are minted."""
+
+    operation_id: str
+
+    def compute(self, alias: str, vdu_id: str, index: int) -> str:
+        """Of a VNFC; also its demand's id in the placement request."""
+        return mint(self.operation_id, "compute", alias, vdu_id, str(index))
+
+    def internal_link(self, alias: str, link_id: str) -> str:
+        """Of a VNF's own virtual link."""
+        return mint(self.operation_id, "internal-link", alias, link_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A VNF of the operation: what it is and how many of each VDU. `blobs` maps image paths to blobs."""
+
+    alias: str
+    instance_id: str
+    flavour: Flavour
+    counts: Mapping[str, int]
+    blobs: Mapping[str, str]
+
+    def cpd_of_external(self, ext_cp: str) -> Cpd:
+        """The internal side of an external CP."""
+        inner = next((e.cpd_id for e in self.flavour.external_cps if e.id == ext_cp), ext_cp)
+        return next(c for c in self.flavour.cps if c.id == inner)
+
+    def images(self) -> Iterator[SwImage]:
+        """Every software image that its VDUs run."""
+        for vdu in self.flavour.vdus:
+            for container in (*vdu.init_containers, *vdu.containers):
+                if container.image:
+                    yield container.image
+            if vdu.disk_image:
+                yield vdu.disk_image
+
+    def blob(self, image: SwImage) -> str:
+        """Raises ProblemError `image-missing` for one that is a reference only."""
+        if found := self.blobs.get(image.path):
+            return found
+        raise problem(
+            "image-missing",
+            f"VNF {self.alias}: software image {image.name} ({image.path or 'no path'}) is not in its package",
+            instance=self.alias,
+        )
+
+
+def compute_steps(
+    lane: Lane, plan: Plan, ids: LaneIds, ports: Mapping[str, tuple[PortSpec, str]], needs: tuple[str, ...]
+) -> list[Step]:
+    """Internal links, then the VNFCs. `ports` are those on links from outside, by CPD."""
+    links = [_internal_link(lane, link, index, plan, ids, needs) for index, link in enumerate(lane.flavour.virtual_links)]
+    steps = [s for s in links if s]
+    keys = {s.link.resource_id: s.key for s in steps if s.link}
+    for vdu in lane.flavour.vdus:
+        for index in range(lane.counts.get(vdu.id, 1)):
+            assignment = plan.assignment(ids.compute(lane.alias, vdu.id, index))
+            assert assignment
+            steps.append(_compute(lane, vdu, index, assignment, _ports_of(lane, vdu, index, ids, ports, keys), needs))
+    return steps
+
+
+def _internal_link(
+    lane: Lane, link: VirtualLinkDesc, index: int, plan: Plan, ids: LaneIds, needs: tuple[str, ...]
+) -> Step | None:
+    members = []
+    for cpd in (c for c in lane.flavour.cps if c.virtual_link == link.id):
+        for instance in range(lane.counts.get(cpd.vdu_id, 1)):
+            assignment = plan.assignment(ids.compute(lane.alias, cpd.vdu_id, instance))
+            if assignment:
+                members.append(LinkMember(assignment.id, cpd.id, assignment.runtime, assignment.host))
+    if not members:
+        return None
+    resource_id = ids.internal_link(lane.alias, link.id)
+    return Step(
+        key=f"link {lane.alias}/{link.id}",
+        kind=StepKind.LINK,
+        title=f"link {lane.alias}/{link.id}",
+        vim=plan.assignments[0].vim,
+        needs=needs,
+        lane=lane.alias,
+        vnf_instance_id=lane.instance_id,
+        link=LinkSpec(resource_id, link.mtu_bytes or MTU_BYTES, (_internal_cidr(link, index),), tuple(members)),
+    )
+
+
+def _internal_cidr(link: VirtualLinkDesc, index: int) -> str:
+    if link.cidrs:
+        return link.cidrs[0]
+    return str(list(ip_network(INTERNAL_POOL).subnets(new_prefix=24))[index])
+
+
+def _ports_of(
+    lane: Lane,
+    vdu: Vdu,
+    index: int,
+    ids: LaneIds,
+    outside: Mapping[str, tuple[PortSpec, str]],
+    links: Mapping[str, str],
+) -> list[tuple[PortSpec, str]]:
+    """A VNFC's ports with the steps that make their links; further instances of a VDU have the internal ones only."""
+    found = []
+    for cpd in sorted((c for c in lane.flavour.cps if c.vdu_id == vdu.id), key=lambda c: (c.order, c.id)):
+        if cpd.id in outside and index == 0:
+            found.append(outside[cpd.id])
+        elif cpd.virtual_link and (key := links.get(ids.internal_link(lane.alias, cpd.virtual_link))):
+            found.append((_internal_port(lane, cpd, index, ids), key))
+    return found
+
+
+def _internal_port(lane: Lane, cpd: Cpd, index: int, ids: LaneIds) -> PortSpec:
+    position, link = next((n, v) for n, v in enumerate(lane.flavour.virtual_links) if v.id == cpd.virtual_link)
+    network = ip_network(_internal_cidr(link, position))
+    before = 0
+    for other in (c for c in lane.flavour.cps if c.virtual_link == link.id):
+        if other.id == cpd.id:
+            break
+        before += lane.counts.get(other.vdu_id, 1)
+    address = network.network_address + 10 + before + index
+    return PortSpec(
+        cp_id=cpd.id,
+        link_id=ids.internal_link(lane.alias, cpd.virtual_link),
+        ips=(f"{address}/{network.prefixlen}",),
+        mtu_bytes=cpd.mtu_bytes or link.mtu_bytes or MTU_BYTES,
+        vnic_type=cpd.vnic_type,
+        bandwidth_bps=cpd.bandwidth_bps,
+    )
+
+
+def _compute(
+    lane: Lane, vdu: Vdu, index: int, at: Assignment, ports: list[tuple[PortSpec, str]], needs: tuple[str, ...]
+) -> Step:
+    name = lane.alias if len(lane.flavour.vdus) == 1 and lane.counts.get(vdu.id, 1) == 1 else f"{vdu.id}-{index}"
+    vm = at.runtime is Runtime.VM
+    return Step(
+        key=f"vnfc {lane.alias}/{vdu.id}/{index}",
+        kind=StepKind.COMPUTE,
+        title=f"{at.runtime} {lane.alias}/{vdu.id}" + (f" #{index}" if index else ""),
+        vim=at.vim,
+        needs=tuple(dict.fromkeys((*needs, *(key for _, key in ports)))),
+        lane=lane.alias,
+        vnf_instance_id=lane.instance_id,
+        vdu_id=vdu.id,
+        compute=ComputeSpec(
+            resource_id=at.id,
+            name=name[:63],
+            host=at.host,
+            runtime=at.runtime,
+            cpu_milli=vdu.cpu_milli,
+            memory_bytes=vdu.memory_bytes,
+            hugepage_bytes=vdu.needs.hugepage_bytes,
+            cpu_pinned=vdu.needs.cpu_pinned,
+            numa_cell=at.cell,
+            containers=() if vm else tuple(_container(lane, c) for c in vdu.containers),
+            init_containers=() if vm else tuple(_container(lane, c) for c in vdu.init_containers),
+            boot=_disk(lane, vdu) if vm else None,
+            user_data_b64=base64.b64encode(vdu.user_data).decode() if vm else "",
+            ports=tuple(p for p, _ in ports),
+            annotations=dict(vdu.annotations),
+        ),
+    )
+
+
+def _container(lane: Lane, container: Container) -> ContainerSpec:
+    if container.image is None:
+        raise problem("image-missing", f"VNF {lane.alias}: container {container.id} has no image", instance=lane.alias)
+    return ContainerSpec(
+        name=container.id,
+        image_sha256=lane.blob(container.image),
+        command=container.command,
+        env=dict(container.env),
+        cpu_milli=container.cpu_milli,
+        memory_bytes=container.memory_bytes,
+        linux_capabilities=container.linux_capabilities,
+        sysctls=dict(container.sysctls),
+    )
+
+
+def _disk(lane: Lane, vdu: Vdu) -> DiskSpec:
+    if vdu.disk_image is None:
+        raise problem("image-missing", f"VNF {lane.alias}: {vdu.id} has no disk image", instance=lane.alias)
+    return DiskSpec(lane.blob(vdu.disk_image), vdu.disk_image.format.value, vdu.disk_bytes)

@@ -1,0 +1,24 @@
+"""Finding one row by id, name, or an unambiguous beginning of the id."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, Connection, RowMapping, Table, or_, select
+
+from vnfm.model.problem import problem
+
+MIN_PREFIX = 4
+
+
+def find(c: Connection, table: Table, tenant: str, ref: str, names: tuple[Column[str], ...], what: str) -> RowMapping:
+    """The one row meant. Raises ProblemError `not-found` or `ambiguous`."""
+    mine = table.c.tenant == tenant
+    exact = select(table).where(mine, or_(table.c.id == ref, *(n == ref for n in names)))
+    rows = c.execute(exact).mappings().all()
+    if not rows and len(ref) >= MIN_PREFIX:
+        rows = c.execute(select(table).where(mine, table.c.id.startswith(ref, autoescape=True))).mappings().all()
+    if not rows:
+        raise problem("not-found", f"there is no {what} {ref!r} in tenant {tenant!r}", instance=ref)
+    if len(rows) > 1:
+        ids = ", ".join(r["id"][:13] for r in rows[:4])
+        raise problem("ambiguous", f"{ref!r} may be any of {len(rows)} {what}s ({ids}…): give more of the id", instance=ref)
+    return rows[0]

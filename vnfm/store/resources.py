@@ -1,0 +1,89 @@
+"""What may exist on VIMs, what capacity is ours, and what realizations were seen to cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, or_, select
+
+from vnfm.lcm.operation import Operation
+from vnfm.model.codec import decode
+from vnfm.model.resources import Handle, ResourceKind
+from vnfm.placement.types import LinkReservation, ObservedCost, Reservation
+from vnfm.store import tables as t
+from vnfm.store.costs import observed
+from vnfm.store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class KnownResource:
+    """A resource on record: it may exist."""
+
+    id: str
+    vim: str
+    host: str
+    kind: ResourceKind
+    name: str
+    chain_id: str
+    vnf_instance_id: str
+    handle: Handle
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What we hold of the VIMs' capacity."""
+
+    reservations: tuple[Reservation, ...]
+    link_reservations: tuple[LinkReservation, ...]
+    observed: tuple[ObservedCost, ...]
+
+
+class ResourceStore:
+    """Rows of resource, reservation, observed_cost."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    async def of_subject(self, subject_id: str) -> list[KnownResource]:
+        """Everything on record of a chain or of a VNF instance."""
+        query = select(t.resource).where(
+            or_(t.resource.c.chain_id == subject_id, t.resource.c.vnf_instance_id == subject_id)
+        )
+        return await self._db.read(lambda c: [_resource(r) for r in c.execute(query).mappings()])
+
+    async def handles(self, operation: Operation) -> Mapping[str, Handle]:
+        """Of everything that belongs to the operation's target."""
+        return {r.id: r.handle for r in await self.of_subject(operation.target_id)}
+
+    async def holdings(self) -> Holdings:
+        """What placement has to subtract, and to prefer."""
+
+        def work(c: Connection) -> Holdings:
+            rows = c.execute(select(t.reservation)).mappings().all()
+            return Holdings(
+                tuple(decode(Reservation, r["body"]) for r in rows if r["kind"] == "host"),
+                tuple(decode(LinkReservation, r["body"]) for r in rows if r["kind"] == "link"),
+                observed(c),
+            )
+
+        return await self._db.read(work)
+
+    async def count_on(self, vim: str) -> int:
+        """How many resources are on record of a VIM."""
+        return await self._db.read(lambda c: len(c.execute(select(t.resource.c.id).where(t.resource.c.vim == vim)).all()))
+
+
+def _resource(row: Mapping[str, object]) -> KnownResource:
+    return KnownResource(
+        id=str(row["id"]),
+        vim=str(row["vim"]),
+        host=str(row["host"]),
+        kind=ResourceKind(str(row["kind"])),
+        name=str(row["name"]),
+        chain_id=str(row["chain_id"]),
+        vnf_instance_id=str(row["vnf_instance_id"]),
+        handle=decode(Handle, row["handle"]),
+        addresses=decode(tuple[str, ...], row["addresses"]),  # type: ignore[arg-type]
+    )

@@ -1,0 +1,1 @@
+"""The manager's side of the plugin contract: plugin processes, the client that speaks to them, their inventories."""

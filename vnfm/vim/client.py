@@ -1,0 +1,182 @@
+"""Implements vnfm.lcm.ports.Vim over one VimConnection.
+
+A plugin that dies in mid-call is started again by its connection, and the same call is made again: every call is
+idempotent by the id in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import grpc
+import grpc.aio
+import structlog
+
+from vnfm.lcm.ports import Say
+from vnfm.model.problem import ProblemError, problem
+from vnfm.model.resources import (
+    ComputeSpec,
+    Handle,
+    LinkSpec,
+    Owner,
+    PathSpec,
+    ProbeResult,
+    Resource,
+    SapSpec,
+)
+from vnfm.pb.common.v1 import common_pb2 as cpb
+from vnfm.pb.vim.v1 import vim_pb2 as pb
+from vnfm.pb.vim.v1 import vim_pb2_grpc as rpc
+from vnfm.vim import convert
+from vnfm.vim.connection import VimConnection
+from vnfm.vim.errors import problem_of, unexplained
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+ATTEMPTS = 8  # of one call over a plugin's deaths
+CONNECT_S = 45.0
+LIGHT_CALL_S = 90.0
+COMPUTE_S = 600.0
+IMAGE_S = 900.0
+CHUNK_BYTES = 1 << 20
+LOST_CHECKS = 60
+GONE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN)
+
+
+class VimClient:
+    """One VIM as the core sees it. `fence` is the lease's number, `manager_id` the stamp by which we know our own."""
+
+    def __init__(self, connection: VimConnection, manager_id: str, fence: int) -> None:
+        self.connection = connection
+        self._manager_id = manager_id
+        self._fence = fence
+
+    async def put_image(self, sha256: str, image_format: str, blob: Path, say: Say) -> None:
+        """Stat first; send only what is missing."""
+
+        async def call(channel: grpc.aio.Channel) -> None:
+            stub = rpc.ImagesStub(channel)
+            present = await stub.StatImage(pb.StatImageRequest(sha256=sha256), timeout=LIGHT_CALL_S)
+            if not present.present:
+                say(f"sending image {sha256[:12]}")
+                await stub.PutImage(_chunks(sha256, image_format, blob), timeout=IMAGE_S)
+
+        await self._again("PutImage", call)
+
+    async def allocate_link(self, spec: LinkSpec, owner: Owner, say: Say) -> Resource:
+        """AllocateLink."""
+        request = convert.link_out(spec, self._owner(owner))
+        return await self._again(
+            "AllocateLink",
+            lambda ch: _last(rpc.NetworkStub(ch).AllocateLink(request, timeout=LIGHT_CALL_S), say),
+        )
+
+    async def allocate_sap(self, spec: SapSpec, owner: Owner, handles: Mapping[str, Handle], say: Say) -> Resource:
+        """AllocateSap."""
+        request = convert.sap_out(spec, self._owner(owner), handles)
+        return await self._again(
+            "AllocateSap", lambda ch: _last(rpc.NetworkStub(ch).AllocateSap(request, timeout=LIGHT_CALL_S), say)
+        )
+
+    async def allocate_compute(
+        self, spec: ComputeSpec, owner: Owner, handles: Mapping[str, Handle], say: Say
+    ) -> Resource:
+        """AllocateCompute."""
+        request = convert.compute_out(spec, self._owner(owner), handles)
+        return await self._again(
+            "AllocateCompute", lambda ch: _last(rpc.ComputeStub(ch).AllocateCompute(request, timeout=COMPUTE_S), say)
+        )
+
+    async def allocate_path(self, spec: PathSpec, owner: Owner, handles: Mapping[str, Handle], say: Say) -> Resource:
+        """AllocatePath."""
+        request = convert.path_out(spec, self._owner(owner), handles)
+        return await self._again(
+            "AllocatePath", lambda ch: _last(rpc.NetworkStub(ch).AllocatePath(request, timeout=LIGHT_CALL_S), say)
+        )
+
+    async def probe_path(self, path: Handle, owner: Owner, packets: int, patience_s: float) -> ProbeResult:
+        """ProbePath."""
+        request = pb.ProbePathRequest(path=convert.handle_out(path), packets=packets, owner=self._owner(owner))
+        request.patience.FromMilliseconds(int(patience_s * 1000))
+
+        async def call(channel: grpc.aio.Channel) -> ProbeResult:
+            answer = await rpc.NetworkStub(channel).ProbePath(request, timeout=patience_s + LIGHT_CALL_S)
+            return convert.probe_in(answer)
+
+        return await self._again("ProbePath", call)
+
+    async def terminate(self, handle: Handle, owner: Owner, say: Say, grace_s: float = 0.0) -> None:
+        """Terminate."""
+        request = pb.TerminateRequest(handle=convert.handle_out(handle), owner=self._owner(owner))
+        request.grace.FromMilliseconds(int(grace_s * 1000))
+        await self._again(
+            "Terminate",
+            lambda ch: _last(rpc.ResourcesStub(ch).Terminate(request, timeout=LIGHT_CALL_S + grace_s), say),
+        )
+
+    def exec(self, channel: grpc.aio.Channel, inputs: AsyncIterator[pb.ExecInput]) -> AsyncIterator[pb.ExecOutput]:
+        """Exec, passed through."""
+        outputs: AsyncIterator[pb.ExecOutput] = rpc.ComputeStub(channel).Exec(inputs)
+        return outputs
+
+    def _owner(self, owner: Owner) -> cpb.Owner:
+        return convert.owner_out(owner, self._fence, self._manager_id)
+
+    async def _again(self, name: str, call: Callable[[grpc.aio.Channel], Awaitable[T]]) -> T:
+        """Make the call; when the plugin is lost in the middle, make it again on the next connection."""
+        vim, generation = self.connection.settings.name, 0
+        for attempt in range(1, ATTEMPTS + 1):
+            channel, generation = await self.connection.channel(CONNECT_S, newer_than=generation)
+            try:
+                return await call(channel)
+            except grpc.aio.AioRpcError as error:
+                if found := problem_of(error, vim):
+                    raise ProblemError(found) from error
+                if error.code() not in GONE or attempt == ATTEMPTS:
+                    raise unexplained(error, vim, name) from error
+                log.warning("plugin lost in mid-call", vim=vim, call=name, attempt=attempt)
+                if not await self._lost(generation):
+                    raise unexplained(error, vim, name) from error
+            except asyncio.CancelledError:
+                # grpc reports a closed channel as cancellation of the call: only our own cancel is passed on
+                task = asyncio.current_task()
+                if task and task.cancelling():
+                    raise
+                log.warning("channel closed in mid-call", vim=vim, call=name, attempt=attempt)
+        raise problem("vim-unreachable", f"VIM {vim} was lost {ATTEMPTS} times during {name}", instance=vim)
+
+    async def _lost(self, generation: int) -> bool:
+        """Whether the connection notices, within a moment, that its plugin is gone."""
+        for _ in range(LOST_CHECKS):
+            if self.connection.generation != generation or self.connection.state != "CONNECTED":
+                return True
+            await asyncio.sleep(0.05)
+        return False
+
+
+async def _last(stream: AsyncIterator[pb.Progress], say: Say) -> Resource:
+    """Read a stream of Progress to its end; says each update."""
+    done: Resource | None = None
+    async for progress in stream:
+        if progress.HasField("update"):
+            say(progress.update.message)
+        else:
+            done = convert.resource_in(progress.done)
+    if done is None:
+        raise problem("vim-failed", "the plugin ended its answer without a result")
+    return done
+
+
+async def _chunks(sha256: str, image_format: str, blob: Path) -> AsyncIterator[pb.PutImageChunk]:
+    size = blob.stat().st_size
+    with blob.open("rb") as file:
+        first = await asyncio.to_thread(file.read, CHUNK_BYTES)
+        yield pb.PutImageChunk(sha256=sha256, format=image_format, total_bytes=size, data=first)
+        while data := await asyncio.to_thread(file.read, CHUNK_BYTES):
+            yield pb.PutImageChunk(data=data)
+
+

@@ -1,0 +1,242 @@
+"""A VIM that is kept connected: its plugin started, shaken hands with, configured, watched and started again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import structlog
+from google.protobuf import json_format, struct_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from vnfm.model.problem import Problem, ProblemError, Retry, problem
+from vnfm.pb.vim.v1 import vim_pb2 as pb
+from vnfm.pb.vim.v1 import vim_pb2_grpc as rpc
+from vnfm.vim.errors import problem_of, unexplained
+from vnfm.vim.inventory import InventoryStore
+from vnfm.vim.process import PluginProcess, Spawn, command_of
+
+log = structlog.get_logger(__name__)
+
+API_VERSIONS = (1,)
+MESSAGE_BYTES = 16 << 20
+HEALTH_EVERY_S = 5.0
+HEALTH_PATIENCE = 4  # silent checks in a row before a plugin counts as hung
+BACKOFF_S = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+class VimState(StrEnum):
+    """A VIM connection's state."""
+
+    STARTING = "STARTING"
+    CONNECTED = "CONNECTED"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True, slots=True)
+class VimSettings:
+    """A VIM as configured: SOL003 4.4.1.6 VimConnectionInfo, reduced. `kind` is a plugin or `grpc:HOST:PORT`."""
+
+    name: str
+    kind: str
+    config: Mapping[str, Any]
+
+
+class VimConnection:
+    """Keeps one plugin running and reachable."""
+
+    def __init__(self, settings: VimSettings, folder: Path, manager_id: str) -> None:
+        self.settings = settings
+        self.state = VimState.STARTING
+        self.problem: Problem | None = None
+        self.handshake: pb.HandshakeResponse | None = None
+        self.inventory = InventoryStore(settings.name)
+        self.restarts = 0
+        self.generation = 0  # rises with every connection made
+        self._folder = folder
+        self._manager_id = manager_id
+        self._channel: grpc.aio.Channel | None = None
+        self._process: PluginProcess | None = None
+        self._changed = asyncio.Condition()
+        self._keeper: asyncio.Task[None] | None = None
+        self._closing = False
+
+    def open(self) -> None:
+        """Begin to connect, in the background."""
+        self._keeper = asyncio.create_task(self._keep(), name=f"vim {self.settings.name}")
+
+    async def close(self, grace_s: float = 5.0) -> None:
+        """Let the plugin end. What it realized stays."""
+        self._closing = True
+        if self._keeper:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        if self._channel:
+            await self._channel.close(0)
+        if self._process:
+            await self._process.stop(grace_s)
+
+    async def channel(self, timeout_s: float, newer_than: int = 0) -> tuple[grpc.aio.Channel, int]:
+        """A connected channel and its generation. Raises ProblemError `vim-unreachable`, or why it failed."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        async with self._changed:
+            while not (self.state is VimState.CONNECTED and self.generation > newer_than and self._channel):
+                left = deadline - loop.time()
+                if left <= 0 or self._closing:
+                    raise ProblemError(self.problem or self._unreachable())
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._changed.wait(), left)
+            return self._channel, self.generation
+
+    async def settled(self, timeout_s: float) -> bool:
+        """Wait until connected with an inventory; False where that did not come about in time or has failed."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        while loop.time() < deadline and not self._closing:
+            if self.state is VimState.CONNECTED and self.inventory.complete:
+                return True
+            if self.state is VimState.FAILED and self.problem and self.problem.retry is Retry.NEVER:
+                return False
+            await asyncio.sleep(0.02)
+        return self.state is VimState.CONNECTED and self.inventory.complete
+
+    def _unreachable(self) -> Problem:
+        return problem(
+            "vim-unreachable",
+            f"VIM {self.settings.name} ({self.settings.kind}) is not connected",
+            instance=self.settings.name,
+            retry=Retry.SAME_CALL,
+        ).problem
+
+    async def _keep(self) -> None:
+        failures = 0
+        while not self._closing:
+            began = asyncio.get_running_loop().time()
+            try:
+                await self._connect()
+                end = await self._watch()
+                self.problem = self._unreachable()
+                log.warning("plugin ended", vim=self.settings.name, how=end)
+            except ProblemError as error:
+                self.problem = error.problem
+                log.error("VIM not connected", vim=self.settings.name, problem=error.problem.detail)
+            await self._disconnect()
+            if self.problem and self.problem.retry is Retry.NEVER:
+                await self._set(VimState.FAILED)
+                return  # only another configuration can help
+            failures = 0 if asyncio.get_running_loop().time() - began > 10 else failures + 1
+            await self._set(VimState.FAILED if failures > 2 else VimState.STARTING)
+            await asyncio.sleep(BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])
+            self.restarts += 1
+
+    async def _connect(self) -> None:
+        kind = self.settings.kind
+        if kind.startswith("grpc:"):
+            address = kind.removeprefix("grpc:")
+        else:
+            spawn = Spawn(self.settings.name, command_of(kind), self._folder)
+            self._process = await PluginProcess.start(spawn)
+            address = self._process.address
+        self._channel = grpc.aio.insecure_channel(
+            address,
+            options=[
+                ("grpc.max_receive_message_length", MESSAGE_BYTES),
+                ("grpc.max_send_message_length", MESSAGE_BYTES),
+                ("grpc.use_local_subchannel_pool", 1),
+            ],
+        )
+        identity = rpc.IdentityStub(self._channel)
+        config = struct_pb2.Struct()
+        config.update({**self.settings.config})
+        try:
+            self.handshake = await identity.Handshake(
+                pb.HandshakeRequest(api_versions=API_VERSIONS, manager_id=self._manager_id),
+                timeout=15,
+                wait_for_ready=True,
+            )
+            self._check_config()
+            await identity.Configure(pb.ConfigureRequest(config=config), timeout=60)
+        except grpc.aio.AioRpcError as error:
+            found = problem_of(error, self.settings.name)
+            raise ProblemError(found) if found else unexplained(error, self.settings.name, "Handshake") from error
+        self.generation += 1
+        self.problem = None
+        await self._set(VimState.CONNECTED)
+
+    def _check_config(self) -> None:
+        import jsonschema
+
+        assert self.handshake
+        schema = json_format.MessageToDict(self.handshake.config_schema)
+        if not schema:
+            return
+        try:
+            jsonschema.validate(dict(self.settings.config), schema)
+        except jsonschema.ValidationError as error:
+            where = ".".join(str(p) for p in error.absolute_path) or "the configuration"
+            raise problem(
+                "vim-config",
+                f"configuration of VIM {self.settings.name}: {where}: {error.message}",
+                instance=self.settings.name,
+            ) from error
+
+    async def _watch(self) -> str:
+        """Until the plugin is gone; says how."""
+        assert self._channel
+        tasks = {asyncio.create_task(self._watch_inventory()), asyncio.create_task(self._watch_health())}
+        if self._process:
+            tasks.add(asyncio.create_task(self._process.wait()))
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            return next(iter(done)).result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _watch_inventory(self) -> str:
+        assert self._channel
+        stub = rpc.InventoryStub(self._channel)
+        try:
+            async for chunk in stub.WatchInventory(pb.WatchInventoryRequest()):
+                self.inventory.take(chunk, self.handshake)
+        except grpc.aio.AioRpcError as error:
+            if self._process:  # its end tells more
+                await asyncio.sleep(1)
+            return f"inventory stream ended: {error.code().name} {error.details()}"
+        return "inventory stream ended"
+
+    async def _watch_health(self) -> str:
+        assert self._channel
+        stub = health_pb2_grpc.HealthStub(self._channel)
+        silent = 0
+        while silent < HEALTH_PATIENCE:
+            await asyncio.sleep(HEALTH_EVERY_S)
+            try:
+                await stub.Check(health_pb2.HealthCheckRequest(), timeout=HEALTH_EVERY_S)
+                silent = 0
+            except grpc.aio.AioRpcError:
+                silent += 1
+        return f"no answer to {HEALTH_PATIENCE} health checks"
+
+    async def _disconnect(self) -> None:
+        channel, self._channel = self._channel, None
+        process, self._process = self._process, None
+        if channel:
+            await channel.close(0)
+        if process:
+            process.kill()
+            await process.wait()
+
+    async def _set(self, state: VimState) -> None:
+        async with self._changed:
+            self.state = state
+            self._changed.notify_all()

@@ -1,0 +1,75 @@
+"""All VIMs of this manager: implements vnfm.lcm.ports.Vims."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+
+from vnfm.lcm.ports import JoinedInventory
+from vnfm.model.problem import problem
+from vnfm.vim.client import VimClient
+from vnfm.vim.connection import VimConnection, VimSettings
+
+INVENTORY_S = 30.0
+
+
+class VimRegistry:
+    """Connections by name."""
+
+    def __init__(self, folder: Path, manager_id: str, fence: int) -> None:
+        self._folder = folder
+        self._manager_id = manager_id
+        self._fence = fence
+        self._clients: dict[str, VimClient] = {}
+
+    def add(self, settings: VimSettings) -> VimConnection:
+        """Open a connection. Raises ProblemError `already-exists`."""
+        if settings.name in self._clients:
+            raise problem("already-exists", f"there is a VIM {settings.name} already", instance=settings.name)
+        connection = VimConnection(settings, self._folder / settings.name, self._manager_id)
+        self._clients[settings.name] = VimClient(connection, self._manager_id, self._fence)
+        connection.open()
+        return connection
+
+    async def remove(self, name: str) -> None:
+        """Close a connection."""
+        client = self.get(name)
+        del self._clients[name]
+        await client.connection.close()
+
+    def get(self, name: str) -> VimClient:
+        """Raises ProblemError `vim-unknown`."""
+        client = self._clients.get(name)
+        if client is None:
+            known = ", ".join(sorted(self._clients)) or "none"
+            raise problem("vim-unknown", f"there is no VIM {name!r}; there are: {known}", instance=name)
+        return client
+
+    def connections(self) -> Iterable[VimConnection]:
+        """By name."""
+        return [self._clients[name].connection for name in sorted(self._clients)]
+
+    async def inventory(self) -> JoinedInventory:
+        """Waits for those that start; leaves out those that stay away, and says why."""
+        connections = list(self.connections())
+        settled = await asyncio.gather(*(c.settled(INVENTORY_S) for c in connections))
+        here = [c for c, ok in zip(connections, settled, strict=True) if ok]
+        absent = {
+            c.settings.name: c.problem.detail if c.problem else "not connected yet"
+            for c, ok in zip(connections, settled, strict=True)
+            if not ok
+        }
+        return JoinedInventory(
+            version=sum(c.inventory.version for c in here),
+            hosts=tuple(h for c in here for h in c.inventory.hosts),
+            latencies=tuple(m for c in here for m in c.inventory.latencies),
+            fabric=tuple(m for c in here for m in c.inventory.fabric),
+            absent=absent,
+        )
+
+    async def close(self) -> None:
+        """Close all."""
+        await asyncio.gather(*(c.close() for c in self.connections()))
+
+
