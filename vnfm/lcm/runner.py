@@ -62,6 +62,7 @@ class Runner:
         self._handles = handles
         self._clock = clock
         self._slots = asyncio.Semaphore(parallel_calls)
+        self._granting = asyncio.Lock()
         self._driven: dict[str, _Driven] = {}
         self._drivers: dict[str, asyncio.Task[None]] = {}
         self._changed = asyncio.Condition()
@@ -144,6 +145,7 @@ class Runner:
         operation = await self._journal.load(operation_id)
         if operation.state is LcmOperationState.STARTING:
             operation = await self._grant(operation)
+            await self._notify()
         while not operation.state.final and operation.state is not LcmOperationState.FAILED_TEMP:
             operation = await self._advance(operation, driven)
 
@@ -152,17 +154,14 @@ class Runner:
             return await self._journal.enter(
                 operation, LcmOperationState.ROLLED_BACK, self._clock(), cancelled_problem(operation)
             )
-        try:
-            design = await self._granter(operation)
-        except ProblemError as error:
-            refused = await self._journal.enter(
-                operation, LcmOperationState.ROLLED_BACK, self._clock(), error.problem.about(operation.target)
-            )
-            await self._notify()
-            return refused
-        granted = await self._journal.grant(operation, design, self._clock())
-        await self._notify()
-        return granted
+        # one decision at a time, on record before the next: two operations never count on the same capacity
+        async with self._granting:
+            try:
+                design = await self._granter(operation)
+            except ProblemError as error:
+                refusal = error.problem.about(operation.target)
+                return await self._journal.enter(operation, LcmOperationState.ROLLED_BACK, self._clock(), refusal)
+            return await self._journal.grant(operation, design, self._clock())
 
     async def _advance(self, operation: Operation, driven: _Driven) -> Operation:
         cancel = driven.cancel or operation.cancel_mode

@@ -33,7 +33,7 @@ class ChainEnd:
 
 @dataclass(frozen=True, slots=True)
 class ChainVnf:
-    """A VNF of the chain by its alias. `isolation` raises (never lowers) what the VNFD asks for."""
+    """A VNF of the chain by its alias. `isolation` stands in place of what the VNFD asks for."""
 
     alias: str
     vnfd_id: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Boolean, Column, Float, Index, Integer, MetaData, String, Table, UniqueConstraint, text
+from sqlalchemy import JSON, Boolean, Column, Index, Integer, MetaData, String, Table, UniqueConstraint, text
 
 metadata = MetaData()
 
@@ -11,8 +11,6 @@ manager = Table(  # one row: who we are, and the fence of the present lease
     metadata,
     Column("id", String, primary_key=True),
     Column("fence", Integer, nullable=False),
-    Column("holder", String, nullable=False),
-    Column("lease_until", Float, nullable=False),
 )
 
 package = Table(

@@ -1,0 +1,214 @@
+"""Chains: NS level (SOL005 clause 6), where the chain is ours to keep."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import grpc.aio
+
+from vnfm.api.errors import answered, streamed, tenant_of
+from vnfm.api.execs import Execs
+from vnfm.api.operations import OperationViews
+from vnfm.api.pictures import chain_svg
+from vnfm.api.views import chain_message, struct
+from vnfm.graph.chainfile import read_chain
+from vnfm.graph.nsdtext import to_nsd
+from vnfm.lcm.actions import describe_break
+from vnfm.lcm.granting import Granting
+from vnfm.lcm.planning import PackageFacts, graph_of
+from vnfm.lcm.ports import Clock
+from vnfm.lcm.runner import Runner
+from vnfm.model.chain import ServiceChain
+from vnfm.model.codec import encode
+from vnfm.model.lcm import ChainState, LcmOperationType
+from vnfm.model.problem import problem
+from vnfm.model.resources import Owner, ResourceKind
+from vnfm.pb.nfvo.v1 import nfvo_pb2 as pb
+from vnfm.pb.nfvo.v1 import nfvo_pb2_grpc as rpc
+from vnfm.store.orders import ChainRecord, NewInstance, Order, OrderStore
+from vnfm.store.packages import Onboarded, PackageStore
+from vnfm.store.resources import ResourceStore
+from vnfm.vim.registry import VimRegistry
+
+Context = grpc.aio.ServicerContext[Any, Any]
+PROBE_PATIENCE_S = 5.0
+
+
+class ChainsServicer(rpc.ChainsServicer):
+    """vnfm.nfvo.v1.Chains."""
+
+    def __init__(
+        self,
+        orders: OrderStore,
+        packages: PackageStore,
+        resources: ResourceStore,
+        granting: Granting,
+        runner: Runner,
+        vims: VimRegistry,
+        execs: Execs,
+        clock: Clock,
+        new_id: Callable[[], str],
+    ) -> None:
+        self._orders = orders
+        self._packages = packages
+        self._resources = resources
+        self._granting = granting
+        self._runner = runner
+        self._vims = vims
+        self._execs = execs
+        self._clock = clock
+        self._new_id = new_id
+        self._views = OperationViews(orders, runner)
+
+    async def PlanChain(self, request: pb.ChainRequest, context: Context) -> pb.ChainPlan:
+        """A dry run: nothing is created."""
+
+        async def work() -> pb.ChainPlan:
+            chain, _ = await self._checked(tenant_of(context), request)
+            planned = await self._granting.plan(chain, tenant_of(context), self._new_id())
+            return pb.ChainPlan(
+                chain=chain.name,
+                feasible=bool(planned.document["feasible"]),
+                body=struct(planned.document),
+                nsd_yaml=to_nsd(chain),
+            )
+
+        return await answered(context, work())
+
+    async def CreateChain(self, request: pb.ChainRequest, context: Context) -> pb.VnfLcmOpOcc:
+        """Chain, instances and operation on record; the rest goes on in the background."""
+
+        async def work() -> pb.VnfLcmOpOcc:
+            tenant = tenant_of(context)
+            chain, found = await self._checked(tenant, request)
+            instances = [
+                NewInstance(
+                    self._new_id(),
+                    f"{chain.name}/{v.alias}",
+                    v.alias,
+                    v.vnfd_id,
+                    found[v.vnfd_id].package.id,
+                    v.flavour_id,
+                )
+                for v in chain.vnfs
+            ]
+            chain_id = self._new_id()
+            order = Order(
+                self._new_id(),
+                tenant,
+                LcmOperationType.CHAIN_CREATE,
+                chain.name,
+                chain_id,
+                {chain_id: "", **{i.id: i.alias for i in instances}},
+                request.request_id,
+            )
+            operation = await self._orders.create_chain(order, chain, instances, self._clock())
+            self._runner.drive(operation.id)
+            return self._views.message(operation)
+
+        return await answered(context, work())
+
+    async def TerminateChain(self, request: pb.TerminateChainRequest, context: Context) -> pb.VnfLcmOpOcc:
+        """Take everything away that may exist of it."""
+
+        async def work() -> pb.VnfLcmOpOcc:
+            tenant = tenant_of(context)
+            chain = await self._orders.chain(tenant, request.ref)
+            if chain.state is ChainState.NOT_INSTANTIATED and not chain.operation_id and not request.request_id:
+                raise problem("conflict", f"chain {chain.name} is NOT_INSTANTIATED already", instance=chain.id)
+            instances = await self._orders.vnfs(tenant, chain.id)
+            order = Order(
+                self._new_id(),
+                tenant,
+                LcmOperationType.CHAIN_TERMINATE,
+                chain.name,
+                chain.id,
+                {chain.id: "", **{i.id: i.alias for i in instances}},
+                request.request_id,
+            )
+            operation = await self._orders.order(order, self._clock())
+            self._runner.drive(operation.id)
+            return self._views.message(operation)
+
+        return await answered(context, work())
+
+    async def DeleteChain(self, request: pb.GetRequest, context: Context) -> pb.DeleteResponse:
+        """Only when NOT_INSTANTIATED."""
+
+        async def work() -> pb.DeleteResponse:
+            await self._orders.delete_chain(tenant_of(context), request.ref, self._clock())
+            return pb.DeleteResponse()
+
+        return await answered(context, work())
+
+    async def GetChain(self, request: pb.GetRequest, context: Context) -> pb.Chain:
+        """One."""
+
+        async def work() -> pb.Chain:
+            return await self._shown(await self._orders.chain(tenant_of(context), request.ref))
+
+        return await answered(context, work())
+
+    async def ListChains(self, request: pb.ListRequest, context: Context) -> AsyncIterator[pb.Chain]:
+        """All of the tenant."""
+
+        async def items() -> AsyncIterator[pb.Chain]:
+            for chain in await self._orders.chains(tenant_of(context)):
+                yield await self._shown(chain)
+
+        async for item in streamed(context, items):
+            yield item
+
+    async def GraphChain(self, request: pb.GetRequest, context: Context) -> pb.ChainPicture:
+        """A picture of the chain as it stands."""
+
+        async def work() -> pb.ChainPicture:
+            chain = await self._orders.chain(tenant_of(context), request.ref)
+            instances = await self._orders.vnfs(chain.tenant, chain.id)
+            return pb.ChainPicture(svg=chain_svg(chain, instances))
+
+        return await answered(context, work())
+
+    async def ProbeChain(self, request: pb.ProbeChainRequest, context: Context) -> pb.Chain:
+        """Send packets now, and record what was counted."""
+
+        async def work() -> pb.Chain:
+            chain = await self._orders.chain(tenant_of(context), request.ref)
+            known = await self._resources.of_subject(chain.id)
+            paths = [r for r in known if r.kind is ResourceKind.PATH]
+            if not paths:
+                raise problem("conflict", f"chain {chain.name} is not instantiated", instance=chain.id)
+            for path in paths:
+                owner = Owner(chain.tenant, chain.id)
+                result = await self._vims.get(path.vim).probe_path(
+                    path.handle, owner, request.packets or 5, PROBE_PATIENCE_S
+                )
+                await self._orders.record_probe(chain.id, self._clock(), encode(result))
+                if not result.unsupported and not result.complete:
+                    raise problem("path-broken", describe_break(result), instance=chain.name)
+            return await self._shown(await self._orders.chain(chain.tenant, chain.id))
+
+        return await answered(context, work())
+
+    async def ExecSap(
+        self, requests: AsyncIterator[pb.ExecSapInput], context: Context
+    ) -> AsyncIterator[pb.ExecVnfOutput]:
+        """A command at an end of the chain."""
+        async for item in streamed(context, lambda: self._execs.at_end(tenant_of(context), requests)):
+            yield item
+
+    async def _checked(
+        self, tenant: str, request: pb.ChainRequest
+    ) -> tuple[ServiceChain, Mapping[str, Onboarded]]:
+        """Everything that can be said without a VIM, before anything is on record."""
+        chain = read_chain(request.descriptor, request.filename or "chain.yaml")
+        if request.name:
+            chain = replace(chain, name=request.name)
+        found = await self._packages.by_vnfd(tenant, [v.vnfd_id for v in chain.vnfs])
+        graph_of(chain, {k: PackageFacts(o.package.id, o.vnfd, o.images) for k, o in found.items()})
+        return chain, found
+
+    async def _shown(self, chain: ChainRecord) -> pb.Chain:
+        return chain_message(chain, await self._orders.vnfs(chain.tenant, chain.id))

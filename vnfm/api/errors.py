@@ -1,0 +1,106 @@
+"""From a domain error to a gRPC status: the one place."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
+
+import grpc
+import grpc.aio
+import structlog
+from google.protobuf import any_pb2
+from google.rpc import status_pb2
+
+from vnfm.model.problem import URN, Problem, ProblemError, Retry
+from vnfm.pb.common.v1 import common_pb2 as cpb
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+DETAILS_KEY = "grpc-status-details-bin"
+RETRY_OUT = {
+    Retry.NEVER: cpb.Problem.NEVER,
+    Retry.SAME_CALL: cpb.Problem.SAME_CALL,
+    Retry.NEW_PLACEMENT: cpb.Problem.NEW_PLACEMENT,
+}
+STATUS_OF = {
+    "not-found": grpc.StatusCode.NOT_FOUND,
+    "vim-unknown": grpc.StatusCode.NOT_FOUND,
+    "already-exists": grpc.StatusCode.ALREADY_EXISTS,
+    "conflict": grpc.StatusCode.FAILED_PRECONDITION,
+    "no-space": grpc.StatusCode.RESOURCE_EXHAUSTED,
+    "storage": grpc.StatusCode.UNAVAILABLE,
+    "vim-unreachable": grpc.StatusCode.UNAVAILABLE,
+    "vim-timeout": grpc.StatusCode.DEADLINE_EXCEEDED,
+    "unimplemented": grpc.StatusCode.UNIMPLEMENTED,
+    "internal": grpc.StatusCode.INTERNAL,
+}
+
+
+def problem_out(problem: Problem) -> cpb.Problem:
+    """For the wire."""
+    return cpb.Problem(
+        type=problem.type,
+        title=problem.title,
+        detail=problem.detail,
+        instance=problem.instance,
+        retry=RETRY_OUT[problem.retry],
+        retry_after_ms=problem.retry_after_ms,
+    )
+
+
+async def refuse(context: grpc.aio.ServicerContext[Any, Any], problem: Problem) -> None:
+    """End the call with the status that belongs to the problem and the problem as its one detail."""
+    code = STATUS_OF.get(problem.word, grpc.StatusCode.INVALID_ARGUMENT)
+    detail = any_pb2.Any()
+    detail.Pack(problem_out(problem))
+    message = f"{problem.title}: {problem.detail}"[:1000]
+    status = status_pb2.Status(code=code.value[0], message=message, details=[detail])
+    await context.abort(code, message, ((DETAILS_KEY, status.SerializeToString()),))
+
+
+async def answered(context: grpc.aio.ServicerContext[Any, Any], work: Awaitable[T]) -> T:
+    """Await `work`; a ProblemError becomes the call's status, anything else an `internal` problem without a trace."""
+    try:
+        return await work
+    except ProblemError as error:
+        await refuse(context, error.problem)
+    except (grpc.aio.AbortError, grpc.aio.BaseError):
+        raise
+    except Exception as error:  # noqa: BLE001  a bug must not show its traceback to a client
+        log.exception("call failed unexpectedly")
+        await refuse(context, internal(error))
+    raise AssertionError("abort returns never")
+
+
+async def streamed(
+    context: grpc.aio.ServicerContext[Any, Any], items: Callable[[], AsyncIterator[T]]
+) -> AsyncIterator[T]:
+    """The same for a stream of answers."""
+    try:
+        async for item in items():
+            yield item
+    except ProblemError as error:
+        await refuse(context, error.problem)
+    except (grpc.aio.AbortError, grpc.aio.BaseError):
+        raise
+    except Exception as error:  # noqa: BLE001  as above
+        log.exception("stream failed unexpectedly")
+        await refuse(context, internal(error))
+
+
+def internal(error: Exception) -> Problem:
+    """For what should not happen."""
+    return Problem(
+        URN + "internal",
+        "The manager made a mistake",
+        f"{type(error).__name__}: {error}; the manager's log has more",
+    )
+
+
+def tenant_of(context: grpc.aio.ServicerContext[Any, Any]) -> str:
+    """The tenant of the call."""
+    for key, value in context.invocation_metadata() or ():
+        if key == "vnfm-tenant" and value:
+            return value if isinstance(value, str) else value.decode()
+    return "default"

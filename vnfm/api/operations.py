@@ -1,0 +1,83 @@
+"""Waiting for operations and watching events: shared by the servicers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Any
+
+from vnfm.api.views import lane_messages, operation_message, struct
+from vnfm.lcm.operation import Operation
+from vnfm.lcm.runner import Runner
+from vnfm.model.lcm import LcmOperationState
+from vnfm.pb.nfvo.v1 import nfvo_pb2 as pb
+from vnfm.store.orders import OrderStore
+
+LOOK_AGAIN_S = 0.5  # words of plugins change without a notice
+EVENTS_S = 1.0
+
+
+class OperationViews:
+    """Operations as messages, with the latest words of what runs."""
+
+    def __init__(self, orders: OrderStore, runner: Runner) -> None:
+        self._orders = orders
+        self._runner = runner
+
+    async def one(self, tenant: str, ref: str) -> pb.VnfLcmOpOcc:
+        """By id; `ID:ALIAS` is the lane of a VNF."""
+        operation_ref, _, lane = ref.partition(":")
+        operation = await self._orders.operation(tenant, operation_ref)
+        return self._view(operation, lane)
+
+    def message(self, operation: Operation) -> pb.VnfLcmOpOcc:
+        """With words."""
+        return operation_message(operation, self._runner.words(operation.id))
+
+    async def all(self, tenant: str) -> AsyncIterator[pb.VnfLcmOpOcc]:
+        """Newest first; each chain operation is followed by its lanes."""
+        for operation in await self._orders.operations(tenant):
+            yield self.message(operation)
+            for lane in lane_messages(operation, self._runner.words(operation.id)):
+                yield lane
+
+    async def watch(self, tenant: str, ref: str) -> AsyncIterator[pb.VnfLcmOpOcc]:
+        """Each change until it is final or FAILED_TEMP."""
+        operation_ref, _, lane = ref.partition(":")
+        last = b""
+        while True:
+            operation = await self._orders.operation(tenant, operation_ref)
+            message = self._view(operation, lane)
+            data = message.SerializeToString(deterministic=True)
+            if data != last:
+                last = data
+                yield message
+            if operation.state.final or operation.state is LcmOperationState.FAILED_TEMP:
+                return
+            await self._runner.changed(LOOK_AGAIN_S)
+
+    async def events(self, tenant: str, after: int) -> AsyncIterator[pb.Event]:
+        """Notifications from a cursor on, for ever."""
+        while True:
+            rows = await self._orders.events(tenant, after)
+            for row in rows:
+                after = row["cursor"]
+                yield event_message(row)
+            if not rows:
+                await self._runner.changed(EVENTS_S)
+                await asyncio.sleep(0)
+
+    def _view(self, operation: Operation, lane: str) -> pb.VnfLcmOpOcc:
+        words = self._runner.words(operation.id)
+        if not lane:
+            return operation_message(operation, words)
+        wanted = f"{operation.id}:{lane}"
+        return next((m for m in lane_messages(operation, words) if m.id == wanted), operation_message(operation, words))
+
+
+def event_message(row: dict[str, Any]) -> pb.Event:
+    """One notification."""
+    message = pb.Event(cursor=row["cursor"], type=row["type"], body=struct(row["body"]))
+    message.at.FromDatetime(datetime.fromisoformat(row["at"]))
+    return message

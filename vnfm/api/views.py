@@ -1,0 +1,271 @@
+"""Values to messages, as people and programs see them (docs/surface.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from google.protobuf import struct_pb2
+
+from vnfm.api.errors import problem_out
+from vnfm.lcm.machine import St, fold, progress_percent
+from vnfm.lcm.operation import LogEntry, Operation
+from vnfm.lcm.steps import Step, nodes
+from vnfm.model.lcm import LcmOperationType, VnfInstance
+from vnfm.model.package import Finding, VnfPackage
+from vnfm.model.problem import Problem
+from vnfm.pb.nfvo.v1 import nfvo_pb2 as pb
+from vnfm.placement.types import Host, Reservation
+from vnfm.store.orders import ChainRecord
+
+
+def struct(document: Mapping[str, Any]) -> struct_pb2.Struct:
+    """A JSON document for the wire."""
+    message = struct_pb2.Struct()
+    message.update(dict(document))
+    return message
+
+
+def package_message(package: VnfPackage, error: Problem | None = None) -> pb.Package:
+    """SOL003 10.5.2.2."""
+    message = pb.Package(
+        id=package.id,
+        vnfd_id=package.vnfd_id,
+        provider=package.provider,
+        product=package.product,
+        version=package.version,
+        onboarding_state=package.onboarding_state.value,
+        operational_state=package.operational_state.value,
+        usage_state=package.usage_state.value,
+        findings=[finding_message(f) for f in package.findings],
+        software_version=package.software_version,
+        checksum_sha256=package.checksum_sha256,
+    )
+    if error:
+        message.error.CopyFrom(problem_out(error))
+    return message
+
+
+def finding_message(finding: Finding) -> pb.Finding:
+    """One thing noticed."""
+    return pb.Finding(
+        severity=finding.severity.value,
+        code=finding.code,
+        file=finding.file,
+        line=finding.line,
+        column=finding.column,
+        message=finding.message,
+        hint=finding.hint,
+    )
+
+
+def instance_message(instance: VnfInstance) -> pb.VnfInstance:
+    """SOL003 5.5.2.2."""
+    body = {
+        "id": instance.id,
+        "vnf_instance_name": instance.name,
+        "vnfd_id": instance.vnfd_id,
+        "vnf_pkg_id": instance.package_id,
+        "chain_id": instance.chain_id,
+        "alias": instance.alias,
+        "instantiation_state": instance.instantiation_state.value,
+        "instantiated_vnf_info": {
+            "flavour_id": instance.flavour_id,
+            "vnf_state": instance.vnf_state.value if instance.vnf_state else None,
+            "vnfc_resource_info": vnfc_documents(instance),
+        },
+    }
+    return pb.VnfInstance(
+        id=instance.id,
+        name=instance.name,
+        vnfd_id=instance.vnfd_id,
+        instantiation_state=instance.instantiation_state.value,
+        vnf_state=instance.vnf_state.value if instance.vnf_state else "",
+        body=struct(body),
+    )
+
+
+def vnfc_documents(instance: VnfInstance) -> list[dict[str, Any]]:
+    """The VNFCs of an instance."""
+    return [
+        {
+            "id": v.id,
+            "vdu_id": v.vdu_id,
+            "runtime": v.runtime.value,
+            "vim": v.vim,
+            "host": v.host,
+            "native_id": v.native_id,
+            "addresses": list(v.addresses),
+        }
+        for v in instance.vnfcs
+    ]
+
+
+def operation_message(operation: Operation, words: Mapping[str, str] | None = None) -> pb.VnfLcmOpOcc:
+    """SOL003 5.5.2.13."""
+    return _occurrence(operation, operation.id, operation.type.value, operation.target, operation.steps, words or {}, "")
+
+
+def lane_messages(operation: Operation, words: Mapping[str, str] | None = None) -> list[pb.VnfLcmOpOcc]:
+    """The occurrences of the VNFs in a chain's operation: each lane is one (its id is the operation's and the alias)."""
+    kinds = {
+        LcmOperationType.CHAIN_CREATE: LcmOperationType.INSTANTIATE,
+        LcmOperationType.CHAIN_TERMINATE: LcmOperationType.TERMINATE,
+    }
+    kind = kinds.get(operation.type)
+    if kind is None:
+        return []
+    return [
+        _occurrence(
+            operation,
+            f"{operation.id}:{lane}",
+            kind.value,
+            f"{operation.target}/{lane}",
+            tuple(s for s in operation.steps if s.lane == lane),
+            words or {},
+            operation.id,
+        )
+        for lane in sorted(operation.subjects.values())
+        if lane
+    ]
+
+
+def _occurrence(
+    operation: Operation,
+    occurrence_id: str,
+    kind: str,
+    target: str,
+    steps: Sequence[Step],
+    words: Mapping[str, str],
+    parent: str,
+) -> pb.VnfLcmOpOcc:
+    keys = {s.key for s in steps}
+    log = [e for e in operation.log if e.step in keys]
+    status = {k: v for k, v in fold(nodes(operation.steps), (e.event for e in operation.log)).items() if k in keys}
+    message = pb.VnfLcmOpOcc(
+        id=occurrence_id,
+        operation=kind,
+        state=operation.state.value,
+        progress_percent=progress_percent(operation.state, status),
+        target=target,
+        steps=[_step(s, status[s.key], log, words, operation) for s in steps],
+        affected=struct(_affected(steps, status)),
+        is_cancel_pending=operation.cancel_mode is not None and not operation.state.final,
+        parent_id=parent,
+    )
+    message.started_at.FromDatetime(operation.started_at)
+    message.state_entered_at.FromDatetime(operation.state_entered_at)
+    if operation.error:
+        message.error.CopyFrom(problem_out(operation.error))
+    return message
+
+
+def _step(step: Step, state: St, log: Sequence[LogEntry], words: Mapping[str, str], operation: Operation) -> pb.StepView:
+    begun = [e.at for e in log if e.step == step.key and e.to in (St.STARTED, St.UNDO_STARTED)]
+    ended = [e for e in log if e.step == step.key and e.to not in (St.STARTED, St.UNDO_STARTED)]
+    seconds = (ended[-1].at - begun[-1]).total_seconds() if begun and ended and ended[-1].at >= begun[-1] else 0.0
+    failed = ended[-1].problem if ended else None
+    detail = words.get(step.key, "") or (failed.detail if failed else "")
+    return pb.StepView(name=step.title, state=state.value, seconds=round(seconds, 3), detail=detail)
+
+
+def _affected(steps: Sequence[Step], status: Mapping[str, St]) -> dict[str, Any]:
+    """SOL003 5.5.2.13 resourceChanges, by kind."""
+    changes: dict[str, list[dict[str, Any]]] = {}
+    for step in steps:
+        if step.allocates and status[step.key] not in (St.PENDING, St.UNDONE):
+            kind, change, resource_id = step.resource_kind, "ADDED", step.allocates
+        elif step.removal and status[step.key] is St.DONE:
+            kind, change, resource_id = step.removal.kind, "REMOVED", step.removal.resource_id
+        else:
+            continue
+        if kind:
+            name = f"affected_{kind.value.lower()}s"
+            changes.setdefault(name, []).append(
+                {"id": resource_id, "change_type": change, "vim": step.vim, "vnf_instance_id": step.vnf_instance_id}
+            )
+    return dict(changes)
+
+
+def chain_message(chain: ChainRecord, instances: Sequence[VnfInstance]) -> pb.Chain:
+    """docs/surface.md, "chain show"."""
+    by_alias = {i.alias: i for i in instances}
+    plan = {v["alias"]: v for v in chain.plan.get("vnfs", ())}
+    vnfs = []
+    for vnf in chain.descriptor.vnfs:
+        instance = by_alias.get(vnf.alias)
+        vnfs.append(
+            {
+                **plan.get(vnf.alias, {"alias": vnf.alias, "vnfd_id": vnf.vnfd_id}),
+                "vnf_instance_id": instance.id if instance else None,
+                "vnf_state": instance.vnf_state.value if instance and instance.vnf_state else None,
+                "instantiation_state": instance.instantiation_state.value if instance else None,
+                "vnfcs": vnfc_documents(instance) if instance else [],
+            }
+        )
+    body = {
+        "name": chain.name,
+        "id": chain.id,
+        "state": chain.state.value,
+        "created_at": chain.created_at.isoformat(),
+        "open_operation": chain.operation_id or None,
+        "ends": list(chain.body.get("ends", [])),
+        "vnfs": vnfs,
+        "links": list(chain.body.get("links", [])),
+        "paths": [{"name": p.name, "hops": [h.name for h in p.hops]} for p in chain.descriptor.paths],
+        "probe": probe_document(chain.body.get("probe")),
+    }
+    return pb.Chain(id=chain.id, name=chain.name, state=chain.state.value, body=struct(body))
+
+
+def probe_document(probe: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """As documented: `from` is a word of Python's, so it is kept as `from_`."""
+    if not probe:
+        return None
+    return {
+        "at": probe["at"],
+        "complete": probe.get("complete", False),
+        "rtt_us": probe.get("rtt_us", 0),
+        "unsupported": probe.get("unsupported", ""),
+        "hops": [
+            {"from": h["from_"], **{k: h.get(k, 0) for k in ("to", "sent", "received", "rtt_us")}}
+            for h in probe.get("hops", [])
+        ],
+    }
+
+
+def host_document(host: Host, held: Sequence[Reservation]) -> dict[str, Any]:
+    """docs/surface.md, "vim inventory"."""
+    cpu = sum(c.cpu_milli for c in host.cells)
+    memory = sum(c.memory_bytes for c in host.cells)
+    cpu_used = sum(c.cpu_used_by_others_milli for c in host.cells) + sum(r.cpu_milli for r in held)
+    memory_used = sum(c.memory_used_by_others_bytes for c in host.cells) + sum(r.memory_bytes for r in held)
+    return {
+        "id": host.id,
+        "parent": host.parent or None,
+        "site": host.site,
+        "zone": host.zone,
+        "rack": host.rack,
+        "arch": host.arch,
+        "runtimes": sorted(r.value for r in host.runtimes),
+        "refusals": {r.value: why for r, why in host.refusals.items()},
+        "cpu": {"total_milli": cpu, "free_milli": max(0, cpu - cpu_used), "cells": len(host.cells)},
+        "memory_bytes": {"total": memory, "free": max(0, memory - memory_used)},
+        "disk_bytes": {
+            "total": host.disk_bytes,
+            "free": None if host.disk_bytes is None else max(0, host.disk_bytes - host.disk_used_by_others_bytes),
+        },
+        "trust": host.trust,
+        "measured": {
+            r.value: {
+                "start_ms": c.start_ms,
+                "memory_bytes": c.memory_bytes,
+                "hop_latency_us": c.hop_us,
+                "observed": sorted(c.observed),
+            }
+            for r, c in host.costs.items()
+        },
+        "identities": sorted(host.identities),
+    }
+
+

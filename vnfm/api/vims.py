@@ -1,0 +1,139 @@
+"""VIM connections and their inventories."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Protocol
+
+import grpc.aio
+from google.protobuf import json_format
+
+from vnfm.api.errors import answered, streamed
+from vnfm.api.views import host_document, struct
+from vnfm.model.problem import problem
+from vnfm.pb.nfvo.v1 import nfvo_pb2 as pb
+from vnfm.pb.nfvo.v1 import nfvo_pb2_grpc as rpc
+from vnfm.pb.vim.v1 import vim_pb2 as vim
+from vnfm.placement.snapshot import Snapshot
+from vnfm.store.resources import ResourceStore
+from vnfm.store.vims import VimStore
+from vnfm.vim.connection import VimConnection, VimSettings
+from vnfm.vim.registry import VimRegistry
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class SettingsOf(Protocol):
+    """Makes a VIM's settings complete (folders of this host, say)."""
+
+    def __call__(self, name: str, kind: str, config: dict[str, Any]) -> VimSettings: ...
+
+
+class VimsServicer(rpc.VimsServicer):
+    """vnfm.nfvo.v1.Vims."""
+
+    def __init__(
+        self, registry: VimRegistry, store: VimStore, resources: ResourceStore, settings_of: SettingsOf
+    ) -> None:
+        self._registry = registry
+        self._store = store
+        self._resources = resources
+        self._settings_of = settings_of
+
+    async def ListVims(self, request: pb.ListRequest, context: Context) -> AsyncIterator[pb.Vim]:
+        """All."""
+
+        async def items() -> AsyncIterator[pb.Vim]:
+            for connection in self._registry.connections():
+                yield vim_message(connection)
+
+        async for item in streamed(context, items):
+            yield item
+
+    async def GetVim(self, request: pb.GetRequest, context: Context) -> pb.Vim:
+        """One."""
+
+        async def work() -> pb.Vim:
+            return vim_message(self._registry.get(request.ref).connection)
+
+        return await answered(context, work())
+
+    async def GetInventory(self, request: pb.GetRequest, context: Context) -> pb.Document:
+        """What it has, less what we hold, with costs as observed."""
+
+        async def work() -> pb.Document:
+            connection = self._registry.get(request.ref).connection
+            if not await connection.settled(20.0):
+                detail = connection.problem.detail if connection.problem else "not connected yet"
+                raise problem("vim-unreachable", f"VIM {request.ref}: {detail}", instance=request.ref)
+            held = await self._resources.holdings()
+            inventory = connection.inventory
+            snapshot = Snapshot.of(inventory.version, inventory.hosts).with_observed(held.observed)
+            hosts = [
+                host_document(
+                    h, [r for r in held.reservations if r.vim == connection.settings.name and r.host == h.id]
+                )
+                for h in snapshot.hosts
+            ]
+            return pb.Document(
+                body=struct({"vim": connection.settings.name, "version": inventory.version, "hosts": hosts})
+            )
+
+        return await answered(context, work())
+
+    async def AddVim(self, request: pb.AddVimRequest, context: Context) -> pb.Vim:
+        """Connect another VIM; it is kept over restarts."""
+
+        async def work() -> pb.Vim:
+            if not request.name.replace("-", "").replace("_", "").isalnum():
+                raise problem("bad-request", f"name: {request.name!r}: letters, digits, - and _ only")
+            config = json_format.MessageToDict(request.config)
+            settings = self._settings_of(request.name, request.kind, config)
+            connection = self._registry.add(settings)
+            if not await connection.settled(20.0):
+                found = connection.problem
+                await self._registry.remove(request.name)
+                raise problem(
+                    found.word if found else "vim-unreachable",
+                    found.detail if found else f"VIM {request.name} did not connect within 20 s",
+                    instance=request.name,
+                )
+            await self._store.put(settings.name, settings.kind, config)
+            return vim_message(connection)
+
+        return await answered(context, work())
+
+    async def RemoveVim(self, request: pb.GetRequest, context: Context) -> pb.DeleteResponse:
+        """Refused while something of ours is on it."""
+
+        async def work() -> pb.DeleteResponse:
+            self._registry.get(request.ref)
+            count = await self._resources.count_on(request.ref)
+            if count:
+                raise problem(
+                    "conflict",
+                    f"VIM {request.ref} holds {count} resources of ours: terminate what runs there first",
+                    instance=request.ref,
+                )
+            await self._registry.remove(request.ref)
+            await self._store.delete(request.ref)
+            return pb.DeleteResponse()
+
+        return await answered(context, work())
+
+
+def vim_message(connection: VimConnection) -> pb.Vim:
+    """A VIM as people see it."""
+    handshake = connection.handshake
+    return pb.Vim(
+        name=connection.settings.name,
+        kind=connection.settings.kind,
+        state=connection.state.value,
+        plugin_version=handshake.version if handshake else "",
+        runtimes=[vim.Runtime.Name(r).removeprefix("RUNTIME_") for r in (handshake.runtimes if handshake else ())],
+        capabilities=[
+            vim.Capability.Name(c).removeprefix("CAPABILITY_") for c in (handshake.capabilities if handshake else ())
+        ],
+        restarts=connection.restarts,
+        detail=connection.problem.detail if connection.problem else "",
+    )

@@ -1,0 +1,346 @@
+"""The composition root: puts the manager together and serves it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import ipaddress
+import os
+import signal
+import sys
+import uuid
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+import grpc.aio
+import structlog
+import yaml
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from vnfm.api.chains import ChainsServicer
+from vnfm.api.execs import Execs
+from vnfm.api.lifecycle import LifecycleServicer
+from vnfm.api.packages import PackagesServicer
+from vnfm.api.vims import VimsServicer
+from vnfm.lcm.granting import Granting
+from vnfm.lcm.onboarding import Onboarding, PackageReading
+from vnfm.lcm.operation import Journal
+from vnfm.lcm.ports import Vims
+from vnfm.lcm.runner import Runner
+from vnfm.model.problem import ProblemError, problem
+from vnfm.pb.nfvo.v1 import nfvo_pb2 as pb
+from vnfm.pb.nfvo.v1 import nfvo_pb2_grpc as rpc
+from vnfm.store.blobs import BlobStore
+from vnfm.store.database import Database, sqlite_url
+from vnfm.store.facts import StoredFacts
+from vnfm.store.journal import SqlJournal
+from vnfm.store.lease import acquire
+from vnfm.store.orders import OrderStore
+from vnfm.store.packages import PackageStore
+from vnfm.store.resources import ResourceStore
+from vnfm.store.vims import VimStore
+from vnfm.vim.connection import VimSettings
+from vnfm.vim.process import command_of
+from vnfm.vim.registry import VimRegistry
+
+log = structlog.get_logger(__name__)
+STOP_S = 8.0
+MESSAGE_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What `vnfm serve` was told."""
+
+    state_dir: Path
+    listen: str  # unix:PATH or HOST:PORT
+    database_url: str
+    vims: tuple[VimSettings, ...]
+
+
+def parse_vim(text: str) -> VimSettings:
+    """NAME=KIND[:CONFIG.yaml]. Raises ProblemError `vim-config`."""
+    name, equals, rest = text.partition("=")
+    if not equals or not name or not rest:
+        raise problem("vim-config", f"--vim {text}: expected NAME=KIND[:CONFIG.yaml]")
+    if rest.startswith(("grpc:", "exec:")):
+        return VimSettings(name, rest, {})
+    kind, _, file = rest.partition(":")
+    return VimSettings(name, kind, _config_of(kind, file) if file else {})
+
+
+def _config_of(kind: str, file: str) -> Mapping[str, Any]:
+    """A VIM's configuration file; the mock's may be a bare script."""
+    try:
+        data = yaml.safe_load(Path(file).read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise problem("vim-config", f"{file}: {error}") from error
+    if kind == "mock" and isinstance(data, list):
+        return {"script": data}
+    if not isinstance(data, dict):
+        raise problem("vim-config", f"{file}: expected a mapping of settings, found {type(data).__name__}")
+    return data
+
+
+def settings_for(state_dir: Path, name: str, kind: str, config: Mapping[str, Any]) -> VimSettings:
+    """Complete what a plugin on this host needs to know of this host."""
+    if not kind.startswith("grpc:"):
+        command_of(kind)
+    folder = state_dir / "vim" / name
+    defaults: dict[str, Any] = {}
+    if kind == "local":
+        defaults = {"state_dir": str(folder / "data")}
+    elif kind == "mock":
+        defaults = {"state_file": str(folder / "mock-state.json")}
+    return VimSettings(name, kind, {**defaults, **config})
+
+
+class Manager:
+    """Everything that serves; made by `opened`."""
+
+    def __init__(self, settings: Settings, database: Database, manager_id: str, fence: int) -> None:
+        self.settings = settings
+        self.database = database
+        self.blobs = BlobStore(settings.state_dir / "blobs")
+        self.registry = VimRegistry(settings.state_dir / "vim", manager_id, fence)
+        self.packages = PackageStore(database)
+        self.orders = OrderStore(database)
+        self.resources = ResourceStore(database)
+        self.vims = VimStore(database)
+        journal = SqlJournal(database)
+        checked_journal: Journal = journal  # the adapters satisfy the ports: said to the type checker
+        checked_vims: Vims = self.registry
+        facts = StoredFacts(self.packages, self.orders, self.resources)
+        self.granting = Granting(facts, checked_vims)
+        self.runner = Runner(
+            checked_journal, checked_vims, self.blobs, self.granting.design, self.resources.handles, now
+        )
+        self.onboarding = Onboarding(self.packages, self.blobs, read_package, now)
+        self.execs = Execs(self.orders, self.resources, self.registry)
+        self.journal = journal
+        self.background: set[asyncio.Task[None]] = set()
+
+    def add_servicers(self, server: grpc.aio.Server) -> list[str]:
+        """Register the northbound services; returns their names."""
+        rpc.add_PackagesServicer_to_server(
+            PackagesServicer(self.packages, self.blobs, self.onboarding, now, new_id), server
+        )
+        rpc.add_LifecycleServicer_to_server(
+            LifecycleServicer(self.orders, self.packages, self.journal, self.runner, self.execs, now, new_id), server
+        )
+        rpc.add_ChainsServicer_to_server(
+            ChainsServicer(
+                self.orders,
+                self.packages,
+                self.resources,
+                self.granting,
+                self.runner,
+                self.registry,
+                self.execs,
+                now,
+                new_id,
+            ),
+            server,
+        )
+        rpc.add_VimsServicer_to_server(
+            VimsServicer(
+                self.registry,
+                self.vims,
+                self.resources,
+                lambda name, kind, config: settings_for(self.settings.state_dir, name, kind, config),
+            ),
+            server,
+        )
+        return [s.full_name for s in pb.DESCRIPTOR.services_by_name.values()]
+
+    async def open(self) -> None:
+        """Connect VIMs and take up what was left open."""
+        self.blobs.sweep()
+        for vim in self.settings.vims:
+            self.registry.add(settings_for(self.settings.state_dir, vim.name, vim.kind, vim.config))
+        told = {v.name for v in self.settings.vims}
+        for name, kind, config in await self.vims.all():
+            if name not in told:
+                self.registry.add(settings_for(self.settings.state_dir, name, kind, config))
+        task = asyncio.create_task(self.onboarding.resume())
+        self.background.add(task)
+        task.add_done_callback(self.background.discard)
+        resumed = await self.runner.resume()
+        if resumed:
+            log.info("operations resumed", count=resumed)
+
+    async def close(self) -> None:
+        """Park what runs; what was realized stays."""
+        await self.runner.close()
+        for task in self.background:
+            task.cancel()
+        await self.registry.close()
+        self.database.close()
+
+
+def now() -> datetime:
+    """The clock."""
+    return datetime.now(UTC)
+
+
+def new_id() -> str:
+    """A fresh id."""
+    return str(uuid.uuid4())
+
+
+def read_package(path: Path, policy: str) -> PackageReading:
+    """The TOSCA room, loaded when first needed."""
+    from vnfm.tosca import read_package as read
+
+    return read(path, digests="warn" if policy == "warn" else "strict")
+
+
+@contextlib.contextmanager
+def locked_state(state_dir: Path) -> Iterator[IO[str]]:
+    """The state folder for us alone. Raises ProblemError `state-in-use`."""
+    state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = (state_dir / "lock").open("a+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.seek(0)
+        holder = lock.read().strip() or "another process"
+        lock.close()
+        raise problem(
+            "state-in-use",
+            f"state folder {state_dir} is in use by a manager (pid {holder}); "
+            "stop that one, or give this one a --state of its own",
+            title="State folder in use",
+        ) from error
+    try:
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield lock
+    finally:
+        lock.close()
+
+
+@contextlib.asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Manager]:
+    """A manager at work, closed afterwards."""
+    database = Database(settings.database_url)
+    await asyncio.to_thread(database.migrate)
+    manager_id, fence = await acquire(database, new_id())
+    manager = Manager(settings, database, manager_id, fence)
+    try:
+        await manager.open()
+        yield manager
+    finally:
+        await manager.close()
+
+
+async def serve(settings: Settings) -> None:
+    """Until SIGTERM or SIGINT. Prints `ready ENDPOINT` once it answers."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with opened(settings) as manager:
+        server = grpc.aio.server(
+            options=[
+                ("grpc.max_receive_message_length", MESSAGE_BYTES),
+                ("grpc.max_send_message_length", MESSAGE_BYTES),
+                ("grpc.so_reuseport", 0),
+            ]
+        )
+        names = manager.add_servicers(server)
+        healths = health.aio.HealthServicer()  # type: ignore[attr-defined]
+        health_pb2_grpc.add_HealthServicer_to_server(healths, server)
+        await healths.set("", health_pb2.HealthCheckResponse.SERVING)
+        reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        endpoint = bind(server, settings.listen)
+        await server.start()
+        sys.stdout.write(f"ready {endpoint}\n")
+        sys.stdout.flush()
+        await stop.wait()
+        log.info("stopping")
+        # watchers would hold the server for ever: the runner is parked first, then streams are cut
+        await manager.runner.close()
+        await server.stop(0.5)
+
+
+def bind(server: grpc.aio.Server, listen: str) -> str:
+    """Loopback or a unix socket only: there is no mutual TLS yet. Raises ProblemError `bad-listen`."""
+    if listen.startswith("unix:"):
+        path = Path(listen.removeprefix("unix:"))
+        if len(str(path)) > 107:
+            raise problem("bad-listen", f"--listen: {path}: a socket's path may have 107 bytes at most")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        old = os.umask(0o077)
+        try:
+            server.add_insecure_port(listen)
+        finally:
+            os.umask(old)
+        return listen
+    host, colon, port = listen.rpartition(":")
+    if not colon or not port.isdigit():
+        raise problem("bad-listen", f"--listen {listen}: expected unix:PATH or HOST:PORT")
+    if not _is_loopback(host):
+        raise problem(
+            "bad-listen",
+            f"--listen {listen}: only loopback addresses and unix sockets are served without mutual TLS; "
+            "use 127.0.0.1 or a unix socket",
+        )
+    bound = server.add_insecure_port(listen)
+    return f"{host}:{bound}"
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def default_state_dir(environ: Mapping[str, str], uid: int) -> Path:
+    """/var/lib/vnfm for root, $XDG_STATE_HOME/vnfm else."""
+    if uid == 0:
+        return Path("/var/lib/vnfm")
+    return Path(environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "vnfm"
+
+
+def run(state: Path | None, listen: str, database: str, vims: Sequence[str]) -> int:
+    """What `vnfm serve` does. Returns the exit code."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.dev.ConsoleRenderer(colors=False) if sys.stderr.isatty() else structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    state_dir = (state or default_state_dir(os.environ, os.getuid())).absolute()
+    try:
+        configured = tuple(parse_vim(v) for v in vims) or (VimSettings("local", "local", {}),)
+        for vim in configured:
+            settings_for(state_dir, vim.name, vim.kind, vim.config)
+        with locked_state(state_dir):
+            settings = Settings(
+                state_dir,
+                listen or f"unix:{state_dir / 'vnfm.sock'}",
+                database or sqlite_url(state_dir),
+                configured,
+            )
+            asyncio.run(serve(settings))
+    except ProblemError as error:
+        sys.stderr.write(f"vnfm: {error.problem.title}: {error.problem.detail}\n")
+        return 2 if error.problem.word in ("vim-config", "vim-kind", "bad-listen") else 1
+    except OSError as error:
+        sys.stderr.write(f"vnfm: {error}\n")
+        return 1
+    return 0

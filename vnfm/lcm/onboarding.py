@@ -1,0 +1,168 @@
+"""Onboarding a package: content is here -> read, verified, normalised -> ONBOARDED or ERROR; resumed after a crash."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from vnfm.lcm.ports import Clock
+from vnfm.model.package import Finding, Severity, VnfPackage
+from vnfm.model.problem import Problem, ProblemError, problem
+from vnfm.model.vnfd import SwImage, Vnfd
+
+log = structlog.get_logger(__name__)
+
+
+class PackageReading(Protocol):
+    """What the TOSCA room gives for a package."""
+
+    @property
+    def ok(self) -> bool: ...
+    @property
+    def findings(self) -> Sequence[Finding]: ...
+    @property
+    def vnfd(self) -> Vnfd | None: ...
+    def extract(self, name: str, dest: Path) -> object: ...
+
+
+Reader = Callable[[Path, str], PackageReading]
+"""Reads a package file under a digest policy. Blocking."""
+
+
+class PackageRecords(Protocol):
+    """The durable side."""
+
+    async def onboarded(
+        self,
+        tenant: str,
+        package_id: str,
+        vnfd: Vnfd,
+        images: Mapping[str, str],
+        findings: Sequence[Finding],
+        at: datetime,
+    ) -> VnfPackage: ...
+
+    async def failed(self, tenant: str, package_id: str, error: Problem, findings: Sequence[Finding]) -> None: ...
+
+    async def interrupted(self) -> list[tuple[str, str, str, str, str]]: ...
+
+    async def blobs_in_use(self) -> set[str]: ...
+
+
+class BlobKeeper(Protocol):
+    """The content-addressed store, as onboarding needs it."""
+
+    def path(self, sha256: str) -> Path: ...
+    def take_file(self, write: Callable[[Path], object]) -> str: ...
+    def delete(self, sha256: str) -> None: ...
+    def all(self) -> set[str]: ...
+
+
+class Onboarding:
+    """Runs at most two readings at a time: each is a process of its own."""
+
+    def __init__(self, records: PackageRecords, blobs: BlobKeeper, reader: Reader, clock: Clock) -> None:
+        self._records = records
+        self._blobs = blobs
+        self._reader = reader
+        self._clock = clock
+        self._slots = asyncio.Semaphore(2)
+        # from a blob's arrival to its row, nobody may sweep it away
+        self._busy = 0
+
+    async def process(self, tenant: str, package_id: str, blob_sha256: str, policy: str) -> VnfPackage:
+        """PROCESSING -> ONBOARDED. On refusal the package is in ERROR, its content is gone, and ProblemError
+        `package-refused` (or what else went wrong) is raised."""
+        findings: Sequence[Finding] = ()
+        self._busy += 1
+        try:
+            async with self._slots:
+                reading = await asyncio.to_thread(self._reader, self._blobs.path(blob_sha256), policy)
+                findings = tuple(reading.findings)
+                if not reading.ok or reading.vnfd is None:
+                    raise refusal(findings, package_id)
+                images = await asyncio.to_thread(self._take_images, reading, reading.vnfd)
+            return await self._records.onboarded(
+                tenant, package_id, reading.vnfd, images, findings, self._clock()
+            )
+        except ProblemError as error:
+            await self._records.failed(tenant, package_id, error.problem, findings)
+            raise
+        finally:
+            self._busy -= 1
+            await self.sweep()
+
+    async def fail(self, tenant: str, package_id: str, error: Problem) -> None:
+        """The upload itself failed."""
+        await self._records.failed(tenant, package_id, error, ())
+
+    async def resume(self) -> None:
+        """Take up what a killed manager was working on: a half upload is an error, a whole one is read again."""
+        for tenant, package_id, state, blob, policy in await self._records.interrupted():
+            if state == "UPLOADING" or not self._blobs.path(blob).exists():
+                error = problem("upload-broken", "the upload was interrupted; upload the package again").problem
+                await self._records.failed(tenant, package_id, error, ())
+                continue
+            try:
+                await self.process(tenant, package_id, blob, policy)
+            except ProblemError as error:
+                log.warning("package refused", package=package_id, problem=error.problem.detail)
+        await self.sweep()
+
+    async def sweep(self) -> None:
+        """Blobs that no package needs are taken away."""
+        if self._busy:
+            return
+        needed = await self._records.blobs_in_use()
+        for blob in self._blobs.all() - needed:
+            self._blobs.delete(blob)
+
+    def hold(self) -> _Hold:
+        """While an upload runs, nothing is swept."""
+        return _Hold(self)
+
+    def _take_images(self, reading: PackageReading, vnfd: Vnfd) -> dict[str, str]:
+        images: dict[str, str] = {}
+        for image in images_of(vnfd):
+            if image.sha256 and image.path not in images:
+                images[image.path] = self._blobs.take_file(lambda part, name=image.path: reading.extract(name, part))
+        return images
+
+
+class _Hold:
+    def __init__(self, onboarding: Onboarding) -> None:
+        self._onboarding = onboarding
+
+    def __enter__(self) -> None:
+        self._onboarding._busy += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._onboarding._busy -= 1
+
+
+def images_of(vnfd: Vnfd) -> list[SwImage]:
+    """Every image that lies in the package."""
+    found = []
+    for flavour in vnfd.flavours:
+        for vdu in flavour.vdus:
+            found += [c.image for c in (*vdu.init_containers, *vdu.containers) if c.image]
+            found += [vdu.disk_image] if vdu.disk_image else []
+        found += [s.image for s in flavour.storages if s.image]
+    return [i for i in found if i.format != "reference"]
+
+
+def refusal(findings: Sequence[Finding], package_id: str) -> ProblemError:
+    """The first error is the headline; the others are counted."""
+    errors = [f for f in findings if f.severity is Severity.ERROR]
+    if not errors:
+        return problem("package-refused", "the package has no usable VNFD", instance=package_id)
+    first = errors[0]
+    where = f"{first.file}:{first.line}: " if first.line else f"{first.file}: " if first.file else ""
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    hint = f"; {first.hint}" if first.hint else ""
+    return problem("package-refused", f"{where}{first.message}{hint} [{first.code}]{more}", instance=package_id)

@@ -1,0 +1,50 @@
+"""Implements vnfm.lcm.granting.Facts on the stores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from vnfm.lcm.planning import PackageFacts
+from vnfm.lcm.recipes.terminate import Standing
+from vnfm.model.chain import ServiceChain
+from vnfm.model.lcm import VnfInstance
+from vnfm.store.orders import OrderStore
+from vnfm.store.packages import PackageStore
+from vnfm.store.resources import Holdings, ResourceStore
+
+
+class StoredFacts:
+    """What a grant needs to know."""
+
+    def __init__(self, packages: PackageStore, orders: OrderStore, resources: ResourceStore) -> None:
+        self._packages = packages
+        self._orders = orders
+        self._resources = resources
+
+    async def packages(self, tenant: str, vnfd_ids: Sequence[str]) -> Mapping[str, PackageFacts]:
+        """Usable ones, by VNFD id."""
+        found = await self._packages.by_vnfd(tenant, vnfd_ids)
+        return {k: PackageFacts(o.package.id, o.vnfd, o.images) for k, o in found.items()}
+
+    async def holdings(self) -> Holdings:
+        """What is ours already."""
+        return await self._resources.holdings()
+
+    async def chain(self, tenant: str, chain_id: str) -> ServiceChain:
+        """As ordered."""
+        return (await self._orders.chain(tenant, chain_id)).descriptor
+
+    async def instances(self, tenant: str, chain_id: str) -> Sequence[VnfInstance]:
+        """The chain's."""
+        return await self._orders.vnfs(tenant, chain_id)
+
+    async def instance(self, tenant: str, instance_id: str) -> VnfInstance:
+        """One."""
+        return await self._orders.vnf(tenant, instance_id)
+
+    async def standing(self, subject_id: str) -> Sequence[Standing]:
+        """What may exist of a chain or an instance."""
+        return [
+            Standing(r.id, r.kind, r.vim, r.name, vnf_instance_id=r.vnf_instance_id)
+            for r in await self._resources.of_subject(subject_id)
+        ]
