@@ -1,0 +1,5 @@
+"""From what VNFs need to where and how they run: demand -> filter -> score -> assign -> explain.
+
+Pure functions over an immutable snapshot: no I/O, no clock, no randomness. The same request on the same snapshot always
+gives the same plan.
+"""
