@@ -37,7 +37,7 @@ def demand_of(
 ) -> Demand:
     """The demand of one instance of `vdu`. `demand_id` is the VNFC's resource id, minted by the caller.
 
-    `isolation` raises what the VDU asks for, never lowers it; what is raised is a must, even where the VNFD only wished.
+    `isolation` raises what the VDU asks for, never lowers it; what is raised is a must, wished or not.
     """
     return Demand(
         id=demand_id,

@@ -305,6 +305,8 @@ TABLE: tuple[Row, ...] = (
     ),
 )
 
+ISOLATION = TABLE[0]
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
