@@ -141,6 +141,11 @@ def sub(a: Vector, b: Vector) -> Vector:
     return (a[0] - b[0], a[1] - b[1], a[2] - b[2], a[3] - b[3], a[4] - b[4], a[5] - b[5])
 
 
+def positive(a: Vector) -> Vector:
+    """With zero for what is below it: a host that others overcommit lends nothing from elsewhere."""
+    return (max(0, a[0]), max(0, a[1]), max(0, a[2]), max(0, a[3]), max(0, a[4]), max(0, a[5]))
+
+
 def quantity(index: int, value: int) -> str:
     """A component of a vector for people: `1024 MiB memory`."""
     if index == 0:

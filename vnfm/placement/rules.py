@@ -74,6 +74,7 @@ class Row:
     of_host: it is the host that fails, so another host may do;  otherwise the realization fails
     change, changed: the smallest change of the demand that makes the row accept the option, its text and what it makes
     size: changes of lower size are proposed first (bounds before guarantees, the descriptor before the images)
+    short: by how much the option falls short, to tell a small change of this row from a big one
     """
 
     name: str
@@ -86,6 +87,7 @@ class Row:
     change: str = ""
     changed: Change | None = None
     size: int = 0
+    short: Callable[[Demand, Option], int] = lambda d, o: 0
 
     def wished(self, demand: Demand) -> bool:
         """Whether this demand can do without."""
@@ -136,6 +138,7 @@ TABLE: tuple[Row, ...] = (
         change="lower isolation of {alias} to {option_level}",
         changed=_needs(isolation=lambda o: o.level),
         size=20,
+        short=lambda d, o: d.needs.isolation - o.level,
     ),
     Row(
         name="own kernel",
@@ -169,6 +172,7 @@ TABLE: tuple[Row, ...] = (
         change="raise the start-up bound of {alias} to {start_ms} ms",
         changed=_needs(max_startup_ms=lambda o: o.cost.start_ms),
         size=10,
+        short=lambda d, o: o.cost.start_ms - (d.needs.max_startup_ms or 0),
     ),
     Row(
         name="per-hop latency",
@@ -180,6 +184,7 @@ TABLE: tuple[Row, ...] = (
         change="raise the per-hop bound of {alias} to {hop_us} us",
         changed=_needs(max_hop_us=lambda o: o.cost.hop_us),
         size=10,
+        short=lambda d, o: o.cost.hop_us - (d.needs.max_hop_us or 0),
     ),
     Row(
         name="image",
@@ -257,6 +262,7 @@ TABLE: tuple[Row, ...] = (
         change="lower the trust level that {alias} asks for to {trust}",
         changed=_needs(min_trust=lambda o: o.host.trust),
         size=35,
+        short=lambda d, o: d.needs.min_trust - o.host.trust,
     ),
     Row(
         name="other tenant's host",
@@ -306,6 +312,7 @@ TABLE: tuple[Row, ...] = (
 )
 
 ISOLATION = TABLE[0]
+NOT_OFFERED = next(r for r in TABLE if r.name == "runtime not offered")
 
 
 @dataclass(frozen=True, slots=True)

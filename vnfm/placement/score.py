@@ -19,6 +19,7 @@ class Weights:
 
     wish: int = 10**12
     lightness: int = 10**9
+    most_of_the_rest: int = 10**6  # what was measured never turns the order of realizations
     switch_on: int = 10**5
     startup_per_100_ms: int = 1
     memory_per_mib: int = 1
@@ -41,8 +42,7 @@ def option_score(demand: Demand, option: Option, unmet: int, weights: Weights) -
         + weights.hop_per_us * cost.hop_us
     )
     price = round(weights.price_per_vcpu * option.host.price_per_vcpu * demand.cpu_milli / 1000)
-    # what was measured never turns the order of the realizations, however badly a single start went
-    return weights.wish * unmet + weights.lightness * option.lightness + min(fine + price, weights.lightness // 1000)
+    return weights.wish * unmet + weights.lightness * option.lightness + min(fine + price, weights.most_of_the_rest)
 
 
 def link_score(route: Route, bandwidth_bps: int, weights: Weights) -> int:

@@ -80,10 +80,10 @@ def start(task: Task) -> State:
     return State(located={e.id: snapshot.root((e.vim, e.host)) for e in task.ends.values() if e.host})
 
 
-def solve(task: Task) -> Found:
-    """The best assignment within the budget. Equal inputs give equal answers."""
+def solve(task: Task, *, better: int = BETTER, prove: int = PROVE) -> Found:
+    """The best assignment within the budgets (in extensions). Equal inputs give equal answers."""
     best = _beam(task)
-    hunt = _Hunt(task, best, BETTER if best else PROVE)
+    hunt = _Hunt(task, best, better if best else prove)
     hunt.descend(start(task), 0)
     return Found(hunt.best, not hunt.cut)
 

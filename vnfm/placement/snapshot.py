@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from vnfm.model.placement import Runtime
+from vnfm.model.problem import problem
 from vnfm.placement.types import (
     FabricEdge,
     Host,
@@ -61,12 +62,12 @@ class Snapshot:
         reservations: Iterable[Reservation] = (),
         link_reservations: Iterable[LinkReservation] = (),
     ) -> Snapshot:
-        """A snapshot of these hosts. Raises ValueError for two hosts of one name in one VIM."""
-        ordered = tuple(sorted(hosts, key=lambda h: h.key))
+        """A snapshot of these hosts. Raises ProblemError for two hosts of one name in one VIM."""
+        ordered = tuple(sorted(_with_parents(tuple(hosts)), key=lambda h: h.key))
         by_key = {h.key: h for h in ordered}
         if len(by_key) != len(ordered):
             twice = next(a.key for a, b in pairwise(ordered) if a.key == b.key)
-            raise ValueError(f"host {twice[1]!r} of VIM {twice[0]!r} is told twice")
+            raise problem("invalid-inventory", f"host {twice[1]!r} of VIM {twice[0]!r} is told twice")
         machine = _machines(ordered)
         return cls(
             version=version,
@@ -75,9 +76,9 @@ class Snapshot:
             fabric=tuple(fabric),
             reservations=tuple(sorted(reservations, key=lambda r: r.resource_id)),
             link_reservations=tuple(sorted(link_reservations, key=lambda r: r.resource_id)),
-            by_key=MappingProxyType(by_key),
-            machine=MappingProxyType(machine),
-            lineage=MappingProxyType(_lineages(ordered, machine)),
+            by_key=by_key,
+            machine=machine,
+            lineage=_lineages(ordered, machine),
         )
 
     def root(self, key: HostKey) -> HostKey:
@@ -165,6 +166,17 @@ def _observed(told: RuntimeCost, seen: ObservedCost) -> RuntimeCost:
     )
 
 
+def _with_parents(hosts: tuple[Host, ...]) -> tuple[Host, ...]:
+    """With an empty host for each parent that nobody told: VMs on it still share a server, and are still VMs."""
+    keys = {h.key for h in hosts}
+    missing: dict[HostKey, Host] = {}
+    for h in sorted(hosts, key=lambda h: h.key):
+        above = (h.vim, h.parent)
+        if h.parent and above not in keys:
+            missing.setdefault(above, Host(h.parent, h.vim, (), frozenset(), site=h.site, zone=h.zone))
+    return (*hosts, *missing.values())
+
+
 def _machines(hosts: tuple[Host, ...]) -> dict[HostKey, HostKey]:
     """One key a machine: hosts that share an identity, directly or by way of others, are one."""
     leader: dict[HostKey, HostKey] = {h.key: h.key for h in hosts}
@@ -186,7 +198,7 @@ def _machines(hosts: tuple[Host, ...]) -> dict[HostKey, HostKey]:
 
 
 def _lineages(hosts: tuple[Host, ...], machine: dict[HostKey, HostKey]) -> dict[HostKey, tuple[HostKey, ...]]:
-    """From the physical server to each host. A parent that is not told ends the line, and so does a circle."""
+    """From the physical server to each host. A circle of parents ends where it closes."""
     parent: dict[HostKey, HostKey] = {}  # of a machine: a host below it in some VIM
     for host in hosts:
         above = (host.vim, host.parent)

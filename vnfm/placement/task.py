@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from vnfm.model.problem import problem
 from vnfm.placement.candidates import Candidate, Refused, candidates_of, groups_of
 from vnfm.placement.ledger import Load, loads_of
 from vnfm.placement.network import Network
@@ -15,7 +16,7 @@ from vnfm.placement.types import Demand, End, HostKey, Link, PathBound, Request,
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """The request on the snapshot. `demands` are in the order in which they are placed: neighbours follow each other."""
+    """The request on the snapshot. `demands` are in the order of placing: neighbours follow each other."""
 
     request: Request
     snapshot: Snapshot
@@ -37,7 +38,7 @@ class Task:
 
 
 def task_of(request: Request, snapshot: Snapshot, weights: Weights) -> Task:
-    """Prepare the request. Raises ValueError where it contradicts itself: an id twice, a link to nowhere."""
+    """Prepare the request. Raises ProblemError where it contradicts itself: an id twice, a link to nowhere."""
     _check(request, snapshot)
     network = Network.of(snapshot)
     loads = loads_of(snapshot, snapshot.reservations)
@@ -86,25 +87,30 @@ def _known(snapshot: Snapshot, vim: str, host: str) -> bool:
 def _check(request: Request, snapshot: Snapshot) -> None:
     ids = [d.id for d in request.demands] + [e.id for e in request.ends]
     if len(set(ids)) != len(ids):
-        raise ValueError(f"the id {next(i for i in ids if ids.count(i) > 1)!r} is used by two demands or ends")
+        raise problem(
+            "invalid-request", f"the id {next(i for i in ids if ids.count(i) > 1)!r} is used by two demands or ends"
+        )
     known = set(ids)
     if len({x.id for x in request.links}) != len(request.links):
-        raise ValueError("two links have one id")
+        raise problem("invalid-request", "two links have one id")
     for link in request.links:
         if missing := {link.a, link.b} - known:
-            raise ValueError(f"link {link.id!r} leads to {min(missing)!r}, which is no demand and no end")
+            raise problem(
+                "invalid-request", f"link {link.id!r} leads to {min(missing)!r}, which is no demand and no end"
+            )
     for path in request.paths:
         if missing := set(path.links) - {x.id for x in request.links}:
-            raise ValueError(f"path {path.id!r} runs over {min(missing)!r}, which is no link")
+            raise problem("invalid-request", f"path {path.id!r} runs over {min(missing)!r}, which is no link")
     for end in request.ends:
         if end.host and not _known(snapshot, end.vim, end.host):
-            raise ValueError(
-                f"end {end.id!r} is at host {end.host!r} of VIM {end.vim!r}, which the inventory does not tell"
+            raise problem(
+                "invalid-request",
+                f"end {end.id!r} is at host {end.host!r} of VIM {end.vim!r}, which the inventory does not tell",
             )
 
 
 def _in_order(request: Request) -> tuple[Demand, ...]:
-    """Breadth first along the links from the ends; what hangs on nothing follows by id. The input's order is no matter."""
+    """Breadth first along the links from the ends; what hangs on nothing follows by id."""
     beside: dict[str, set[str]] = {}
     for link in request.links:
         beside.setdefault(link.a, set()).add(link.b)
