@@ -1,0 +1,68 @@
+"""A plan or a refusal as JSON-ready values: what `vnfm chain plan` prints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vnfm.placement.types import Assignment, Plan, Refusal
+
+
+def explain(outcome: Plan | Refusal, *, chain: str = "") -> dict[str, Any]:
+    """`{"chain", "feasible", "vnfs", "links", "refused"}`; one entry of `vnfs` a VNF, in the plan's order.
+
+    A VNF of several VNFCs is told in full by its first; `vnfcs` says of each where and how it runs, and why.
+    """
+    if isinstance(outcome, Refusal):
+        refused = {
+            "proof": str(outcome.proof),
+            "detail": outcome.detail,
+            "minimal_change": outcome.minimal_change,
+        }
+        return {"chain": chain, "feasible": False, "vnfs": [], "links": [], "refused": refused}
+    by_alias: dict[str, list[Assignment]] = {}
+    for assignment in outcome.assignments:
+        by_alias.setdefault(assignment.alias, []).append(assignment)
+    return {
+        "chain": chain,
+        "feasible": True,
+        "vnfs": [
+            {"alias": alias, "vnfd_id": group[0].vnfd_id, **_entry(group[0]), "vnfcs": [_vnfc(a) for a in group]}
+            for alias, group in by_alias.items()
+        ],
+        "links": [{"id": x.id, "latency_us": x.latency_us, "bandwidth_bps": x.bandwidth_bps} for x in outcome.links],
+        "refused": None,
+    }
+
+
+def _vnfc(a: Assignment) -> dict[str, Any]:
+    return {"id": a.id, "vdu_id": a.vdu, **_where(a)}
+
+
+def _where(a: Assignment) -> dict[str, Any]:
+    return {
+        "runtime": str(a.runtime),
+        "nested": a.nested,
+        "host": a.host,
+        "host_path": list(a.host_path),
+        "vim": a.vim,
+        "numa_cell": a.cell,
+        "reasons": list(a.reasons),
+    }
+
+
+def _entry(a: Assignment) -> dict[str, Any]:
+    return {
+        **_where(a),
+        "rejected": [
+            {"runtime": str(r.runtime), "nested": r.nested, "host": r.host, "reason": r.reason} for r in a.rejected
+        ],
+        "runner_up": None
+        if a.runner_up is None
+        else {
+            "runtime": str(a.runner_up.runtime),
+            "nested": a.runner_up.nested,
+            "host": a.runner_up.host,
+            "vim": a.runner_up.vim,
+            "because": a.runner_up.because,
+        },
+    }

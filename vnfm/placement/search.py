@@ -1,0 +1,305 @@
+"""Assign: one chain jointly. A beam for a good answer, then branch and bound to better it or to prove that none exists.
+
+`extend` is the only place that decides whether a VNFC may stand beside what is placed already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from vnfm.placement.candidates import Candidate
+from vnfm.placement.ledger import NOTHING, Load, kernel_conflict, reserve, shortage
+from vnfm.placement.network import Route
+from vnfm.placement.score import link_score
+from vnfm.placement.snapshot import Snapshot
+from vnfm.placement.task import Task
+from vnfm.placement.types import Demand, Host, HostKey, Link, Reservation, Rule, RuleKind
+
+BEAM = 8  # states kept a step
+BREADTH = 24  # extensions tried out of one state
+BETTER = 1_500  # extensions spent on bettering what the beam found
+PROVE = 12_000  # extensions spent on finding any answer, or on proving that there is none
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """One VNFC's place in a state."""
+
+    host: Host
+    root: HostKey
+    candidate: Candidate
+    reservation: Reservation
+
+
+@dataclass(frozen=True, slots=True)
+class Wired:
+    """One link's way in a state; latency None: not told."""
+
+    latency_us: int | None
+    route: Route
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A part of the demands placed. `located`: the server of each placed demand and each end, as far as known."""
+
+    score: int = 0
+    placed: Mapping[str, Placed] = field(default_factory=dict)
+    loads: Mapping[HostKey, Load] = field(default_factory=dict)  # machines that differ from the task's
+    located: Mapping[str, HostKey] = field(default_factory=dict)
+    wired: Mapping[str, Wired] = field(default_factory=dict)
+    taken: Mapping[str, int] = field(default_factory=dict)  # bandwidth by edge
+    lightness: tuple[int, ...] = ()
+
+    @property
+    def rank(self) -> tuple[object, ...]:
+        """Cheaper first; among equals the lighter realizations, then the hosts' names."""
+        return (self.score, self.lightness, tuple(p.host.key for p in self.placed.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Why a VNFC cannot stand there. `cause`: kernel, capacity, rule, latency, bandwidth."""
+
+    cause: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The best state found; `proved`: nothing better exists (or, without a state, nothing at all)."""
+
+    state: State | None
+    proved: bool
+
+
+def start(task: Task) -> State:
+    """Nothing placed; the fixed ends stand where they are, the links among them are not ours to judge."""
+    snapshot = task.snapshot
+    return State(located={e.id: snapshot.root((e.vim, e.host)) for e in task.ends.values() if e.host})
+
+
+def solve(task: Task, *, better: int = BETTER, prove: int = PROVE) -> Found:
+    """The best assignment within the budgets (in extensions). Equal inputs give equal answers."""
+    best = _beam(task)
+    hunt = _Hunt(task, best, better if best else prove)
+    hunt.descend(start(task), 0)
+    return Found(hunt.best, not hunt.cut)
+
+
+def choices(task: Task, state: State, demand: Demand) -> Iterator[tuple[Candidate, Host, int | None]]:
+    """What can be tried for the demand: of hosts that are alike only one, unless something is near already."""
+    near = set(state.located.values())
+    strict = demand.needs.numa_strict
+    for candidate in task.candidates[demand.id]:
+        fresh = False
+        for host in candidate.group:
+            if task.snapshot.root(host.key) not in near:
+                if fresh:
+                    continue
+                fresh = True
+            for cell in range(len(host.cells)) if strict else (None,):
+                yield candidate, host, cell
+
+
+def extend(
+    task: Task, state: State, demand: Demand, candidate: Candidate, host: Host, cell: int | None
+) -> State | Conflict:
+    """The state with the demand placed there, or why not."""
+    snapshot = task.snapshot
+    machine, root = snapshot.machine[host.key], snapshot.root(host.key)
+    load = state.loads.get(machine) or task.loads.get(machine, NOTHING)
+    reservation = reserve(demand, host, candidate.runtime, candidate.isolation, candidate.memory_bytes, cell)
+    if text := kernel_conflict(host, load, reservation):
+        return Conflict("kernel", text)
+    if text := shortage(host, load, reservation):
+        return Conflict("capacity", text)
+    for rule in task.rules_of[demand.id]:
+        if text := _against(task, state, demand, host, root, rule):
+            return Conflict("rule", text)
+    score = state.score + candidate.score
+    if root not in task.occupied and not snapshot.by_key[root].active and not _runs_on(state, root):
+        score += task.weights.switch_on
+    placed = {**state.placed, demand.id: Placed(host, root, candidate, reservation)}
+    nxt = replace(
+        state,
+        score=score,
+        placed=placed,
+        loads={**state.loads, machine: load.plus(reservation)},
+        located={**state.located, demand.id: root},
+        lightness=(*state.lightness, candidate.lightness),
+    )
+    return _wire_all(task, nxt, demand)
+
+
+def hop_us(task: Task, state: State, member: str) -> int:
+    """What a demand's realization, or an end, adds to a link; for a demand not placed yet the least it can."""
+    placed = state.placed.get(member)
+    return placed.candidate.hop_us if placed else task.least_hop_us[member]
+
+
+def _runs_on(state: State, root: HostKey) -> bool:
+    return any(p.root == root for p in state.placed.values())
+
+
+def _against(task: Task, state: State, demand: Demand, host: Host, root: HostKey, rule: Rule) -> str:
+    """Why the rule forbids the host; empty where it does not."""
+    mine = task.network.domain(root, rule.scope)
+    own = next(g for g in rule.groups if demand.id in g)
+    for group in rule.groups:
+        for member in group:
+            at = state.located.get(member)
+            if member == demand.id or at is None:
+                continue
+            same = task.network.domain(at, rule.scope) == mine
+            if rule.kind is RuleKind.AFFINITY and not same:
+                return (
+                    f"rule {rule.id}: must share its {rule.scope} with {name_of(task, member)}, host {host.id} does not"
+                )
+            if rule.kind is RuleKind.ANTI_AFFINITY and same and group is not own:
+                return f"rule {rule.id}: {name_of(task, member)} is on the same {rule.scope} as host {host.id}"
+    return ""
+
+
+def _wire_all(task: Task, state: State, demand: Demand) -> State | Conflict:
+    for link in task.links_of[demand.id]:
+        wired = _wire(task, state, demand, link)
+        if isinstance(wired, Conflict):
+            return wired
+        state = wired
+    paths = {p.id: p for link in task.links_of[demand.id] for p in task.paths_of[link.id]}
+    for path in paths.values():
+        least = 0
+        for link_id in path.links:
+            latency = _least_us(task, state, task.links[link_id])
+            if latency is None:
+                return Conflict("latency", f"path {path.id}: nobody tells the latency of link {link_id}")
+            least += latency
+        if least > path.max_latency_us:
+            return Conflict("latency", f"path {path.id} would take {least} us, {path.max_latency_us} us are allowed")
+    return state
+
+
+def _wire(task: Task, state: State, demand: Demand, link: Link) -> State | Conflict:
+    """The link laid where both its ends are located; an end without a host settles beside the demand."""
+    other = link.b if link.a == demand.id else link.a
+    if other not in state.located:
+        if other not in task.ends:
+            return state
+        state = replace(state, located={**state.located, other: state.located[demand.id]})
+    a, b = state.located[link.a], state.located[link.b]
+    route = task.network.route(a, b, link.bandwidth_bps, state.taken)
+    if route is None:
+        return Conflict(
+            "bandwidth", f"link {link.id}: no way to {name_of(task, other)} has {mbit(link.bandwidth_bps)} free"
+        )
+    latency = None
+    if route.latency_us is not None:
+        latency = route.latency_us + hop_us(task, state, link.a) + hop_us(task, state, link.b)
+    if link.max_latency_us is not None and (latency is None or latency > link.max_latency_us):
+        took = "a latency that nobody tells" if latency is None else f"{latency} us"
+        return Conflict("latency", f"link {link.id} would take {took}, {link.max_latency_us} us are allowed")
+    taken = state.taken
+    if route.edges and link.bandwidth_bps:
+        taken = {**taken, **{e: taken.get(e, 0) + link.bandwidth_bps for e in route.edges}}
+    return replace(
+        state,
+        score=state.score + link_score(route, link.bandwidth_bps, task.weights),
+        wired={**state.wired, link.id: Wired(latency, route)},
+        taken=taken,
+    )
+
+
+def _least_us(task: Task, state: State, link: Link) -> int | None:
+    """The least latency the link can still have; None: laid, and nobody tells."""
+    wired = state.wired.get(link.id)
+    if wired is not None:
+        return wired.latency_us
+    ends = hop_us(task, state, link.a) + hop_us(task, state, link.b)
+    a, b = state.located.get(link.a), state.located.get(link.b)
+    route = task.network.route(a, b) if a is not None and b is not None else None
+    return ends + ((route.latency_us or 0) if route else 0)
+
+
+def _beam(task: Task) -> State | None:
+    states = [start(task)]
+    for i, demand in enumerate(task.demands):
+        grown: list[State] = []
+        for state in states:
+            grown.extend(_grow(task, state, demand))
+        states = sorted(grown, key=lambda s: s.rank)[:BEAM]
+        if not states:
+            return None
+        assert len(states[0].placed) == i + 1
+    return states[0]
+
+
+def _grow(task: Task, state: State, demand: Demand) -> list[State]:
+    """The first extensions that hold: on servers in use first, since links are shortest there, then best first."""
+    near = set(state.located.values())
+    tried = list(choices(task, state, demand))
+    tried.sort(key=lambda c: (c[0].score, task.snapshot.root(c[1].key) not in near))
+    grown: list[State] = []
+    for candidate, host, cell in tried:
+        nxt = extend(task, state, demand, candidate, host, cell)
+        if isinstance(nxt, State):
+            grown.append(nxt)
+            if len(grown) >= BREADTH:
+                break
+    return grown
+
+
+class _Hunt:
+    """Branch and bound, depth first. `cut`: the budget ended before everything was seen."""
+
+    def __init__(self, task: Task, best: State | None, budget: int) -> None:
+        self.task = task
+        self.best = best
+        self.budget = budget
+        self.cut = False
+
+    def descend(self, state: State, depth: int) -> None:
+        """Try everything below the state that could still be better than the best."""
+        if depth == len(self.task.demands):
+            if self.best is None or (state.score, state.lightness) < (self.best.score, self.best.lightness):
+                self.best = state
+            return
+        demand = self.task.demands[depth]
+        for candidate, host, cell in choices(self.task, state, demand):
+            if not self._promising(state.score + candidate.score, (*state.lightness, candidate.lightness), depth + 1):
+                continue
+            if self.budget <= 0:
+                self.cut = True
+                return
+            self.budget -= 1
+            nxt = extend(self.task, state, demand, candidate, host, cell)
+            if isinstance(nxt, State) and self._promising(nxt.score, nxt.lightness, depth + 1):
+                self.descend(nxt, depth + 1)
+                if self.cut:
+                    return
+
+    def _promising(self, score: int, lightness: tuple[int, ...], depth: int) -> bool:
+        if self.best is None:
+            return True
+        bound = (score + self.task.least_score[depth], lightness + self.task.least_lightness[depth])
+        return bound < (self.best.score, self.best.lightness)
+
+
+def name_of(task: Task, member: str) -> str:
+    """How texts call a demand or an end: by the VNF's alias, with the VDU where the VNF has several."""
+    demand = next((d for d in task.demands if d.id == member), None)
+    if demand is None:
+        return member
+    several = sum(d.alias == demand.alias for d in task.demands) > 1
+    return f"{demand.alias}/{demand.vdu}" if several else demand.alias
+
+
+def mbit(bandwidth_bps: int) -> str:
+    """A bandwidth for people."""
+    return f"{bandwidth_bps / 1_000_000:g} Mbit/s"
+
+
+def server_of(snapshot: Snapshot, key: HostKey) -> HostKey:
+    """The outermost machine that the host's own VIM names: where an end beside it should be."""
+    return next(k for k in snapshot.lineage[key] if k[0] == key[0])

@@ -1,0 +1,216 @@
+"""The immutable picture that placement works on: hosts of all VIMs, each resolved to its physical server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from types import MappingProxyType
+from typing import TypeVar
+
+from vnfm.model.placement import Runtime
+from vnfm.model.problem import problem
+from vnfm.placement.types import (
+    FabricEdge,
+    Host,
+    HostKey,
+    LinkReservation,
+    ObservedCost,
+    Reservation,
+    RuntimeCost,
+    ZoneLatency,
+)
+
+R = TypeVar("R", Reservation, LinkReservation)
+
+# Where a plugin tells no costs: typical figures, so that runtimes can be compared. Texts call them assumed.
+ASSUMED_COSTS: Mapping[Runtime, RuntimeCost] = MappingProxyType(
+    {
+        Runtime.CONTAINER: RuntimeCost(start_ms=100, memory_bytes=8 << 20, hop_us=5),
+        Runtime.KATA: RuntimeCost(start_ms=2_500, memory_bytes=300 << 20, hop_us=60),
+        Runtime.VM: RuntimeCost(start_ms=30_000, memory_bytes=350 << 20, hop_us=60),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Hosts sorted by key, what we hold on them, and the networks between. Made by `Snapshot.of`.
+
+    `lineage` gives for each host the machines from the physical server to the host itself, one key a machine: a machine
+    that two VIMs know is named as the host's own VIM names it. `machine` gives one key for all names of a machine.
+    """
+
+    version: int
+    hosts: tuple[Host, ...]
+    latencies: tuple[ZoneLatency, ...]
+    fabric: tuple[FabricEdge, ...]
+    reservations: tuple[Reservation, ...]
+    link_reservations: tuple[LinkReservation, ...]
+    by_key: Mapping[HostKey, Host] = field(repr=False)
+    machine: Mapping[HostKey, HostKey] = field(repr=False)
+    lineage: Mapping[HostKey, tuple[HostKey, ...]] = field(repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        version: int,
+        hosts: Iterable[Host],
+        *,
+        latencies: Iterable[ZoneLatency] = (),
+        fabric: Iterable[FabricEdge] = (),
+        reservations: Iterable[Reservation] = (),
+        link_reservations: Iterable[LinkReservation] = (),
+    ) -> Snapshot:
+        """A snapshot of these hosts. Raises ProblemError for two hosts of one name in one VIM."""
+        ordered = tuple(sorted(_with_parents(tuple(hosts)), key=lambda h: h.key))
+        by_key = {h.key: h for h in ordered}
+        if len(by_key) != len(ordered):
+            twice = next(a.key for a, b in pairwise(ordered) if a.key == b.key)
+            raise problem("invalid-inventory", f"host {twice[1]!r} of VIM {twice[0]!r} is told twice")
+        machine = _machines(ordered)
+        return cls(
+            version=version,
+            hosts=ordered,
+            latencies=tuple(latencies),
+            fabric=tuple(fabric),
+            reservations=tuple(sorted(reservations, key=lambda r: r.resource_id)),
+            link_reservations=tuple(sorted(link_reservations, key=lambda r: r.resource_id)),
+            by_key=by_key,
+            machine=machine,
+            lineage=_lineages(ordered, machine),
+        )
+
+    def root(self, key: HostKey) -> HostKey:
+        """The physical server of a host, the same key for whatever VIM looks at it."""
+        return self.machine[self.lineage[key][0]]
+
+    def nested(self, key: HostKey) -> bool:
+        """Whether the host is itself a VM."""
+        return len(self.lineage[key]) > 1
+
+    def with_hosts(self, hosts: Iterable[Host]) -> Snapshot:
+        """The same snapshot with these hosts in the place of those of the same key."""
+        changed = {h.key: h for h in hosts}
+        return self._again(hosts=[changed.get(h.key, h) for h in self.hosts])
+
+    def with_observed(self, costs: Iterable[ObservedCost]) -> Snapshot:
+        """The same snapshot, preferring what we observed over what the plugins said. Unknown hosts are passed over."""
+        changed: dict[HostKey, Host] = {}
+        for seen in costs:
+            key = (seen.vim, seen.host)
+            host = changed.get(key) or self.by_key.get(key)
+            if host is None:
+                continue
+            cost = _observed(host.costs.get(seen.runtime) or ASSUMED_COSTS[seen.runtime], seen)
+            changed[key] = replace(host, costs={**host.costs, seen.runtime: cost})
+        return self.with_hosts(changed.values()) if changed else self
+
+    def holding(
+        self, reservations: Iterable[Reservation], link_reservations: Iterable[LinkReservation] = ()
+    ) -> Snapshot:
+        """The same snapshot with more reserved, as after accepting a plan. The same resource id replaces."""
+        held = {r.resource_id: r for r in self.reservations} | {r.resource_id: r for r in reservations}
+        links = {r.resource_id: r for r in self.link_reservations} | {r.resource_id: r for r in link_reservations}
+        return self._again(reservations=held.values(), link_reservations=links.values())
+
+    def releasing(self, resource_ids: Iterable[str]) -> Snapshot:
+        """The same snapshot without the reservations of these ids."""
+        gone = frozenset(resource_ids)
+        return self._again(
+            reservations=[r for r in self.reservations if r.resource_id not in gone],
+            link_reservations=[r for r in self.link_reservations if r.resource_id not in gone],
+        )
+
+    def _again(
+        self,
+        *,
+        hosts: Iterable[Host] | None = None,
+        reservations: Iterable[Reservation] | None = None,
+        link_reservations: Iterable[LinkReservation] | None = None,
+    ) -> Snapshot:
+        if hosts is None:  # lineage does not depend on what is reserved
+            return replace(
+                self,
+                reservations=self._sorted(reservations, self.reservations),
+                link_reservations=self._sorted(link_reservations, self.link_reservations),
+            )
+        return Snapshot.of(
+            self.version,
+            hosts,
+            latencies=self.latencies,
+            fabric=self.fabric,
+            reservations=self.reservations,
+            link_reservations=self.link_reservations,
+        )
+
+    @staticmethod
+    def _sorted(new: Iterable[R] | None, old: tuple[R, ...]) -> tuple[R, ...]:
+        return old if new is None else tuple(sorted(new, key=lambda r: r.resource_id))
+
+
+def cost_of(host: Host, runtime: Runtime) -> RuntimeCost:
+    """What the runtime costs on the host: told, observed, or else assumed."""
+    return host.costs.get(runtime) or ASSUMED_COSTS[runtime]
+
+
+def _observed(told: RuntimeCost, seen: ObservedCost) -> RuntimeCost:
+    values = {"start_ms": seen.start_ms, "memory_bytes": seen.memory_bytes, "hop_us": seen.hop_us}
+    new = {name: value for name, value in values.items() if value is not None}
+    return RuntimeCost(
+        start_ms=new.get("start_ms", told.start_ms),
+        memory_bytes=new.get("memory_bytes", told.memory_bytes),
+        hop_us=new.get("hop_us", told.hop_us),
+        measured=told.measured,
+        observed=told.observed | frozenset(new),
+    )
+
+
+def _with_parents(hosts: tuple[Host, ...]) -> tuple[Host, ...]:
+    """With an empty host for each parent that nobody told: VMs on it still share a server, and are still VMs."""
+    keys = {h.key for h in hosts}
+    missing: dict[HostKey, Host] = {}
+    for h in sorted(hosts, key=lambda h: h.key):
+        above = (h.vim, h.parent)
+        if h.parent and above not in keys:
+            missing.setdefault(above, Host(h.parent, h.vim, (), frozenset(), site=h.site, zone=h.zone))
+    return (*hosts, *missing.values())
+
+
+def _machines(hosts: tuple[Host, ...]) -> dict[HostKey, HostKey]:
+    """One key a machine: hosts that share an identity, directly or by way of others, are one."""
+    leader: dict[HostKey, HostKey] = {h.key: h.key for h in hosts}
+
+    def find(key: HostKey) -> HostKey:
+        while leader[key] != key:
+            leader[key] = leader[leader[key]]
+            key = leader[key]
+        return key
+
+    first: dict[str, HostKey] = {}
+    for host in hosts:
+        for identity in sorted(host.identities):
+            other = find(first.setdefault(identity, host.key))
+            mine = find(host.key)
+            if other != mine:
+                leader[max(other, mine)] = min(other, mine)
+    return {h.key: find(h.key) for h in hosts}
+
+
+def _lineages(hosts: tuple[Host, ...], machine: dict[HostKey, HostKey]) -> dict[HostKey, tuple[HostKey, ...]]:
+    """From the physical server to each host. A circle of parents ends where it closes."""
+    parent: dict[HostKey, HostKey] = {}  # of a machine: a host below it in some VIM
+    for host in hosts:
+        above = (host.vim, host.parent)
+        if host.parent and above in machine and machine[above] != machine[host.key]:
+            parent.setdefault(machine[host.key], above)
+    lines: dict[HostKey, tuple[HostKey, ...]] = {}
+    for host in hosts:
+        line, seen = [host.key], {machine[host.key]}
+        above_machine = parent.get(machine[host.key])
+        while above_machine is not None and machine[above_machine] not in seen:
+            seen.add(machine[above_machine])
+            line.append(above_machine)
+            above_machine = parent.get(machine[above_machine])
+        lines[host.key] = tuple(reversed(line))
+    return lines

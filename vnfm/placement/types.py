@@ -1,0 +1,354 @@
+"""What placement takes and gives: Snapshot and Request in, Plan or Refusal out. Frozen throughout.
+
+Units: CPU in milli-CPU, memory, huge pages and disk in bytes, bandwidth in bit/s, link and hop latency in microseconds
+one way, start-up in milliseconds. A host is named by the pair (vim, id); such a pair is called a HostKey here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from vnfm.model.placement import Runtime
+from vnfm.model.vnfd import Isolation, Needs
+
+HostKey = tuple[str, str]
+
+
+class Hardware(StrEnum):
+    """What a host can hand on to a VNFC besides CPU and memory."""
+
+    SRIOV = "SRIOV"
+    GPU = "GPU"
+    CPU_PINNING = "CPU_PINNING"
+    HUGEPAGES = "HUGEPAGES"
+
+
+class RuleKind(StrEnum):
+    """SOL003 6.5.3.9 affinityOrAntiAffinity."""
+
+    AFFINITY = "affinity"
+    ANTI_AFFINITY = "anti-affinity"
+
+
+class Scope(StrEnum):
+    """SOL003 6.5.3.9. Always read on the physical server: a worker VM counts as the server below it.
+
+    ZONE_GROUP and NFVI_POP are both the server's site (or its VIM where no site is told), ZONE the zone within it.
+    """
+
+    NFVI_NODE = "NFVI_NODE"
+    ZONE = "ZONE"
+    ZONE_GROUP = "ZONE_GROUP"
+    NFVI_POP = "NFVI_POP"
+
+
+# ---- what there is ----
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeCost:
+    """What a runtime costs on one host. `measured`: by the plugin; `observed`: fields that we saw ourselves."""
+
+    start_ms: int
+    memory_bytes: int  # what the realization itself takes, beside what the VNF asked for
+    hop_us: int  # what it adds at each end of a link
+    measured: bool = False
+    observed: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedCost:
+    """A cost that we saw ourselves; None where nothing was seen."""
+
+    vim: str
+    host: str
+    runtime: Runtime
+    start_ms: int | None = None
+    memory_bytes: int | None = None
+    hop_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A NUMA cell: totals, and what others than this manager use. `memory_bytes` does not count the huge pages."""
+
+    cpu_milli: int
+    memory_bytes: int
+    cpu_used_by_others_milli: int = 0
+    memory_used_by_others_bytes: int = 0
+    hugepage_bytes: int = 0
+    vfs: int = 0
+    gpus: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A place for VNFCs: a server, or with `parent` a worker VM on one.
+
+    `identities` ("smbios:UUID", ...) tell that hosts of two VIMs are one machine. `hardware` says what each runtime
+    hands on here; where a runtime is missing, CONTAINER and VM hand on all and KATA nothing.
+    """
+
+    id: str
+    vim: str
+    cells: tuple[Cell, ...]
+    runtimes: frozenset[Runtime]
+    parent: str = ""  # id in the same VIM
+    identities: frozenset[str] = frozenset()
+    site: str = ""
+    zone: str = ""
+    rack: str = ""
+    arch: str = ""  # empty: any
+    refusals: Mapping[Runtime, str] = field(default_factory=dict)  # runtimes not offered, and why
+    costs: Mapping[Runtime, RuntimeCost] = field(default_factory=dict)
+    hardware: Mapping[Runtime, frozenset[Hardware]] = field(default_factory=dict)
+    disk_bytes: int | None = None  # None: not told, not limited
+    disk_used_by_others_bytes: int = 0
+    trust: int = 0
+    only_tenant: str = ""
+    price_per_vcpu: float = 0.0
+    active: bool = True
+
+    @property
+    def key(self) -> HostKey:
+        """What the host is named by."""
+        return (self.vim, self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneLatency:
+    """One-way latency between servers of two zones (or of one, zone_a == zone_b). `vim` empty: in whichever VIM."""
+
+    zone_a: str
+    zone_b: str
+    one_way_us: int
+    vim: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FabricEdge:
+    """An edge between hosts or switches of one VIM's network. `bandwidth_bps`: what others leave; 0: not told."""
+
+    vim: str
+    a: str
+    b: str
+    bandwidth_bps: int
+    one_way_us: int
+
+    @property
+    def id(self) -> str:
+        """Named by its ends."""
+        return f"{self.vim}:{self.a}--{self.b}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What we hold on a host for one VNFC, the realization's own memory included."""
+
+    resource_id: str
+    vim: str
+    host: str
+    tenant: str
+    runtime: Runtime
+    isolation: Isolation
+    cpu_milli: int
+    memory_bytes: int
+    hugepage_bytes: int = 0
+    vfs: int = 0
+    gpus: int = 0
+    disk_bytes: int = 0
+    cell: int | None = None  # the cell that a NUMA-strict VNFC is bound to
+
+
+@dataclass(frozen=True, slots=True)
+class LinkReservation:
+    """Bandwidth that we hold on the fabric's edges for one link."""
+
+    resource_id: str
+    edges: tuple[str, ...]
+    bandwidth_bps: int
+
+
+# ---- what is asked ----
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """One VNFC to place. `id` becomes the reservation's resource id; empty sets of vims, sites, zones mean any."""
+
+    id: str
+    alias: str
+    vdu: str
+    tenant: str
+    cpu_milli: int
+    memory_bytes: int
+    disk_bytes: int
+    needs: Needs
+    artefacts: frozenset[Runtime]
+    vnfd_id: str = ""
+    vims: frozenset[str] = frozenset()
+    sites: frozenset[str] = frozenset()
+    zones: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """What is already placed: a chain's end, or a VNFC that stays. An empty host is wherever its neighbour is.
+
+    With `runtime` the hop cost of that runtime counts at its end of a link.
+    """
+
+    id: str
+    vim: str = ""
+    host: str = ""
+    runtime: Runtime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A virtual link between two demands or ends (by id)."""
+
+    id: str
+    a: str
+    b: str
+    bandwidth_bps: int = 0
+    max_latency_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PathBound:
+    """A bound on the summed latency of links (by id)."""
+
+    id: str
+    links: tuple[str, ...]
+    max_latency_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """(Anti-)affinity among groups of demands or ends (by id).
+
+    Affinity: all of all groups in one domain. Anti-affinity: no two of different groups in one domain; VNFCs of one
+    group may share.
+    """
+
+    id: str
+    kind: RuleKind
+    scope: Scope
+    groups: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A chain, or a part of one, to be placed whole or not at all."""
+
+    tenant: str
+    demands: tuple[Demand, ...]
+    links: tuple[Link, ...] = ()
+    paths: tuple[PathBound, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    ends: tuple[End, ...] = ()
+
+
+# ---- what comes out ----
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A realization that was not taken on a host and why. Host `*`: on the hosts not named one by one."""
+
+    runtime: Runtime
+    host: str
+    reason: str
+    nested: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerUp:
+    """The next best choice for one VNFC while the others stay; `because` says why it came second."""
+
+    vim: str
+    host: str
+    runtime: Runtime
+    nested: bool
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Where and how one VNFC runs. `host_path` goes from the physical server to the host."""
+
+    id: str
+    alias: str
+    vdu: str
+    vnfd_id: str
+    vim: str
+    host: str
+    host_path: tuple[str, ...]
+    runtime: Runtime
+    nested: bool
+    cell: int | None
+    reasons: tuple[str, ...]
+    rejected: tuple[Rejection, ...] = ()
+    runner_up: RunnerUp | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedLink:
+    """A link as planned; latency None where the inventory does not tell it. `edges`: of the fabric, from a to b."""
+
+    id: str
+    latency_us: int | None
+    bandwidth_bps: int
+    edges: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedEnd:
+    """Where an end is, or for an end without a host where it should be: its neighbour's physical server."""
+
+    id: str
+    vim: str
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Every demand with its assignment, in the request's order. `reservations` is what has to be held for it."""
+
+    version: int  # of the snapshot it was made on
+    assignments: tuple[Assignment, ...]
+    links: tuple[PlannedLink, ...] = ()
+    ends: tuple[PlannedEnd, ...] = ()
+    reservations: tuple[Reservation, ...] = ()
+    link_reservations: tuple[LinkReservation, ...] = ()
+
+    def assignment(self, demand_id: str) -> Assignment | None:
+        """The assignment of that demand."""
+        return next((a for a in self.assignments if a.id == demand_id), None)
+
+
+class Proof(StrEnum):
+    """What a refusal rests on."""
+
+    REALIZATION = "realization"  # no realization meets the needs of one VNF, whichever the host
+    HOST = "host"  # no host fits one VNF, even with all else left aside
+    CAPACITY = "capacity"  # each VNF would fit alone, but what is free does not hold them together
+    LATENCY = "latency"  # without the latency bounds it would fit
+    RULES = "rules"  # without the (anti-)affinity rules it would fit
+    BANDWIDTH = "bandwidth"  # without the links' bandwidths it would fit
+    COMBINATION = "combination"  # only several of these together make it impossible
+    NOT_PROVED = "not-proved"  # nothing was found within the search's budget: not the same as impossible
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why there is no plan. `minimal_change` was tried and admits the request; `not found` where none was found."""
+
+    proof: Proof
+    detail: str
+    minimal_change: str
+    version: int = 0
+    demand_id: str = ""  # the VNFC it is about, where it is about one
