@@ -1,0 +1,209 @@
+"""What a request must have before a handler sees it. Ids and names become paths: little may stand in them."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Sequence
+
+from vnfm.pb.common.v1.common_pb2 import Handle, Owner
+from vnfm.pb.vim.v1 import vim_pb2 as pb
+from vnfm.pluginkit.problems import NEW_PLACEMENT, PluginError, invalid, not_ready
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}", re.IGNORECASE)
+_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+_ID_TEXT = "letters, digits and ._:-, beginning with a letter or digit, at most 128"
+_IMAGE_FORMATS = ("qcow2", "raw", "oci-archive", "docker-archive", "rootfs-tar")
+
+
+class Findings:
+    """Collects what is wrong with a request: one INVALID_ARGUMENT names every field, not only the first."""
+
+    def __init__(self) -> None:
+        self._found: list[tuple[str, str]] = []
+
+    def expect(self, good: bool, field: str, expected: str) -> bool:
+        """Note `field` unless `good`; returns `good`."""
+        if not good:
+            self._found.append((field, expected))
+        return good
+
+    def identifier(self, text: str, field: str) -> None:
+        """A minted id or a name that ends up in native names."""
+        self.expect(_ID.fullmatch(text) is not None, field, f"is {text!r}, expected {_ID_TEXT}")
+
+    def sha256(self, text: str, field: str) -> None:
+        """An image's digest."""
+        self.expect(_SHA256.fullmatch(text) is not None, field, f"is {text!r}, expected 64 lower-case hex digits")
+
+    def raise_found(self, instance: str = "") -> None:
+        """Raise what was found, if anything."""
+        if not self._found:
+            return
+        (field, expected), *others = self._found
+        more = "".join(f"; {name}: {text}" for name, text in others)
+        raise invalid(field, f"{expected}{more}", instance=instance)
+
+
+def check_owner(found: Findings, owner: Owner, *, tenant: bool = True) -> None:
+    """Who calls: manager_id always, the tenant where something is changed."""
+    found.identifier(owner.manager_id, "owner.manager_id")
+    if tenant:
+        found.expect(bool(owner.tenant), "owner.tenant", "is missing")
+
+
+def check_handle(found: Findings, handle: Handle, field: str) -> None:
+    """A handle needs its resource_id and no more."""
+    found.identifier(handle.resource_id, f"{field}.resource_id")
+
+
+def check_compute(found: Findings, request: pb.AllocateComputeRequest) -> None:
+    """AllocateCompute's fields, apart from id and owner."""
+    found.identifier(request.host_id, "host_id")
+    found.expect(request.runtime != pb.RUNTIME_UNSPECIFIED, "runtime", "is missing")
+    found.expect(request.cpu_milli > 0, "cpu_milli", "expected more than 0")
+    found.expect(request.memory_bytes > 0, "memory_bytes", "expected more than 0")
+    if request.name:
+        found.expect(_HOST_NAME.fullmatch(request.name) is not None, "name", "expected a host name of one label")
+    if request.runtime == pb.RUNTIME_VM:
+        found.sha256(request.boot.image_sha256, "boot.image_sha256")
+        found.expect(request.boot.format in ("qcow2", "raw"), "boot.format", "expected qcow2 or raw")
+    elif request.runtime != pb.RUNTIME_UNSPECIFIED:
+        found.expect(bool(request.containers), "containers", "expected one at least")
+    _check_containers(found, request.init_containers, "init_containers")
+    _check_containers(found, request.containers, "containers")
+    names = [port.cp_id for port in request.ports]
+    found.expect(len(set(names)) == len(names), "ports", "have one cp_id twice")
+    for index, port in enumerate(request.ports):
+        check_port(found, port, f"ports[{index}]")
+    for index, mount in enumerate(request.volumes):
+        check_handle(found, mount.volume, f"volumes[{index}].volume")
+        found.expect(_absolute(mount.path), f"volumes[{index}].path", "expected an absolute path without ..")
+
+
+def _check_containers(found: Findings, containers: Sequence[pb.Container], field: str) -> None:
+    names = [container.name for container in containers]
+    found.expect(len(set(names)) == len(names), field, "have one name twice")
+    for index, container in enumerate(containers):
+        where = f"{field}[{index}]"
+        found.identifier(container.name, f"{where}.name")
+        found.sha256(container.image_sha256, f"{where}.image_sha256")
+        for path in container.files:
+            found.expect(_absolute(path), f"{where}.files", f"{path!r} is no absolute path without ..")
+
+
+def check_port(found: Findings, port: pb.Port, field: str) -> None:
+    """One port: its names, its link, and addresses that make sense."""
+    found.identifier(port.cp_id, f"{field}.cp_id")
+    check_handle(found, port.link, f"{field}.link")
+    for address in port.ips:
+        found.expect(_interface(address), f"{field}.ips", f"{address!r}: expected an address with its prefix length")
+    found.expect(
+        not (port.l2_transparent and (port.ips or port.routes)),
+        f"{field}.l2_transparent",
+        "a port that lets frames pass as they are has neither addresses nor routes",
+    )
+    if port.mac:
+        found.expect(_MAC.fullmatch(port.mac) is not None, f"{field}.mac", f"{port.mac!r} is no MAC address")
+    for route in port.routes:
+        found.expect(_network(route.destination), f"{field}.routes", f"{route.destination!r} is no network")
+        found.expect(not route.via or _address(route.via), f"{field}.routes", f"via {route.via!r} is no address")
+
+
+def check_link(found: Findings, request: pb.AllocateLinkRequest) -> None:
+    """AllocateLink's fields, apart from id and owner."""
+    for cidr in request.cidrs:
+        found.expect(_network(cidr), "cidrs", f"{cidr!r} is no network")
+    found.expect(request.mtu_bytes == 0 or request.mtu_bytes >= 68, "mtu_bytes", "expected 0 (any) or at least 68")
+    for index, member in enumerate(request.members):
+        found.identifier(member.resource_id, f"members[{index}].resource_id")
+        found.identifier(member.cp_id, f"members[{index}].cp_id")
+
+
+def check_sap(found: Findings, request: pb.AllocateSapRequest) -> None:
+    """AllocateSap's fields, apart from id and owner."""
+    found.identifier(request.host_id, "host_id")
+    found.identifier(request.name, "name")
+    check_port(found, request.port, "port")
+
+
+def check_path(found: Findings, request: pb.AllocatePathRequest) -> None:
+    """AllocatePath's fields, apart from id and owner."""
+    found.expect(len(request.hops) >= 2, "hops", "expected two at least: where it begins and where it ends")
+    found.expect(request.generation > 0, "generation", "expected more than 0")
+    last = len(request.hops) - 1
+    for index, hop in enumerate(request.hops):
+        _check_hop(found, hop, f"hops[{index}]", at_end=index in (0, last))
+    for field, cidr in (("source", request.match.source_cidr), ("destination", request.match.destination_cidr)):
+        found.expect(not cidr or _network(cidr), f"match.{field}_cidr", f"{cidr!r} is no network")
+
+
+def _check_hop(found: Findings, hop: pb.Hop, field: str, *, at_end: bool) -> None:
+    kind = hop.WhichOneof("at")
+    if at_end:
+        found.expect(kind in ("sap", "edge"), field, "a path begins and ends at a SAP or an edge")
+    else:
+        found.expect(kind == "compute", field, "between its ends a path has computes")
+    if kind == "compute":
+        check_handle(found, hop.compute, f"{field}.compute")
+        found.identifier(hop.ingress_cp_id, f"{field}.ingress_cp_id")
+        found.identifier(hop.egress_cp_id, f"{field}.egress_cp_id")
+    elif kind == "sap":
+        check_handle(found, hop.sap, f"{field}.sap")
+    for index, replica in enumerate(hop.replicas):
+        check_handle(found, replica, f"{field}.replicas[{index}]")
+
+
+def check_image(found: Findings, chunk: pb.PutImageChunk) -> None:
+    """The first chunk carries all fields."""
+    found.sha256(chunk.sha256, "sha256")
+    found.expect(chunk.format in _IMAGE_FORMATS, "format", f"is {chunk.format!r}, expected {', '.join(_IMAGE_FORMATS)}")
+    found.expect(chunk.total_bytes > 0, "total_bytes", "expected more than 0")
+
+
+def needed_capabilities(request: pb.AllocateComputeRequest) -> Iterable[tuple[str, pb.Capability.ValueType]]:
+    """What a compute asks for that stands behind a capability."""
+    if request.cpu_pinned:
+        yield "cpu_pinned", pb.CAPABILITY_CPU_PINNING
+    if request.hugepage_bytes:
+        yield "hugepage_bytes", pb.CAPABILITY_HUGEPAGES
+    if request.volumes:
+        yield "volumes", pb.CAPABILITY_VOLUME
+    if any(port.vnic == pb.Port.DIRECT for port in request.ports):
+        yield "ports.vnic DIRECT", pb.CAPABILITY_SRIOV
+
+
+def refused_runtime(runtime: pb.Runtime.ValueType, resource_id: str) -> PluginError:
+    """FAILED_PRECONDITION: this VIM has no such realization; another one may."""
+    name = pb.Runtime.Name(runtime)
+    return not_ready(f"runtime: {name} is not offered by this VIM", instance=resource_id, retry=NEW_PLACEMENT)
+
+
+def _absolute(path: str) -> bool:
+    return path.startswith("/") and ".." not in path.split("/") and "\0" not in path
+
+
+def _interface(text: str) -> bool:
+    try:
+        ipaddress.ip_interface(text)
+    except ValueError:
+        return False
+    return "/" in text
+
+
+def _network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

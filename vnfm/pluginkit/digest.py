@@ -1,0 +1,52 @@
+"""The digest of what was asked for: equal specs have equal digests, whoever asks and however often."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from vnfm.pb.common.v1.common_pb2 import Handle, Owner
+
+
+def spec_digest(request: Message) -> str:
+    """SHA-256, in hex, over the request's deterministic serialization.
+
+    Left out: the owner's op_occ_id and fence, since a retry comes under another lease; of handles all but the
+    resource_id, since a manager that crashed may know no more of them. The message's name is part of it, so that a
+    link and a compute of one id differ. Stamp it on the native object: a later call is compared with it.
+    """
+    spec = type(request)()
+    spec.CopyFrom(request)
+    _strip(spec)
+    name = request.DESCRIPTOR.full_name.encode()
+    return hashlib.sha256(name + b"\0" + spec.SerializeToString(deterministic=True)).hexdigest()
+
+
+def _strip(message: Message) -> None:
+    if isinstance(message, Owner):
+        message.ClearField("op_occ_id")
+        message.ClearField("fence")
+        return
+    if isinstance(message, Handle):
+        resource_id = message.resource_id
+        message.Clear()
+        message.resource_id = resource_id
+        return
+    for field, value in message.ListFields():
+        if field.type == FieldDescriptor.TYPE_MESSAGE:
+            for part in _messages(value):
+                _strip(part)
+
+
+def _messages(value: object) -> Iterable[Message]:
+    if isinstance(value, Message):
+        return (value,)
+    parts: Iterable[object] = ()
+    if isinstance(value, Mapping):
+        parts = value.values()
+    elif isinstance(value, Iterable):
+        parts = value
+    return [part for part in parts if isinstance(part, Message)]

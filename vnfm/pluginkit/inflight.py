@@ -1,0 +1,126 @@
+"""Calls in flight: equal ones are joined, others about the same resource wait, Terminate takes precedence."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from enum import Enum
+
+from vnfm.pb.vim.v1 import vim_pb2 as pb
+from vnfm.pluginkit.problems import already_exists, cancelled
+
+Key = tuple[str, str]
+"""(manager_id, resource_id)"""
+Work = Callable[[Callable[[int, str], None]], Awaitable[pb.Resource]]
+"""What is done once for all who ask for it; its argument reports progress."""
+
+
+class Verb(Enum):
+    """How a call behaves towards another one about the same resource."""
+
+    ALLOCATE = "allocate"  # another spec in flight is refused
+    REPLACE = "replace"  # a path: another spec waits its turn
+    OPERATE = "operate"  # waits its turn
+    TERMINATE = "terminate"  # cancels what else is in flight, and waits until it has ended
+
+
+class Flights:
+    """At most one piece of work a resource at a time; each may have many who wait for it."""
+
+    def __init__(self) -> None:
+        self._calls: dict[Key, _Call] = {}
+
+    async def run(self, key: Key, verb: Verb, digest: str, work: Work) -> AsyncIterator[pb.Progress]:
+        """Start `work`, or join it where an equal one (same verb and digest) is in flight; yields up to `done`.
+
+        Leaving (closing the iterator) does not disturb the others; when the last one leaves, the work is cancelled.
+        Raises what the work raises; ALREADY_EXISTS where an allocation with another spec is in flight.
+        """
+        call = await self._enter(key, verb, digest, work)
+        queue = call.join()
+        try:
+            while (update := await queue.get()) is not None:
+                yield update
+            yield pb.Progress(done=call.result())
+        finally:
+            call.leave(queue)
+
+    async def close(self) -> None:
+        """Cancel all work and wait until it has ended."""
+        tasks = [call.task for call in self._calls.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _enter(self, key: Key, verb: Verb, digest: str, work: Work) -> _Call:
+        while (running := self._calls.get(key)) is not None:
+            if not running.ending:
+                if (running.verb, running.digest) == (verb, digest):
+                    return running
+                if verb is Verb.TERMINATE:
+                    running.end()
+                elif verb is Verb.ALLOCATE and running.verb is Verb.ALLOCATE:
+                    raise already_exists(key[1], f"{key[1]!r} is being allocated with another specification")
+            await asyncio.wait({running.task})
+            if self._calls.get(key) is running:  # its callback comes a turn of the loop later
+                del self._calls[key]
+        call = _Call(key[1], verb, digest, work)
+        self._calls[key] = call
+        call.task.add_done_callback(lambda _: self._forget(key, call))
+        return call
+
+    def _forget(self, key: Key, call: _Call) -> None:
+        if self._calls.get(key) is call:
+            del self._calls[key]
+
+
+class _Call:
+    def __init__(self, resource_id: str, verb: Verb, digest: str, work: Work) -> None:
+        self.verb = verb
+        self.digest = digest
+        self.ending = False
+        self._resource_id = resource_id
+        self._queues: set[asyncio.Queue[pb.Progress | None]] = set()
+        self._latest: pb.Progress | None = None
+        self.task: asyncio.Task[pb.Resource] = asyncio.ensure_future(self._run(work))
+        self.task.add_done_callback(self._finished)
+
+    async def _run(self, work: Work) -> pb.Resource:
+        return await work(self._report)
+
+    def _report(self, percent: int, message: str) -> None:
+        update = pb.Progress(update=pb.Progress.Update(percent=max(0, min(100, percent)), message=message))
+        self._latest = update
+        for queue in self._queues:
+            queue.put_nowait(update)
+
+    def _finished(self, task: asyncio.Task[pb.Resource]) -> None:
+        if not task.cancelled():
+            task.exception()  # seen: whoever waits gets it from result()
+        for queue in self._queues:
+            queue.put_nowait(None)
+
+    def join(self) -> asyncio.Queue[pb.Progress | None]:
+        queue: asyncio.Queue[pb.Progress | None] = asyncio.Queue()
+        if self._latest is not None:
+            queue.put_nowait(self._latest)
+        if self.task.done():
+            queue.put_nowait(None)
+        self._queues.add(queue)
+        return queue
+
+    def leave(self, queue: asyncio.Queue[pb.Progress | None]) -> None:
+        self._queues.discard(queue)
+        if not self._queues and not self.task.done():
+            self.end()
+
+    def end(self) -> None:
+        self.ending = True
+        self.task.cancel()
+
+    def result(self) -> pb.Resource:
+        if self.task.cancelled():
+            raise cancelled(
+                "the call was cut short: by Terminate, or because the plugin stops", instance=self._resource_id
+            )
+        return self.task.result()

@@ -1,0 +1,125 @@
+"""What the manager watches: whole inventories, cut into chunks, and every change of a resource."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+
+from vnfm.pb.vim.v1 import vim_pb2 as pb
+
+CHUNK_BYTES = 1 << 20
+_CHUNK_OVERHEAD_BYTES = 64
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+def chunks(
+    version: int,
+    hosts: Sequence[pb.Host],
+    latencies: Sequence[pb.Latency] = (),
+    fabric: Sequence[pb.Fabric] = (),
+    *,
+    chunk_bytes: int = CHUNK_BYTES,
+) -> Iterator[pb.InventoryChunk]:
+    """One snapshot in chunks of at most `chunk_bytes`; only the final one has `last`."""
+    chunk, size = pb.InventoryChunk(version=version), _CHUNK_OVERHEAD_BYTES
+    items: tuple[pb.Host | pb.Latency | pb.Fabric, ...] = (*hosts, *latencies, *fabric)
+    for item in items:
+        item_bytes = item.ByteSize() + 8
+        if size + item_bytes > chunk_bytes and size > _CHUNK_OVERHEAD_BYTES:
+            yield chunk
+            chunk, size = pb.InventoryChunk(version=version), _CHUNK_OVERHEAD_BYTES
+        if isinstance(item, pb.Host):
+            chunk.hosts.append(item)
+        elif isinstance(item, pb.Latency):
+            chunk.latencies.append(item)
+        else:
+            chunk.fabric.append(item)
+        size += item_bytes
+    chunk.last = True
+    yield chunk
+
+
+class InventoryPublisher:
+    """The newest inventory and its watchers. A slow watcher skips versions, never gets half of one.
+
+    Versions rise, also over a restart of the plugin, since they begin at the clock's microseconds.
+    """
+
+    def __init__(self, clock_us: Callable[[], int] = _now_us) -> None:
+        self._clock_us = clock_us
+        self._version = 0
+        self._snapshot: list[pb.InventoryChunk] = []
+        self._changed = asyncio.Condition()
+
+    @property
+    def version(self) -> int:
+        """Of what was published last; 0 before the first."""
+        return self._version
+
+    async def publish(
+        self, hosts: Sequence[pb.Host], latencies: Sequence[pb.Latency] = (), fabric: Sequence[pb.Fabric] = ()
+    ) -> int:
+        """Replace the whole inventory; returns its version. The messages must not be changed afterwards."""
+        async with self._changed:
+            self._version = max(self._version + 1, self._clock_us())
+            self._snapshot = list(chunks(self._version, hosts, latencies, fabric))
+            self._changed.notify_all()
+            return self._version
+
+    async def watch(self) -> AsyncIterator[pb.InventoryChunk]:
+        """The current snapshot at once (waiting for the first), then each newer one; never ends by itself."""
+        seen = 0
+        while True:
+            async with self._changed:
+                await self._changed.wait_for(lambda: self._version > seen)  # noqa: B023 - awaited before `seen` moves
+                seen, snapshot = self._version, self._snapshot
+            for chunk in snapshot:
+                yield chunk
+
+
+class ResourcePublisher:
+    """Changes of resources to whoever watches. A slow watcher gets the newest state of each, in order of change."""
+
+    def __init__(self) -> None:
+        self._watchers: set[_Watcher] = set()
+
+    def publish(self, resource: pb.Resource) -> None:
+        """Tell the watchers; `resource.owner` decides who hears it, STATE_ABSENT says that it is gone.
+
+        The kit itself publishes the results of calls; a plugin publishes what happens by itself (a guest died).
+        """
+        for watcher in self._watchers:
+            watcher.put(resource)
+
+    def subscribe(self) -> _Watcher:
+        """Begin to collect changes now; iterate over the result, and `close` it."""
+        watcher = _Watcher(self._watchers.discard)
+        self._watchers.add(watcher)
+        return watcher
+
+
+class _Watcher:
+    def __init__(self, leave: Callable[[_Watcher], None]) -> None:
+        self._leave = leave
+        self._pending: dict[tuple[str, str], pb.Resource] = {}
+        self._wake = asyncio.Event()
+
+    def put(self, resource: pb.Resource) -> None:
+        key = (resource.owner.manager_id, resource.handle.resource_id)
+        self._pending.pop(key, None)
+        self._pending[key] = resource
+        self._wake.set()
+
+    def close(self) -> None:
+        self._leave(self)
+
+    async def changes(self) -> AsyncIterator[pb.Resource]:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._pending:
+                yield self._pending.pop(next(iter(self._pending)))
