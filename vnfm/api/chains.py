@@ -199,9 +199,7 @@ class ChainsServicer(rpc.ChainsServicer):
         async for item in streamed(context, lambda: self._execs.at_end(tenant_of(context), requests)):
             yield item
 
-    async def _checked(
-        self, tenant: str, request: pb.ChainRequest
-    ) -> tuple[ServiceChain, Mapping[str, Onboarded]]:
+    async def _checked(self, tenant: str, request: pb.ChainRequest) -> tuple[ServiceChain, Mapping[str, Onboarded]]:
         """Everything that can be said without a VIM, before anything is on record."""
         chain = read_chain(request.descriptor, request.filename or "chain.yaml")
         if request.name:

@@ -67,7 +67,7 @@ async def answered(context: grpc.aio.ServicerContext[Any, Any], work: Awaitable[
         await refuse(context, error.problem)
     except (grpc.aio.AbortError, grpc.aio.BaseError):
         raise
-    except Exception as error:  # noqa: BLE001  a bug must not show its traceback to a client
+    except Exception as error:
         log.exception("call failed unexpectedly")
         await refuse(context, internal(error))
     raise AssertionError("abort returns never")
@@ -84,7 +84,7 @@ async def streamed(
         await refuse(context, error.problem)
     except (grpc.aio.AbortError, grpc.aio.BaseError):
         raise
-    except Exception as error:  # noqa: BLE001  as above
+    except Exception as error:
         log.exception("stream failed unexpectedly")
         await refuse(context, internal(error))
 

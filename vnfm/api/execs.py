@@ -28,9 +28,7 @@ class Execs:
         self._resources = resources
         self._vims = vims
 
-    async def in_vnf(
-        self, tenant: str, requests: AsyncIterator[pb.ExecVnfInput]
-    ) -> AsyncIterator[pb.ExecVnfOutput]:
+    async def in_vnf(self, tenant: str, requests: AsyncIterator[pb.ExecVnfInput]) -> AsyncIterator[pb.ExecVnfOutput]:
         """The first message says where and what; `ref` may be `CHAIN/ALIAS`."""
         first = await anext(aiter(requests), None)
         if first is None or not first.command:
@@ -42,9 +40,7 @@ class Execs:
         async for output in self._run(vnfc.vim, handle, first.command, first, requests):
             yield output
 
-    async def at_end(
-        self, tenant: str, requests: AsyncIterator[pb.ExecSapInput]
-    ) -> AsyncIterator[pb.ExecVnfOutput]:
+    async def at_end(self, tenant: str, requests: AsyncIterator[pb.ExecSapInput]) -> AsyncIterator[pb.ExecVnfOutput]:
         """At an end of a chain."""
         first = await anext(aiter(requests), None)
         if first is None or not first.command:
@@ -54,7 +50,9 @@ class Execs:
         end = ends.get(first.sap)
         if end is None:
             known = ", ".join(ends) or "none"
-            raise problem("not-found", f"chain {chain.name} has no end {first.sap!r}; it has: {known}", instance=first.sap)
+            raise problem(
+                "not-found", f"chain {chain.name} has no end {first.sap!r}; it has: {known}", instance=first.sap
+            )
         known_resources = {r.id: r for r in await self._resources.of_subject(chain.id)}
         found = known_resources.get(end["resource_id"])
         if found is None:

@@ -62,9 +62,7 @@ class LifecycleServicer(rpc.LifecycleServicer):
             instance_id = self._new_id()
             name = request.name or f"{found.vnfd.product.lower()}-{instance_id[:8]}"
             instance = NewInstance(instance_id, name, "", request.vnfd_id, found.package.id, "")
-            return instance_message(
-                await self._orders.create_vnf(tenant, instance, request.request_id, self._clock())
-            )
+            return instance_message(await self._orders.create_vnf(tenant, instance, request.request_id, self._clock()))
 
         return await answered(context, work())
 
@@ -82,7 +80,7 @@ class LifecycleServicer(rpc.LifecycleServicer):
             if found is None or found.vnfd.flavour(request.flavour_id) is None:
                 raise problem(
                     "unknown-flavour",
-                    f"flavour_id: VNFD {instance.vnfd_id} has no flavour {request.flavour_id!r}, or its package is gone",
+                    f"flavour_id: no usable package has flavour {request.flavour_id!r} of VNFD {instance.vnfd_id}",
                     instance=instance.id,
                 )
             order = Order(

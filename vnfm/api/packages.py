@@ -89,9 +89,7 @@ class PackagesServicer(rpc.PackagesServicer):
             if request.operational_state not in tuple(OperationalState):
                 raise problem("bad-request", "operational_state: expected ENABLED or DISABLED")
             state = OperationalState(request.operational_state)
-            return package_message(
-                await self._store.change(tenant_of(context), request.ref, state, self._clock())
-            )
+            return package_message(await self._store.change(tenant_of(context), request.ref, state, self._clock()))
 
         return await answered(context, work())
 
@@ -106,9 +104,7 @@ class PackagesServicer(rpc.PackagesServicer):
         return await answered(context, work())
 
 
-async def _data(
-    first: pb.UploadPackageChunk, rest: AsyncIterator[pb.UploadPackageChunk]
-) -> AsyncIterator[bytes]:
+async def _data(first: pb.UploadPackageChunk, rest: AsyncIterator[pb.UploadPackageChunk]) -> AsyncIterator[bytes]:
     if first.data:
         yield first.data
     async for chunk in rest:

@@ -103,11 +103,13 @@ def vnfc_documents(instance: VnfInstance) -> list[dict[str, Any]]:
 
 def operation_message(operation: Operation, words: Mapping[str, str] | None = None) -> pb.VnfLcmOpOcc:
     """SOL003 5.5.2.13."""
-    return _occurrence(operation, operation.id, operation.type.value, operation.target, operation.steps, words or {}, "")
+    return _occurrence(
+        operation, operation.id, operation.type.value, operation.target, operation.steps, words or {}, ""
+    )
 
 
 def lane_messages(operation: Operation, words: Mapping[str, str] | None = None) -> list[pb.VnfLcmOpOcc]:
-    """The occurrences of the VNFs in a chain's operation: each lane is one (its id is the operation's and the alias)."""
+    """The occurrences of the VNFs in a chain's operation: one a lane, its id OPERATION:ALIAS."""
     kinds = {
         LcmOperationType.CHAIN_CREATE: LcmOperationType.INSTANTIATE,
         LcmOperationType.CHAIN_TERMINATE: LcmOperationType.TERMINATE,
@@ -160,7 +162,9 @@ def _occurrence(
     return message
 
 
-def _step(step: Step, state: St, log: Sequence[LogEntry], words: Mapping[str, str], operation: Operation) -> pb.StepView:
+def _step(
+    step: Step, state: St, log: Sequence[LogEntry], words: Mapping[str, str], operation: Operation
+) -> pb.StepView:
     begun = [e.at for e in log if e.step == step.key and e.to in (St.STARTED, St.UNDO_STARTED)]
     ended = [e for e in log if e.step == step.key and e.to not in (St.STARTED, St.UNDO_STARTED)]
     seconds = (ended[-1].at - begun[-1]).total_seconds() if begun and ended and ended[-1].at >= begun[-1] else 0.0
@@ -267,5 +271,3 @@ def host_document(host: Host, held: Sequence[Reservation]) -> dict[str, Any]:
         },
         "identities": sorted(host.identities),
     }
-
-

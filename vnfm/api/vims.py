@@ -70,9 +70,7 @@ class VimsServicer(rpc.VimsServicer):
             inventory = connection.inventory
             snapshot = Snapshot.of(inventory.version, inventory.hosts).with_observed(held.observed)
             hosts = [
-                host_document(
-                    h, [r for r in held.reservations if r.vim == connection.settings.name and r.host == h.id]
-                )
+                host_document(h, [r for r in held.reservations if r.vim == connection.settings.name and r.host == h.id])
                 for h in snapshot.hosts
             ]
             return pb.Document(

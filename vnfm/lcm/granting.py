@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
+from vnfm.graph.build import instances_at
 from vnfm.lcm.operation import Design, Operation
 from vnfm.lcm.planning import PackageFacts, Planned, lane_demands, plan_chain, refused
 from vnfm.lcm.ports import JoinedInventory, Vims
@@ -17,6 +18,7 @@ from vnfm.lcm.recipes.terminate import Standing, terminate
 from vnfm.model.chain import ChainVnf, ServiceChain
 from vnfm.model.lcm import LcmOperationType, VnfInstance
 from vnfm.model.problem import problem
+from vnfm.model.vnfd import Flavour
 from vnfm.placement.demand import rule_of_vnfd
 from vnfm.placement.engine import place
 from vnfm.placement.snapshot import Snapshot
@@ -128,20 +130,26 @@ class Granting:
                 instance=instance.id,
             )
         level = str(operation.params.get("level_id", ""))
-        lane = Lane(instance.name, instance.id, flavour, instance_counts(flavour, level), package.images)
+        lane = Lane(instance.name, instance.id, flavour, _counts(flavour, level), package.images)
         vnf = ChainVnf(instance.name, instance.vnfd_id, flavour.id)
         demands = lane_demands(lane, vnf, operation.id, operation.tenant)
         rules = tuple(rule_of_vnfd(r, lane.alias, demands) for r in flavour.affinity)
         inventory = await self._vims.inventory()
-        outcome = place(
-            Request(operation.tenant, tuple(demands), rules=rules), await self._snapshot(inventory)
-        )
+        outcome = place(Request(operation.tenant, tuple(demands), rules=rules), await self._snapshot(inventory))
         if isinstance(outcome, Refusal):
             raise refused(outcome, inventory.absent)
         images = image_steps([lane], outcome)
         needs = tuple(s.key for s in images)
         steps = (*images, *compute_steps(lane, outcome, LaneIds(operation.id), {}, needs))
         return Design(steps, outcome.reservations, outcome.link_reservations)
+
+
+def _counts(flavour: Flavour, level: str) -> Mapping[str, int]:
+    counts = instances_at(flavour, level)
+    if counts is None:
+        known = ", ".join(entry.id for entry in flavour.instantiation_levels) or "none"
+        raise problem("unknown-level", f"flavour {flavour.id!r} has no instantiation level {level!r}; it has: {known}")
+    return counts
 
 
 def _in_lane(standing: Standing, lanes: Mapping[str, str]) -> Standing:
@@ -155,7 +163,7 @@ def _body(facts: ChainFacts, document: Mapping[str, Any]) -> dict[str, Any]:
     for end in facts.chain.ends:
         resource_id = sap_id(facts.operation_id, end.name)
         at = next(e for e in facts.plan.ends if e.id == resource_id)
-        address = next(a for link in facts.layout.links for p, a in link.addresses.items() if p.name == end.name)
+        address = next(a for link in facts.layout.links for p, a in link.addresses.items() if p.owner == end.name)
         ends.append(
             {
                 "name": end.name,
@@ -171,7 +179,7 @@ def _body(facts: ChainFacts, document: Mapping[str, Any]) -> dict[str, Any]:
             "id": link.key,
             "cidr": link.cidr,
             "resource_id": link_id(facts.operation_id, link),
-            "ports": [{"name": p.name, "cp": p.cp, "address": a} for p, a in link.addresses.items()],
+            "ports": [{"name": p.owner, "cp": p.cp, "address": a} for p, a in link.addresses.items()],
             "latency_us": told.get(link.key, {}).get("latency_us"),
             "bandwidth_bps": told.get(link.key, {}).get("bandwidth_bps"),
         }

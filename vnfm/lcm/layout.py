@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
+from vnfm.graph.servicegraph import Attachment, ChainLink
 from vnfm.model.chain import ChainEnd, Match
 from vnfm.model.problem import problem
 from vnfm.model.resources import Route
@@ -20,24 +21,13 @@ LINK_PREFIX = 29
 Network = IPv4Network | IPv6Network
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class PortRef:
-    """A port: an end (cp empty) or a VNF by alias with its connection point."""
-
-    name: str
-    cp: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.name}.{self.cp}" if self.cp else self.name
-
-
 @dataclass(frozen=True, slots=True)
 class Position:
     """A hop of a path: the ports by which it is entered and left, one of them None at an end."""
 
     name: str
-    ingress: PortRef | None
-    egress: PortRef | None
+    ingress: Attachment | None
+    egress: Attachment | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +45,10 @@ class LinkLayout:
 
     key: str
     cidr: str
-    addresses: Mapping[PortRef, str]
+    addresses: Mapping[Attachment, str]
 
     @property
-    def ports(self) -> tuple[PortRef, ...]:
+    def ports(self) -> tuple[Attachment, ...]:
         """In path order."""
         return tuple(self.addresses)
 
@@ -68,55 +58,44 @@ class ChainLayout:
     """All links, and the routes out of each port."""
 
     links: tuple[LinkLayout, ...]
-    routes: Mapping[PortRef, tuple[Route, ...]]
+    routes: Mapping[Attachment, tuple[Route, ...]]
     paths: tuple[PathLayout, ...]
 
-    def link_of(self, port: PortRef) -> LinkLayout | None:
+    def link_of(self, port: Attachment) -> LinkLayout | None:
         """The link that the port is on."""
         return next((link for link in self.links if port in link.addresses), None)
 
 
-def lay_out(ends: Sequence[ChainEnd], paths: Sequence[PathLayout], pool: str = POOL) -> ChainLayout:
+def lay_out(
+    ends: Sequence[ChainEnd], wired: Sequence[ChainLink], paths: Sequence[PathLayout], pool: str = POOL
+) -> ChainLayout:
     """Raises ProblemError `bad-path` where ends cannot be told apart on one link, `no-addresses` when the pool or an
     end's network is too small."""
-    links = _number(_groups(paths), {e.name: e for e in ends}, pool)
+    links = _number(wired, {e.name: e for e in ends}, pool)
     return ChainLayout(links, _routes(paths, links), tuple(paths))
 
 
-def _groups(paths: Sequence[PathLayout]) -> list[list[PortRef]]:
-    """Ports that share a link, in path order."""
-    groups: list[list[PortRef]] = []
-    for path in paths:
-        for before, after in zip(path.positions, path.positions[1:], strict=False):
-            pair = [p for p in (before.egress, after.ingress) if p]
-            met = [g for g in groups if any(p in g for p in pair)]
-            merged = [p for g in met for p in g]
-            merged += [p for p in pair if p not in merged]
-            groups = [g for g in groups if g not in met] + [merged]
-    return groups
-
-
-def _number(groups: list[list[PortRef]], ends: Mapping[str, ChainEnd], pool: str) -> tuple[LinkLayout, ...]:
+def _number(wired: Sequence[ChainLink], ends: Mapping[str, ChainEnd], pool: str) -> tuple[LinkLayout, ...]:
     taken = [ip_network(e.cidr) for e in ends.values()]
     free = _free_networks(pool, taken)
     links = []
-    for group in groups:
-        at_ends = [ends[p.name] for p in group if p.name in ends]
+    for link in wired:
+        at_ends = [ends[p.owner] for p in link.members if p.owner in ends]
         if len(at_ends) > 1:
             names = " and ".join(e.name for e in at_ends)
             raise problem("bad-path", f"ends {names} meet on one link: put a VNF between them")
         network = ip_network(at_ends[0].cidr) if at_ends else next(free, None)
         if network is None:
             raise problem("no-addresses", f"the pool {pool} has no network left for another link")
-        links.append(LinkLayout(_key(group), str(network), _addresses(group, network, ends)))
+        links.append(LinkLayout(link.id, str(network), _addresses(link.members, network, ends)))
     return tuple(links)
 
 
-def _addresses(group: list[PortRef], network: Network, ends: Mapping[str, ChainEnd]) -> dict[PortRef, str]:
+def _addresses(group: Sequence[Attachment], network: Network, ends: Mapping[str, ChainEnd]) -> dict[Attachment, str]:
     hosts = network.hosts()
     # VNFs first, so that the gateway of an end's network is its first address
     numbered = {}
-    for port in sorted(group, key=lambda p: p.name in ends):
+    for port in sorted(group, key=lambda p: p.owner in ends):
         address = next(hosts, None)
         if address is None:
             raise problem("no-addresses", f"network {network} is too small for {len(group)} ports")
@@ -126,24 +105,23 @@ def _addresses(group: list[PortRef], network: Network, ends: Mapping[str, ChainE
 
 def _free_networks(pool: str, taken: Sequence[Network]) -> Iterator[Network]:
     for network in ip_network(pool).subnets(new_prefix=LINK_PREFIX):
-        if not any(network.version == t.version and network.overlaps(t) for t in taken):  # type: ignore[arg-type]
+        if not any(network.version == t.version and network.overlaps(t) for t in taken):
             yield network
 
 
-def _key(group: list[PortRef]) -> str:
-    return "--".join(str(p) for p in group)
-
-
-def _routes(paths: Sequence[PathLayout], links: Sequence[LinkLayout]) -> dict[PortRef, tuple[Route, ...]]:
+def _routes(paths: Sequence[PathLayout], links: Sequence[LinkLayout]) -> dict[Attachment, tuple[Route, ...]]:
     where = {port: link for link in links for port in link.ports}
-    found: dict[PortRef, dict[str, Route]] = {}
+    found: dict[Attachment, dict[str, Route]] = {}
     told: dict[str, set[str]] = {}  # destinations that a VNF has, over all its ports
     for path in paths:
         order = _links_of(path, where)
         for index, position in enumerate(path.positions):
             before = path.positions[index - 1].egress if index else None
             after = path.positions[index + 1].ingress if index + 1 < len(path.positions) else None
-            sides = ((position.ingress, before, order[: max(index - 1, 0)]), (position.egress, after, order[index + 1 :]))
+            sides = (
+                (position.ingress, before, order[: max(index - 1, 0)]),
+                (position.egress, after, order[index + 1 :]),
+            )
             for port, neighbour, far in sides:
                 if port is None or neighbour is None:
                     continue
@@ -156,12 +134,12 @@ def _routes(paths: Sequence[PathLayout], links: Sequence[LinkLayout]) -> dict[Po
     return {port: tuple(routes.values()) for port, routes in found.items()}
 
 
-def _links_of(path: PathLayout, where: Mapping[PortRef, LinkLayout]) -> list[LinkLayout]:
+def _links_of(path: PathLayout, where: Mapping[Attachment, LinkLayout]) -> list[LinkLayout]:
     return [where[p.egress] for p in path.positions if p.egress]
 
 
 def _destinations(
-    port: PortRef, far: Sequence[LinkLayout], where: Mapping[PortRef, LinkLayout], at_end: bool, via: str
+    port: Attachment, far: Sequence[LinkLayout], where: Mapping[Attachment, LinkLayout], at_end: bool, via: str
 ) -> list[str]:
     if at_end:
         return ["::/0" if ":" in via else "0.0.0.0/0"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -87,9 +88,7 @@ class Onboarding:
                 if not reading.ok or reading.vnfd is None:
                     raise refusal(findings, package_id)
                 images = await asyncio.to_thread(self._take_images, reading, reading.vnfd)
-            return await self._records.onboarded(
-                tenant, package_id, reading.vnfd, images, findings, self._clock()
-            )
+            return await self._records.onboarded(tenant, package_id, reading.vnfd, images, findings, self._clock())
         except ProblemError as error:
             await self._records.failed(tenant, package_id, error.problem, findings)
             raise
@@ -130,7 +129,7 @@ class Onboarding:
         images: dict[str, str] = {}
         for image in images_of(vnfd):
             if image.sha256 and image.path not in images:
-                images[image.path] = self._blobs.take_file(lambda part, name=image.path: reading.extract(name, part))
+                images[image.path] = self._blobs.take_file(partial(reading.extract, image.path))
         return images
 
 

@@ -31,13 +31,9 @@ _OUTCOMES: dict[tuple[LcmOperationType, LcmOperationState], Outcome] = {
         ChainState.NOT_INSTANTIATED, InstantiationState.NOT_INSTANTIATED
     ),
     (LcmOperationType.CHAIN_TERMINATE, LcmOperationState.FAILED): Outcome(ChainState.FAILED),
-    (LcmOperationType.INSTANTIATE, LcmOperationState.COMPLETED): Outcome(
-        instances=InstantiationState.INSTANTIATED
-    ),
+    (LcmOperationType.INSTANTIATE, LcmOperationState.COMPLETED): Outcome(instances=InstantiationState.INSTANTIATED),
     (LcmOperationType.INSTANTIATE, LcmOperationState.FAILED): Outcome(instances=InstantiationState.INSTANTIATED),
-    (LcmOperationType.TERMINATE, LcmOperationState.COMPLETED): Outcome(
-        instances=InstantiationState.NOT_INSTANTIATED
-    ),
+    (LcmOperationType.TERMINATE, LcmOperationState.COMPLETED): Outcome(instances=InstantiationState.NOT_INSTANTIATED),
 }
 
 

@@ -1,4 +1,4 @@
-"""From a chain as ordered to a plan: graph -> layout -> demands -> placement. Pure; used for dry runs and for grants."""
+"""From a chain as ordered to a plan: graph -> layout -> demands -> placement. Pure; for dry runs and grants."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vnfm.graph.build import build_graph
-from vnfm.graph.servicegraph import ServiceGraph
-from vnfm.lcm.layout import ChainLayout, PathLayout, PortRef, Position, lay_out
+from vnfm.graph.servicegraph import Attachment, ServiceGraph
+from vnfm.lcm.layout import ChainLayout, PathLayout, Position, lay_out
 from vnfm.lcm.recipes.chain_create import ChainFacts, link_id, sap_id
 from vnfm.lcm.recipes.computes import Lane, LaneIds
 from vnfm.model.chain import ChainVnf, ServiceChain
@@ -54,7 +54,7 @@ def plan_chain(
     itself; a plan that cannot be is a Refusal in the answer."""
     graph = graph_of(chain, packages)
     lanes = _lanes(chain, graph, packages, instance_ids)
-    layout = lay_out(chain.ends, _paths(chain, graph))
+    layout = lay_out(chain.ends, graph.links, _paths(graph))
     request = _request(chain, lanes, layout, operation_id, tenant)
     outcome = place(request, snapshot)
     document = {**explain(outcome, chain=chain.name), "absent_vims": dict(absent)}
@@ -93,7 +93,7 @@ def _lanes(
             alias=vnf.alias,
             instance_id=instance_ids.get(vnf.alias, ""),
             flavour=flavour,
-            counts=dict(node.counts),
+            counts=dict(node.instances),
             blobs=packages[vnf.vnfd_id].images,
         )
     return lanes
@@ -107,19 +107,14 @@ def _with_isolation(vdu: Vdu, isolation: Isolation | None) -> Vdu:
     return replace(vdu, needs=needs)
 
 
-def _paths(chain: ServiceChain, graph: ServiceGraph) -> tuple[PathLayout, ...]:
-    ends = {e.name for e in chain.ends}
+def _paths(graph: ServiceGraph) -> tuple[PathLayout, ...]:
     laid = []
-    for path in chain.paths:
-        hops = graph.path(path.name).hops
-        last = len(hops) - 1
+    for path in graph.paths:
+        crossings = graph.crossings(path.name)
+        entered = [None, *(c.target for c in crossings)]
+        left = [*(c.source for c in crossings), None]
         positions = tuple(
-            Position(
-                hop.name,
-                None if index == 0 else PortRef(hop.name, "" if hop.name in ends else hop.ingress_cp),
-                None if index == last else PortRef(hop.name, "" if hop.name in ends else hop.egress_cp),
-            )
-            for index, hop in enumerate(hops)
+            Position(hop.name, ingress, egress) for hop, ingress, egress in zip(path.hops, entered, left, strict=True)
         )
         laid.append(PathLayout(path.name, positions, path.match))
     return tuple(laid)
@@ -156,25 +151,24 @@ def lane_demands(lane: Lane, vnf: ChainVnf, operation_id: str, tenant: str) -> l
     ]
 
 
-def _node(port: PortRef, lanes: Mapping[str, Lane], operation_id: str) -> str:
+def _node(port: Attachment, lanes: Mapping[str, Lane], operation_id: str) -> str:
     if not port.cp:
-        return sap_id(operation_id, port.name)
-    lane = lanes[port.name]
+        return sap_id(operation_id, port.owner)
+    lane = lanes[port.owner]
     return LaneIds(operation_id).compute(lane.alias, lane.cpd_of_external(port.cp).vdu_id, 0)
 
 
-def _links(
-    chain: ServiceChain, lanes: Mapping[str, Lane], layout: ChainLayout, operation_id: str
-) -> tuple[Link, ...]:
+def _links(chain: ServiceChain, lanes: Mapping[str, Lane], layout: ChainLayout, operation_id: str) -> tuple[Link, ...]:
     found: dict[str, Link] = {}
     for path in layout.paths:
         for before, after in zip(path.positions, path.positions[1:], strict=False):
-            assert before.egress and after.ingress
+            assert before.egress
+            assert after.ingress
             link = layout.link_of(before.egress)
             assert link
             made = Link(
                 # a link of several members is told pair by pair
-                id=link_id(operation_id, link) if len(link.ports) == 2 else f"{before.egress}--{after.ingress}",
+                id=link_id(operation_id, link) if len(link.ports) == 2 else _pair(before.egress, after.ingress),
                 a=_node(before.egress, lanes, operation_id),
                 b=_node(after.ingress, lanes, operation_id),
                 bandwidth_bps=max(_bandwidth(p, lanes) for p in (before.egress, after.ingress)),
@@ -183,8 +177,12 @@ def _links(
     return tuple(found.values())
 
 
-def _bandwidth(port: PortRef, lanes: Mapping[str, Lane]) -> int:
-    return lanes[port.name].cpd_of_external(port.cp).bandwidth_bps if port.cp else 0
+def _pair(a: Attachment, b: Attachment) -> str:
+    return f"{a.owner}.{a.cp}--{b.owner}.{b.cp}"
+
+
+def _bandwidth(port: Attachment, lanes: Mapping[str, Lane]) -> int:
+    return lanes[port.owner].cpd_of_external(port.cp).bandwidth_bps if port.cp else 0
 
 
 def _bounds(chain: ServiceChain, layout: ChainLayout, operation_id: str) -> tuple[PathBound, ...]:
@@ -195,9 +193,10 @@ def _bounds(chain: ServiceChain, layout: ChainLayout, operation_id: str) -> tupl
         ids = []
         for before, after in zip(path.positions, path.positions[1:], strict=False):
             assert before.egress
+            assert after.ingress
             link = layout.link_of(before.egress)
             assert link
-            ids.append(link_id(operation_id, link) if len(link.ports) == 2 else f"{before.egress}--{after.ingress}")
+            ids.append(link_id(operation_id, link) if len(link.ports) == 2 else _pair(before.egress, after.ingress))
         bounds.append(PathBound(path.name, tuple(ids), chain.max_latency_us))
     return tuple(bounds)
 

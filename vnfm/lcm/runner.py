@@ -172,7 +172,9 @@ class Runner:
             operation = await self._journal.enter(operation, state, self._clock(), error)
             await self._notify()
             return operation
-        operation = await self._begin(operation, driven, next_runs(operation.state, nodes(operation.steps), status, bool(cancel)))
+        operation = await self._begin(
+            operation, driven, next_runs(operation.state, nodes(operation.steps), status, bool(cancel))
+        )
         ended = await self._wait(driven)
         if ended:
             operation = await self._journal.append(operation, ended)
@@ -228,8 +230,10 @@ class Runner:
         except asyncio.CancelledError:
             if self._closing or driven.cancel is not CancelMode.FORCEFUL:
                 raise
-            found = problem("cancelled", f"{step.title} was cancelled", instance=step.key, retry=Retry.SAME_CALL).problem
-        except Exception as error:  # noqa: BLE001  an adapter's bug must not take the manager down with it
+            found = problem(
+                "cancelled", f"{step.title} was cancelled", instance=step.key, retry=Retry.SAME_CALL
+            ).problem
+        except Exception as error:
             log.exception("step failed unexpectedly", operation=operation.id, step=step.key)
             found = problem("internal", f"{type(error).__name__}: {error}", instance=step.key).problem
         driven.words.pop(step.key, None)
@@ -239,7 +243,9 @@ class Runner:
 
 def chain_of(operation: Operation) -> str:
     """The chain that the operation is about, or empty."""
-    return operation.target_id if operation.type.value.startswith("CHAIN_") else str(operation.params.get("chain_id", ""))
+    return (
+        operation.target_id if operation.type.value.startswith("CHAIN_") else str(operation.params.get("chain_id", ""))
+    )
 
 
 def _settled_error(operation: Operation, state: LcmOperationState, cancel: CancelMode | None) -> Problem | None:

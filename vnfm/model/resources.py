@@ -1,4 +1,4 @@
-"""What is asked of a VIM and what it answers, in plain values (ETSI GS NFV-IFA 006: compute, network, storage resources).
+"""What is asked of a VIM and what it answers, in plain values (ETSI GS NFV-IFA 006).
 
 Ids are minted by the manager before the call. Units: CPU in milli-CPU, memory in bytes, times in the name.
 """

@@ -18,8 +18,8 @@ from vnfm.model.lcm import (
     InstantiationState,
     LcmOperationState,
     LcmOperationType,
-    VnfState,
     Vnfc,
+    VnfState,
 )
 from vnfm.model.problem import Problem, problem
 from vnfm.model.resources import Handle, Resource
@@ -92,9 +92,7 @@ def load(connection: Connection, operation_id: str) -> Operation:
 
 
 def _grant(c: Connection, operation: Operation, design: Design, at: datetime) -> Operation:
-    c.execute(
-        update(t.operation).where(t.operation.c.id == operation.id).values(steps=encode(list(design.steps)))
-    )
+    c.execute(update(t.operation).where(t.operation.c.id == operation.id).values(steps=encode(list(design.steps))))
     for kind, items in (("host", design.reservations), ("link", design.link_reservations)):
         for item in items:
             c.execute(

@@ -174,7 +174,7 @@ class OrderStore:
             if instance.instantiation_state is not InstantiationState.NOT_INSTANTIATED or _open(c, instance.id):
                 raise problem(
                     "conflict",
-                    f"VNF {instance.name} is {instance.instantiation_state}: `vnfm vnf terminate {instance.id[:8]}` first",
+                    f"VNF {instance.name} is {instance.instantiation_state}: terminate it first",
                     instance=instance.id,
                 )
             c.execute(delete(t.vnf_instance).where(t.vnf_instance.c.id == instance.id))
@@ -192,9 +192,7 @@ class OrderStore:
                 return known
             if flavour_id:
                 c.execute(
-                    update(t.vnf_instance)
-                    .where(t.vnf_instance.c.id == order.target_id)
-                    .values(flavour_id=flavour_id)
+                    update(t.vnf_instance).where(t.vnf_instance.c.id == order.target_id).values(flavour_id=flavour_id)
                 )
             return _insert_operation(c, order, at)
 
@@ -271,9 +269,7 @@ def _insert_operation(c: Connection, order: Order, at: datetime) -> Operation:
     for subject, lane in order.subjects.items():
         try:
             c.execute(
-                insert(t.op_subject).values(
-                    operation_id=order.operation_id, subject_id=subject, lane=lane, open=True
-                )
+                insert(t.op_subject).values(operation_id=order.operation_id, subject_id=subject, lane=lane, open=True)
             )
         except IntegrityError as error:
             raise problem(
@@ -338,5 +334,3 @@ def _open(c: Connection, subject_id: str) -> str | None:
 
 def _instance_row(c: Connection, tenant: str, ref: str) -> Any:
     return find(c, t.vnf_instance, tenant, ref, (t.vnf_instance.c.name,), "VNF instance")
-
-

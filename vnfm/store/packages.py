@@ -91,9 +91,7 @@ class PackageStore:
     async def processing(self, tenant: str, package_id: str, blob_sha256: str) -> None:
         """UPLOADING -> PROCESSING."""
         values = {"blob_sha256": blob_sha256}
-        await self._move(
-            tenant, package_id, (OnboardingState.UPLOADING,), OnboardingState.PROCESSING, values
-        )
+        await self._move(tenant, package_id, (OnboardingState.UPLOADING,), OnboardingState.PROCESSING, values)
 
     async def onboarded(
         self,
@@ -122,16 +120,12 @@ class PackageStore:
                 )
             except IntegrityError as error:
                 raise already_onboarded(vnfd.id) from error
-            announce(
-                c, tenant, at, "VnfPackageOnboardingNotification", {"vnf_pkg_id": package_id, "vnfd_id": vnfd.id}
-            )
+            announce(c, tenant, at, "VnfPackageOnboardingNotification", {"vnf_pkg_id": package_id, "vnfd_id": vnfd.id})
             return _one(c, tenant, package_id)
 
         return await self._db.write(work)
 
-    async def failed(
-        self, tenant: str, package_id: str, error: Problem, findings: Sequence[Finding]
-    ) -> None:
+    async def failed(self, tenant: str, package_id: str, error: Problem, findings: Sequence[Finding]) -> None:
         """-> ERROR; nothing of the content is kept."""
         await self._db.write(
             lambda c: c.execute(
@@ -207,9 +201,7 @@ class PackageStore:
                     t.package.c.operational_state == OperationalState.ENABLED.value,
                 )
             ).mappings()
-            return {
-                r["vnfd_id"]: Onboarded(package_of(r, False), decode(Vnfd, r["vnfd"]), r["images"]) for r in rows
-            }
+            return {r["vnfd_id"]: Onboarded(package_of(r, False), decode(Vnfd, r["vnfd"]), r["images"]) for r in rows}
 
         return await self._db.read(work)
 

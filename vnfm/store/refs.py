@@ -20,5 +20,7 @@ def find(c: Connection, table: Table, tenant: str, ref: str, names: tuple[Column
         raise problem("not-found", f"there is no {what} {ref!r} in tenant {tenant!r}", instance=ref)
     if len(rows) > 1:
         ids = ", ".join(r["id"][:13] for r in rows[:4])
-        raise problem("ambiguous", f"{ref!r} may be any of {len(rows)} {what}s ({ids}…): give more of the id", instance=ref)
+        raise problem(
+            "ambiguous", f"{ref!r} may be any of {len(rows)} {what}s ({ids}…): give more of the id", instance=ref
+        )
     return rows[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, RowMapping, or_, select
 
 from vnfm.lcm.operation import Operation
 from vnfm.model.codec import decode
@@ -72,10 +72,12 @@ class ResourceStore:
 
     async def count_on(self, vim: str) -> int:
         """How many resources are on record of a VIM."""
-        return await self._db.read(lambda c: len(c.execute(select(t.resource.c.id).where(t.resource.c.vim == vim)).all()))
+        return await self._db.read(
+            lambda c: len(c.execute(select(t.resource.c.id).where(t.resource.c.vim == vim)).all())
+        )
 
 
-def _resource(row: Mapping[str, object]) -> KnownResource:
+def _resource(row: RowMapping) -> KnownResource:
     return KnownResource(
         id=str(row["id"]),
         vim=str(row["vim"]),
@@ -85,5 +87,5 @@ def _resource(row: Mapping[str, object]) -> KnownResource:
         chain_id=str(row["chain_id"]),
         vnf_instance_id=str(row["vnf_instance_id"]),
         handle=decode(Handle, row["handle"]),
-        addresses=decode(tuple[str, ...], row["addresses"]),  # type: ignore[arg-type]
+        addresses=decode(tuple[str, ...], row["addresses"]),
     )

@@ -16,8 +16,8 @@ from vnfm.model.lcm import (
     InstantiationState,
     LcmOperationState,
     LcmOperationType,
-    VnfInstance,
     Vnfc,
+    VnfInstance,
     VnfState,
 )
 from vnfm.model.package import Finding, OnboardingState, OperationalState, UsageState, VnfPackage

@@ -7,7 +7,7 @@ idempotent by the id in it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -118,9 +118,9 @@ class VimClient:
             lambda ch: _last(rpc.ResourcesStub(ch).Terminate(request, timeout=LIGHT_CALL_S + grace_s), say),
         )
 
-    def exec(self, channel: grpc.aio.Channel, inputs: AsyncIterator[pb.ExecInput]) -> AsyncIterator[pb.ExecOutput]:
+    def exec(self, channel: grpc.aio.Channel, inputs: AsyncIterator[pb.ExecInput]) -> AsyncIterable[pb.ExecOutput]:
         """Exec, passed through."""
-        outputs: AsyncIterator[pb.ExecOutput] = rpc.ComputeStub(channel).Exec(inputs)
+        outputs: AsyncIterable[pb.ExecOutput] = rpc.ComputeStub(channel).Exec(inputs)
         return outputs
 
     def _owner(self, owner: Owner) -> cpb.Owner:
@@ -158,7 +158,7 @@ class VimClient:
         return False
 
 
-async def _last(stream: AsyncIterator[pb.Progress], say: Say) -> Resource:
+async def _last(stream: AsyncIterable[pb.Progress], say: Say) -> Resource:
     """Read a stream of Progress to its end; says each update."""
     done: Resource | None = None
     async for progress in stream:
@@ -172,11 +172,9 @@ async def _last(stream: AsyncIterator[pb.Progress], say: Say) -> Resource:
 
 
 async def _chunks(sha256: str, image_format: str, blob: Path) -> AsyncIterator[pb.PutImageChunk]:
-    size = blob.stat().st_size
+    size = (await asyncio.to_thread(blob.stat)).st_size
     with blob.open("rb") as file:
         first = await asyncio.to_thread(file.read, CHUNK_BYTES)
         yield pb.PutImageChunk(sha256=sha256, format=image_format, total_bytes=size, data=first)
         while data := await asyncio.to_thread(file.read, CHUNK_BYTES):
             yield pb.PutImageChunk(data=data)
-
-

@@ -190,9 +190,10 @@ def path_out(spec: PathSpec, owner: cpb.Owner, handles: Mapping[str, Handle]) ->
 
 
 def _hop_out(hop: HopSpec, handles: Mapping[str, Handle]) -> pb.Hop:
-    handle = known(handles, hop.resource_id)
-    at = {"compute": handle} if hop.runtime else {"sap": handle}
-    return pb.Hop(ingress_cp_id=hop.ingress_cp, egress_cp_id=hop.egress_cp, name=hop.name, **at)
+    message = pb.Hop(ingress_cp_id=hop.ingress_cp, egress_cp_id=hop.egress_cp, name=hop.name)
+    at = message.compute if hop.runtime else message.sap
+    at.CopyFrom(known(handles, hop.resource_id))
+    return message
 
 
 def resource_in(message: pb.Resource) -> Resource:

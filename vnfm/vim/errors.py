@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import grpc
 from google.rpc import status_pb2
 
@@ -18,7 +20,8 @@ RETRY_IN = {
 
 def problem_of(error: grpc.aio.AioRpcError, vim: str) -> Problem | None:
     """The Problem detail that the plugin sent, or None where the error came from the transport."""
-    for key, value in error.trailing_metadata() or ():
+    metadata: Iterable[tuple[str, str | bytes]] = tuple(error.trailing_metadata() or ())  # type: ignore[arg-type]
+    for key, value in metadata:
         if key == DETAILS_KEY and isinstance(value, bytes):
             status = status_pb2.Status.FromString(value)
             for detail in status.details:

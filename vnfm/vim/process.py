@@ -1,7 +1,7 @@
 """One plugin process: spawned with a cookie and a private socket folder, one line read from its stdout.
 
-Only one process of a plugin is alive at a time: whoever starts one first sees an earlier one, left by a manager that was
-killed, to its end.
+Only one process of a plugin is alive at a time: whoever starts one first sees an earlier one, left by a manager that
+was killed, to its end.
 """
 
 from __future__ import annotations

@@ -71,5 +71,3 @@ class VimRegistry:
     async def close(self) -> None:
         """Close all."""
         await asyncio.gather(*(c.close() for c in self.connections()))
-
-

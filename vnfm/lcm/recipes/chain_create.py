@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from vnfm.lcm.layout import ChainLayout, LinkLayout, PortRef
+from vnfm.graph.servicegraph import Attachment
+from vnfm.lcm.layout import ChainLayout, LinkLayout
 from vnfm.lcm.recipes.computes import Lane, LaneIds, compute_steps
 from vnfm.lcm.recipes.images import image_steps
 from vnfm.lcm.steps import ProbeOrder, Step, StepKind, mint
@@ -86,11 +87,11 @@ def _link_steps(facts: ChainFacts, needs: tuple[str, ...]) -> list[Step]:
     ]
 
 
-def _member(facts: ChainFacts, port: PortRef) -> LinkMember:
+def _member(facts: ChainFacts, port: Attachment) -> LinkMember:
     if not port.cp:
-        end = next(e for e in facts.plan.ends if e.id == sap_id(facts.operation_id, port.name))
-        return LinkMember(end.id, port.name, None, end.host)
-    lane = facts.lanes[port.name]
+        end = next(e for e in facts.plan.ends if e.id == sap_id(facts.operation_id, port.owner))
+        return LinkMember(end.id, port.owner, None, end.host)
+    lane = facts.lanes[port.owner]
     cpd = lane.cpd_of_external(port.cp)
     resource_id = LaneIds(facts.operation_id).compute(lane.alias, cpd.vdu_id, 0)
     assignment = facts.plan.assignment(resource_id)
@@ -103,11 +104,11 @@ def _sap_steps(facts: ChainFacts, links: Iterable[Step]) -> list[Step]:
     steps = []
     for link in facts.layout.links:
         for port in (p for p in link.ports if not p.cp):
-            end = next(e for e in facts.plan.ends if e.id == sap_id(facts.operation_id, port.name))
+            end = next(e for e in facts.plan.ends if e.id == sap_id(facts.operation_id, port.owner))
             need = by_key[f"link {link.key}"]
             assert need.link
             spec = PortSpec(
-                cp_id=port.name,
+                cp_id=port.owner,
                 link_id=need.link.resource_id,
                 ips=(link.addresses[port],),
                 mtu_bytes=MTU_BYTES,
@@ -115,12 +116,12 @@ def _sap_steps(facts: ChainFacts, links: Iterable[Step]) -> list[Step]:
             )
             steps.append(
                 Step(
-                    key=f"end {port.name}",
+                    key=f"end {port.owner}",
                     kind=StepKind.SAP,
-                    title=f"end {port.name}",
+                    title=f"end {port.owner}",
                     vim=need.vim,
                     needs=(need.key,),
-                    sap=SapSpec(end.id, port.name, end.host, spec),
+                    sap=SapSpec(end.id, port.owner, end.host, spec),
                 )
             )
     return steps
@@ -130,7 +131,7 @@ def _ports(facts: ChainFacts, lane: Lane) -> dict[str, tuple[PortSpec, str]]:
     """By CPD id: the port, and the key of the step that makes its link."""
     ports = {}
     for link in facts.layout.links:
-        for port in (p for p in link.ports if p.name == lane.alias and p.cp):
+        for port in (p for p in link.ports if p.owner == lane.alias and p.cp):
             cpd = lane.cpd_of_external(port.cp)
             ports[cpd.id] = (
                 PortSpec(
@@ -179,7 +180,7 @@ def _path_steps(facts: ChainFacts, built: Iterable[Step]) -> list[Step]:
     return steps
 
 
-def _cp(facts: ChainFacts, port: PortRef | None) -> str:
+def _cp(facts: ChainFacts, port: Attachment | None) -> str:
     if port is None:
         return ""
     return _member(facts, port).cp_id

@@ -72,7 +72,9 @@ def compute_steps(
     lane: Lane, plan: Plan, ids: LaneIds, ports: Mapping[str, tuple[PortSpec, str]], needs: tuple[str, ...]
 ) -> list[Step]:
     """Internal links, then the VNFCs. `ports` are those on links from outside, by CPD."""
-    links = [_internal_link(lane, link, index, plan, ids, needs) for index, link in enumerate(lane.flavour.virtual_links)]
+    links = [
+        _internal_link(lane, link, index, plan, ids, needs) for index, link in enumerate(lane.flavour.virtual_links)
+    ]
     steps = [s for s in links if s]
     keys = {s.link.resource_id: s.key for s in steps if s.link}
     for vdu in lane.flavour.vdus:

@@ -32,5 +32,3 @@ def image_steps(lanes: Iterable[Lane], plan: Plan) -> tuple[Step, ...]:
                     ),
                 )
     return tuple(steps.values())
-
-
