@@ -32,7 +32,7 @@ def examine(command: Sequence[str] = PLUGIN_DOCTOR, timeout_s: float = TIMEOUT_S
             }
             for c in report["checks"]
         ]
-        return report | {"ok": bool(report["ok"]), "checks": checks}
+        return {"ok": bool(report["ok"]), "checks": checks}
     except (ValueError, KeyError, TypeError):
         words = (done.stderr or done.stdout).strip().splitlines()
         return _no_answer(words[-1] if words else f"exit code {done.returncode}")

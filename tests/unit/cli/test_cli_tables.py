@@ -44,7 +44,7 @@ Chain vcpe can be realized
 
 def test_a_plan_at_120_columns() -> None:
     text = drawn(render_chain.plan({"chain": "vcpe", "feasible": True} | PLAN_BODY), 120)
-    assert [line.rstrip() for line in text.splitlines()][:11] == PLAN_120.splitlines()
+    assert [line.rstrip() for line in text.splitlines()][:12] == PLAN_120.splitlines()
 
 
 @pytest.mark.parametrize("width", [80, 120])
