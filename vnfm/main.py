@@ -25,3 +25,7 @@ def doctor(output: OutputOption = None) -> None:
 def main() -> None:
     """The command's entry point."""
     app()
+
+
+if __name__ == "__main__":
+    main()
