@@ -84,11 +84,13 @@ class Board:
         self._screen = screen
         self._op = nfvo_pb2.VnfLcmOpOcc()
         self._note = ""
+        self._heard_at = time.monotonic()
 
     def update(self, op: nfvo_pb2.VnfLcmOpOcc) -> None:
         """Takes the operation as it is now."""
         self._op = op
         self._note = ""
+        self._heard_at = time.monotonic()
 
     def note(self, text: str) -> None:
         """Stays until the operation is heard of again; the return is kept above the display."""
@@ -118,8 +120,9 @@ class Board:
         if op.state not in ("PROCESSING", "STARTING"):
             rows.append(Text(f"  {op.state}", style="yellow"))
         running = [s for s in op.steps if s.state in RUNNING]
+        since = time.monotonic() - self._heard_at
         for step in running[:SHOWN_STEPS]:
-            line = Text(f"{step_word(step)}  {step.seconds:.1f} s", overflow="ellipsis", no_wrap=True)
+            line = Text(f"{step_word(step)}  {step.seconds + since:.1f} s", overflow="ellipsis", no_wrap=True)
             rows.append(Spinner("dots", text=line, style="cyan"))
         if len(running) > SHOWN_STEPS:
             rows.append(Text(f"  and {len(running) - SHOWN_STEPS} more", style="dim"))
