@@ -220,15 +220,25 @@ def fields(data: dict[str, Any]) -> RenderableType:
     table.add_column(overflow="fold")
     beneath: list[RenderableType] = []
     for key, value in data.items():
-        if isinstance(value, list) and value and all(isinstance(v, dict) for v in value):
-            names = list(dict.fromkeys(name for v in value for name in v))
-            beneath.append(grid(key, names, [[scalar(v.get(name)) for name in names] for v in value]))
+        if _is_table(value):
+            beneath.append(_listing(key, value))
         elif isinstance(value, dict) and value:
-            table.add_row(key, "\n".join(f"{k}: {scalar(v)}" for k, v in value.items()))
+            beneath += [_listing(k, v) for k, v in value.items() if _is_table(v)]
+            lines = [f"{k}: {scalar(v)}" for k, v in value.items() if not _is_table(v)]
+            table.add_row(key, Text("\n".join(lines)))
         else:
             text = scalar(value)
             table.add_row(key, coloured(text) if text in COLOURS else Text(text))
     return Group(table, *beneath)
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(v, dict) for v in value)
+
+
+def _listing(title: str, entries: Sequence[dict[str, Any]]) -> Table:
+    names = list(dict.fromkeys(name for entry in entries for name in entry))
+    return grid(title, names, [[scalar(entry.get(name)) for name in names] for entry in entries])
 
 
 def scalar(value: Any) -> str:
