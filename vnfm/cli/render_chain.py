@@ -70,10 +70,10 @@ def reasons(vnf: dict[str, Any]) -> Text:
         text.append(reason, style="dim")
     runner_up = vnf.get("runner_up")
     if runner_up:
+        nested = "nested " if runner_up.get("nested") else ""
+        because = f": {runner_up['because']}" if runner_up.get("because") else ""
         place = f"{runner_up.get('runtime', '')} on {runner_up.get('host', '')}"
-        rest = {k: v for k, v in runner_up.items() if k not in ("runtime", "host") and v not in (None, "", [], {})}
-        more = f" ({', '.join(f'{k}: {scalar(v)}' for k, v in rest.items())})" if rest else ""
-        text.append(f"\nnext best: {place}{more}", style="dim")
+        text.append(f"\nnext best: {nested}{place}{because}", style="dim")
     return text
 
 

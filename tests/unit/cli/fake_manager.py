@@ -116,7 +116,13 @@ PLAN_BODY: dict[str, Any] = {
                 {"runtime": "KATA", "host": "rack1-host8", "reason": "adds 60 us a hop, more than hop_us 20 allows"},
                 {"runtime": "VM", "host": "", "reason": "the package brings no disk image"},
             ],
-            "runner_up": {"runtime": "CONTAINER", "host": "rack1-host8", "cost": 12},
+            "runner_up": {
+                "runtime": "CONTAINER",
+                "nested": False,
+                "host": "rack1-host8",
+                "vim": "local",
+                "because": "it is as light, but starts slower",
+            },
         },
         {
             "alias": "gw",

@@ -35,7 +35,7 @@ Chain vcpe can be realized
                      └ rack1-host7   • starts in 30 ms
                                      ✗ KATA on rack1-host7 and 1 more: adds 60 us a hop, more than hop_us 20 allows
                                      ✗ VM: the package brings no disk image
-                                     next best: CONTAINER on rack1-host8 (cost: 12)
+                                     next best: CONTAINER on rack1-host8: it is as light, but starts slower
 
  gw    VM            local           • operating_system own: only a VM brings its own operating system
                      └ rack1-host7
