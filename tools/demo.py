@@ -1,0 +1,287 @@
+"""`make demo`: from VNF packages to packets that cross a container, a microVM and a VM, told step by step.
+
+Everything is done by the `vnfm` command as a newcomer would do it, on a state folder of the demo's own. Nothing is
+left on the host at the end, and that is checked. An earlier demo that was broken off is cleared away first.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(1, str(Path(__file__).resolve().parent.parent))
+
+import demo_host
+import demo_traffic
+import yaml
+from demo_cleanup import clear, remove_state, state_folder
+from demo_packages import build_packages
+from demo_run import ROOT, Cli, Manager
+from demo_tell import StoryError, Teller
+from rich.console import Console
+
+BUILD = ROOT / "build" / "demo"
+CHAIN_FILE = "descriptors/chains/vcpe.yaml"
+EXPECTED = {"fw": "CONTAINER", "rt": "KATA", "gw": "VM"}
+ALLOWED_PORT, FORBIDDEN_PORT = 8080, 2323
+SECOND = "vcpe-2"
+
+
+class Demo:
+    """The story, step by step."""
+
+    def __init__(self, teller: Teller, manager: Manager, cli: Cli) -> None:
+        self.teller = teller
+        self.manager = manager
+        self.cli = cli
+        self.before: demo_host.Footprint = {}
+        self.namespaces: set[int] = set()  # inodes of every network namespace seen on the way
+
+    def play(self) -> None:
+        """All steps in order; StoryError where one does not hold."""
+        with self.teller.step("This host, and the manager"):
+            self.prepare()
+        with self.teller.step("Three VNF packages: built, checked, onboarded"):
+            self.onboard()
+        with self.teller.step("The plan: which realization, which host, and why"):
+            self.plan()
+        with self.teller.step("The chain vcpe is created"):
+            self.create()
+        with self.teller.step("Real traffic crosses it"):
+            self.traffic()
+        with self.teller.step("The manager is killed while it creates another chain"):
+            self.crash()
+        with self.teller.step("Everything is taken down, and nothing is left"):
+            self.take_down()
+
+    def prepare(self) -> None:
+        """Remember what the host looks like, start the manager."""
+        self.before = demo_host.footprint(self.manager.state)
+        self.teller.command(["vnfm", "serve", "--state", str(self.manager.state)])
+        took = self.manager.start()
+        self.teller.good(f"the manager answers after {took:.1f} s; its log: {BUILD / 'manager.log'}")
+
+    def onboard(self) -> None:
+        """Build and onboard fw, rt and gw."""
+        for csar in build_packages(self.teller, BUILD):
+            shown = os.path.relpath(csar, ROOT)
+            package = self.cli.ask("package", "onboard", shown, tell=True)
+            self.teller.good(
+                f"{package['product']} {package['version']} by {package['provider']} is {package['onboarding_state']}"
+            )
+        self.cli.show("package", "list")
+
+    def plan(self) -> None:
+        """Show the plan and check that each need led where it must."""
+        self.cli.show("chain", "plan", CHAIN_FILE)
+        plan = self.cli.ask("chain", "plan", CHAIN_FILE)
+        found = {v["alias"]: v["runtime"] for v in plan["vnfs"]}
+        if found != EXPECTED:
+            raise StoryError(f"expected {EXPECTED} from the descriptors' needs, the plan says {found}")
+        self.teller.good("the descriptors name needs, no realization: fw shares a kernel, rt has its own, gw is a VM")
+
+    def create(self) -> None:
+        """Create vcpe; COMPLETED says that probe packets crossed every hop."""
+        op = self.cli.ask("chain", "create", CHAIN_FILE, tell=True, progress=True)
+        self.namespaces |= demo_host.namespace_inodes()
+        self.teller.good(f"operation {op['id']} is {op['state']}: {len(op['steps'])} steps, the probe included")
+
+    def traffic(self) -> None:
+        """Allowed, forbidden, translated; packets and RTT a hop; the picture."""
+        chain = self.cli.ask("chain", "show", "vcpe")
+        server = demo_traffic.Server(self.cli, "vcpe", "server", (ALLOWED_PORT, FORBIDDEN_PORT))
+        try:
+            self.exchange(chain, server)
+        finally:
+            server.stop()
+        self.cli.ask("chain", "probe", "vcpe", "--packets", "20")
+        self.cli.show("chain", "show", "vcpe")
+        picture = BUILD / "vcpe.svg"
+        self.cli.show("chain", "graph", "vcpe", "-o", os.path.relpath(picture, ROOT))
+        if "<svg" not in picture.read_text(encoding="utf-8")[:1000]:
+            raise StoryError(f"{picture} is no SVG")
+        self.teller.good(f"a picture of the chain: {picture}")
+
+    def exchange(self, chain: dict[str, Any], server: demo_traffic.Server) -> None:
+        """Requests from the client's end to the server's."""
+        client_ip = demo_traffic.address_of(self.cli, "vcpe", "client")
+        server_ip = demo_traffic.address_of(self.cli, "vcpe", "server")
+        firewall = next(v["vnf_instance_id"] for v in chain["vnfs"] if v["alias"] == "fw")
+        self.teller.line(f"client {client_ip} → fw → rt → gw → server {server_ip}")
+
+        reply = demo_traffic.request(self.cli, "vcpe", "client", server_ip, ALLOWED_PORT)
+        if not reply.answer:
+            raise StoryError(f"port {ALLOWED_PORT} must pass the firewall, but: {reply.error}")
+        self.teller.good(f"port {ALLOWED_PORT} passes: the server answers “{reply.answer}”")
+        seen = server.expect("served", timeout_s=5)[2]
+        if seen == client_ip:
+            raise StoryError(f"the server saw the client's own address {seen}: the router translated nothing")
+        self.teller.good(f"the router translates: {client_ip} calls, the server sees {seen}")
+
+        dropped = demo_traffic.dropped_packets(self.cli, firewall)
+        reply = demo_traffic.request(self.cli, "vcpe", "client", server_ip, FORBIDDEN_PORT, patience_s=2.0)
+        counted = demo_traffic.dropped_packets(self.cli, firewall) - dropped
+        if reply.answer or not server.silent(0.2):
+            raise StoryError(f"port {FORBIDDEN_PORT} must not pass, but the server answered “{reply.answer}”")
+        if counted <= 0:
+            raise StoryError(
+                f"nothing came over port {FORBIDDEN_PORT} ({reply.error}), but the firewall dropped nothing"
+            )
+        self.teller.good(f"port {FORBIDDEN_PORT} does not: {reply.error}; the firewall's counter rose by {counted}")
+
+    def crash(self) -> None:
+        """kill -9 in the middle of creating a second chain; the operation goes on at the next start."""
+        second = second_chain(ROOT / CHAIN_FILE, BUILD / f"{SECOND}.yaml")
+        shown = os.path.relpath(second, ROOT)
+        op = self.cli.ask("chain", "create", shown, "--name", SECOND, "--no-wait", tell=True)
+        at = self.wait_for_the_middle(op["id"])
+        self.manager.kill()
+        self.teller.line(f"kill -9 of the manager at {at['progress_percent']} %: {running_steps(at)}")
+        took = self.manager.start()
+        self.teller.good(f"started again in {took:.1f} s; nobody tells it what to do")
+        self.cli.show("op", "watch", op["id"], "--timeout", "180")
+        chain = self.cli.ask("chain", "show", SECOND)
+        if chain["state"] != "INSTANTIATED":
+            raise StoryError(f"{SECOND} is {chain['state']}")
+        self.namespaces |= demo_host.namespace_inodes()
+        self.teller.good(f"the operation went on by itself to COMPLETED; {SECOND} is {chain['state']}")
+
+    def wait_for_the_middle(self, op_id: str, timeout_s: float = 60.0) -> dict[str, Any]:
+        """The operation once something is done and something runs."""
+        end = time.monotonic() + timeout_s
+        while time.monotonic() < end:
+            op: dict[str, Any] = self.cli.ask("op", "show", op_id)
+            states = [s["state"] for s in op["steps"]]
+            if op["state"] not in ("STARTING", "PROCESSING"):
+                raise StoryError(f"{SECOND} was {op['state']} before the manager could be killed")
+            if "STARTED" in states and op["progress_percent"] >= 15:
+                return op
+            time.sleep(0.05)
+        raise StoryError(f"operation {op_id} did not get going within {timeout_s:.0f} s")
+
+    def take_down(self) -> None:
+        """Terminate both chains, stop the manager, look at the host."""
+        for name in ("vcpe", SECOND):
+            self.cli.ask("chain", "terminate", name, tell=True, progress=True)
+            self.cli.ask("chain", "delete", name)
+        self.manager.stop()
+        left = demo_host.left_over(self.before, self.manager.state, self.namespaces)
+        if left:
+            raise StoryError("left on the host: " + ", ".join(left))
+        remove_state(self.manager.state)
+        kinds = ", ".join(f"{kind}s" for kind in self.before)
+        self.teller.good(f"looked for {kinds}: none of ours is left; the state folder is gone too")
+
+
+def second_chain(source: Path, target: Path) -> Path:
+    """The same chain between other networks, so that both can stand side by side."""
+    document = yaml.safe_load(source.read_text(encoding="utf-8"))
+    for number, end in enumerate(document["ends"].values()):
+        end["cidr"] = f"10.{101 + number * 8}.0.0/24"
+    document["chain"] = SECOND
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    return target
+
+
+def running_steps(op: dict[str, Any]) -> str:
+    """What an operation is doing, in words."""
+    names = [s["name"] for s in op["steps"] if s["state"] == "STARTED"]
+    return f"{', '.join(names[:4])}{' and more' if len(names) > 4 else ''} under way"
+
+
+def missing(report: dict[str, Any]) -> str | None:
+    """What the doctor found missing, in one line with what to do; None where all is there."""
+    bad = [c for c in report["checks"] if not c["ok"]]
+    if report["ok"] or not bad:
+        return None if report["ok"] else "the host does not fit; see `vnfm doctor`"
+    return "; ".join(f"{c['name']}: {c['detail']}{' → ' + c['fix'] if c['fix'] else ''}" for c in bad)
+
+
+@contextmanager
+def only_one() -> Iterator[None]:
+    """Two demos of one clone would take each other down."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with (BUILD / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StoryError("another demo of this clone is running") from None
+        yield
+
+
+def run(teller: Teller) -> int:
+    """The demo's exit code: 0 told to the end, 1 something did not hold, 130 broken off."""
+    state = state_folder()
+    manager = Manager(state, BUILD / "manager.log")
+    cli = Cli(manager.endpoint, teller)
+    with only_one():
+        teller.command(["vnfm", "doctor"])
+        lack = missing(examine())
+        if lack is not None:
+            teller.bad(f"this host lacks something, nothing was created: {lack}")
+            return 1
+        teller.good("this host can realize containers, microVMs and VMs")
+        if state.exists():
+            teller.line("an earlier demo was broken off; clearing what it left")
+            clear(teller, manager, cli)
+        (BUILD / "manager.log").unlink(missing_ok=True)
+        try:
+            Demo(teller, manager, cli).play()
+        except StoryError as error:
+            teller.bad(str(error))
+            teller.line(f"the manager's last words: {manager.last_words()}")
+            clear(teller, manager, cli)
+            return 1
+        except KeyboardInterrupt:
+            teller.line("broken off; taking down what stands (a second Ctrl-C leaves that to the next demo)")
+            clear(teller, manager, cli)
+            return 130
+    teller.summary()
+    return 0
+
+
+def examine() -> dict[str, Any]:
+    """What `vnfm doctor` says; a doctor that fails to answer is a lack itself."""
+    import json
+    import subprocess
+
+    from demo_run import vnfm_command
+
+    done = subprocess.run(
+        [*vnfm_command(), "doctor", "-o", "json"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    try:
+        report: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        why = done.stderr.strip().splitlines()[-1:] or ["it said nothing"]
+        report = {"ok": False, "checks": [{"name": "vnfm doctor", "ok": False, "detail": why[0], "fix": "make setup"}]}
+    return report
+
+
+def main() -> int:
+    """Entry point; SIGTERM is taken as Ctrl-C."""
+
+    def interrupted(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupted)
+    teller = Teller(Console(highlight=False))
+    try:
+        return run(teller)
+    except StoryError as error:
+        teller.bad(str(error))
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

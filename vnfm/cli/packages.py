@@ -1,0 +1,176 @@
+"""`vnfm package`: VNF packages (SOL003 clause 10, SOL004)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import typer
+
+from vnfm.cli import render, shapes
+from vnfm.cli.command import (
+    EndpointOption,
+    LocalTools,
+    OutputOption,
+    RequestIdOption,
+    Session,
+    TenantOption,
+    client_command,
+    run_session,
+)
+from vnfm.cli.errors import CliError, Refused, WrongUse, own_problem
+from vnfm.cli.output import chosen, say
+from vnfm.pb.nfvo.v1 import nfvo_pb2
+
+app = typer.Typer(no_args_is_help=True, help="VNF packages (CSAR files): check, build, onboard, retire.")
+CHUNK_BYTES = 256 * 1024
+
+
+@client_command(app, "onboard")
+def onboard(
+    session: Session,
+    file: str = typer.Argument(metavar="FILE|URL", help="A CSAR: a file, or an http(s) address to fetch it from."),
+    digest_policy: str = typer.Option("strict", help="What a wrong or missing digest means: strict | warn."),
+    keep_failed: bool = typer.Option(False, "--keep-failed", help="Keep a refused package, in state ERROR."),
+    request_id: RequestIdOption = "",
+) -> None:
+    """Hand a package to the manager, which checks it whole; prints it once it is ONBOARDED."""
+    client = session.client
+    with opened(file) as (stream, total_bytes):
+        created = client.call(client.packages.CreatePackage, nfvo_pb2.CreatePackageRequest(request_id=request_id))
+        if created.onboarding_state == "ONBOARDED":  # the same request id, done before
+            session.print(shapes.package(created), lambda: render.package(created))
+            return
+        try:
+            chunks = upload(created.id, digest_policy, reading(stream, total_bytes, file))
+            done = client.guard(lambda: client.packages.UploadPackage(chunks, metadata=client.metadata))
+        except (CliError, OSError):
+            discard(session, created.id, keep_failed)
+            raise
+    data = shapes.package(done)
+    if done.onboarding_state != "ONBOARDED":
+        discard(session, done.id or created.id, keep_failed)
+        lines = tuple(
+            f"  {f['severity']} {render.place(f)}: {f['message']}{' — ' + f['hint'] if f['hint'] else ''}"
+            for f in data["findings"]
+        )
+        detail = f"{file} was not onboarded (state {done.onboarding_state})"
+        raise Refused(
+            data["error"] or own_problem("package-refused", "Package refused", detail), more=data, hints=lines
+        )
+    session.print(data, lambda: render.package(done))
+
+
+@contextmanager
+def opened(source: str) -> Iterator[tuple[BinaryIO, int | None]]:
+    """The bytes of a file or an http(s) address, and how many there are where that is known."""
+    if source.startswith(("http://", "https://")):
+        import urllib.request
+
+        try:
+            with urllib.request.urlopen(source, timeout=30) as answer:
+                length = answer.headers.get("Content-Length")
+                yield answer, int(length) if length and length.isdigit() else None
+        except OSError as error:
+            raise WrongUse(f"cannot fetch {source}: {error}") from error
+        return
+    try:
+        stream = Path(source).open("rb")  # noqa: SIM115 closed below; only the opening is guarded
+    except OSError as error:
+        raise WrongUse(f"cannot read {source}: {error.strerror or error}") from error
+    with stream:
+        yield stream, os.fstat(stream.fileno()).st_size
+
+
+def reading(stream: BinaryIO, total_bytes: int | None, name: str) -> Iterator[bytes]:
+    """The stream in pieces, with a bar on a terminal."""
+    pieces = iter(lambda: stream.read(CHUNK_BYTES), b"")
+    if not sys.stderr.isatty():
+        yield from pieces
+        return
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+    from vnfm.cli.output import console
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with Progress(*columns, console=console(sys.stderr), transient=True) as progress:
+        task = progress.add_task(f"sending {Path(name).name}", total=total_bytes)
+        for piece in pieces:
+            yield piece
+            progress.advance(task, len(piece))
+        progress.update(task, description="the manager checks it")
+
+
+def upload(package_id: str, digest_policy: str, pieces: Iterator[bytes]) -> Iterator[nfvo_pb2.UploadPackageChunk]:
+    """The first chunk says which package, the others carry data."""
+    yield nfvo_pb2.UploadPackageChunk(package_id=package_id, digest_policy=digest_policy)
+    for piece in pieces:
+        yield nfvo_pb2.UploadPackageChunk(data=piece)
+
+
+def discard(session: Session, package_id: str, keep: bool) -> None:
+    """A refused package leaves nothing behind, unless it is wanted for a closer look."""
+    if keep:
+        say(f"kept: {session.suggest(f'package show {package_id}')}")
+        return
+    with contextlib.suppress(CliError):
+        session.client.call(session.client.packages.DeletePackage, nfvo_pb2.GetRequest(ref=package_id), 10)
+
+
+@client_command(app, "list")
+def list_packages(session: Session) -> None:
+    """All packages of the tenant."""
+    found = session.client.collect(session.client.packages.ListPackages, nfvo_pb2.ListRequest())
+    session.print([shapes.package(p) for p in found], lambda: render.packages(found))
+
+
+def show_id(session: Session, ref: str) -> None:
+    """A package that the manager knows."""
+    found = session.client.call(session.client.packages.GetPackage, nfvo_pb2.GetRequest(ref=ref))
+    session.print(shapes.package(found), lambda: render.package(found))
+
+
+@app.command("show")
+def show(
+    ctx: typer.Context,
+    package: str = typer.Argument(metavar="PATH|ID", help="A file or folder (no manager needed), or an onboarded one."),
+    endpoint: EndpointOption = None,
+    tenant: TenantOption = "default",
+    output: OutputOption = None,
+) -> None:
+    """What is in a package: a file or folder here, or one that the manager knows."""
+    local: LocalTools | None = ctx.obj
+    if local is not None and os.path.exists(package):
+        raise typer.Exit(local.show_package(package, chosen(output, sys.stdout).value))
+    run_session(endpoint, tenant, output, lambda session: show_id(session, package))
+
+
+def change(session: Session, ref: str, state: str) -> None:
+    """Sets the operational state and prints the package."""
+    request = nfvo_pb2.ChangePackageRequest(ref=ref, operational_state=state)
+    changed = session.client.call(session.client.packages.ChangePackage, request)
+    session.print(shapes.package(changed), lambda: render.package(changed))
+
+
+@client_command(app, "disable")
+def disable(session: Session, package: str = typer.Argument(metavar="ID")) -> None:
+    """No new VNF is made from it; those that run go on."""
+    change(session, package, "DISABLED")
+
+
+@client_command(app, "enable")
+def enable(session: Session, package: str = typer.Argument(metavar="ID")) -> None:
+    """VNFs may be made from it again."""
+    change(session, package, "ENABLED")
+
+
+@client_command(app, "delete")
+def delete(session: Session, package: str = typer.Argument(metavar="ID")) -> None:
+    """Remove a package that is DISABLED and NOT_IN_USE."""
+    session.client.call(session.client.packages.DeletePackage, nfvo_pb2.GetRequest(ref=package))
+    session.print({"deleted": package}, lambda: f"deleted {package}")

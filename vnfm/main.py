@@ -1,0 +1,46 @@
+"""The `vnfm` command: the client's commands, and those that work on this host without a manager.
+
+Each command imports what it needs when it runs, so that a client command starts without the manager's rooms.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vnfm.cli.command import OutputOption
+from vnfm.cli.main import app
+from vnfm.cli.output import chosen
+
+
+@app.command("doctor")
+def doctor(output: OutputOption = None) -> None:
+    """What this host can realize, what is missing, and the command that mends it."""
+    from vnfm.tools.doctor import examine, show
+
+    raise typer.Exit(show(examine(), chosen(output, sys.stdout).value))
+
+
+@app.command("serve")
+def serve(
+    state: Annotated[Path | None, typer.Option(help="Where the manager keeps everything.")] = None,
+    listen: Annotated[str, typer.Option(help="unix:PATH, or HOST:PORT on loopback.")] = "",
+    database: Annotated[str, typer.Option(help="SQLAlchemy URL; default: SQLite in the state folder.")] = "",
+    vim: Annotated[list[str] | None, typer.Option(help="NAME=KIND[:CONFIG.yaml]; default local=local.")] = None,
+) -> None:
+    """Run the manager until SIGTERM; prints `ready ENDPOINT` once it answers."""
+    from vnfm.app import run
+
+    raise typer.Exit(run(state, listen, database, vim or ()))
+
+
+def main() -> None:
+    """The command's entry point."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What the `vnfm` command does without a manager."""
