@@ -7,6 +7,7 @@ idempotent by the id in it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -63,7 +64,13 @@ class VimClient:
             present = await stub.StatImage(pb.StatImageRequest(sha256=sha256), timeout=LIGHT_CALL_S)
             if not present.present:
                 say(f"sending image {sha256[:12]}")
-                await stub.PutImage(_chunks(sha256, image_format, blob), timeout=IMAGE_S)
+                call = stub.PutImage(timeout=IMAGE_S)
+                # written by hand: an iterator would turn the plugin's refusal into a cancellation of ours
+                with contextlib.suppress(asyncio.InvalidStateError):
+                    async for chunk in _chunks(sha256, image_format, blob):
+                        await call.write(chunk)
+                    await call.done_writing()
+                await call
 
         await self._again("PutImage", call)
 
