@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, product
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from vnfm.placement.changes import smallest_change
 from vnfm.placement.score import DEFAULT_WEIGHTS
 from vnfm.placement.task import task_of
 from vnfm.placement.types import (
+    Assignment,
     Cell,
     Demand,
     End,
@@ -22,6 +24,8 @@ from vnfm.placement.types import (
     Link,
     PathBound,
     Plan,
+    PlannedEnd,
+    PlannedLink,
     Refusal,
     Request,
     Reservation,
@@ -41,8 +45,8 @@ def hosts(draw: st.DrawFn, name: str, parent: str = "") -> Host:
         st.lists(
             st.builds(
                 Cell,
-                cpu_milli=st.integers(0, 6).map(lambda n: n * 500),
-                memory_bytes=st.integers(0, 8).map(lambda n: n * 256 * MIB),
+                cpu_milli=st.integers(1, 8).map(lambda n: n * 500),
+                memory_bytes=st.integers(1, 10).map(lambda n: n * 256 * MIB),
                 cpu_used_by_others_milli=st.sampled_from([0, 0, 500]),
                 vfs=st.integers(0, 2),
             ),
@@ -54,7 +58,7 @@ def hosts(draw: st.DrawFn, name: str, parent: str = "") -> Host:
         name,
         cells=tuple(cells),
         parent=parent,
-        runtimes=frozenset({Runtime.CONTAINER}) if parent else draw(st.sampled_from([ALL, ALL - {Runtime.VM}])),
+        runtimes=frozenset({Runtime.CONTAINER}) if parent else draw(st.sampled_from([ALL, ALL, ALL - {Runtime.VM}])),
         zone=draw(st.sampled_from(["z1", "z2"])),
         trust=draw(st.integers(0, 1)),
         price_per_vcpu=draw(st.sampled_from([0.0, 0.5])),
@@ -84,22 +88,22 @@ def demands(draw: st.DrawFn, name: str) -> Demand:
         st.sampled_from([frozenset[str](), frozenset[str](), frozenset({"isolation"}), frozenset({"latency"})])
     )
     needs = Needs(
-        isolation=draw(st.sampled_from(list(Isolation))),
+        isolation=draw(st.sampled_from([*Isolation, Isolation.NONE, Isolation.TENANT])),
         own_kernel=draw(st.sampled_from([False, False, True])),
-        max_hop_us=draw(st.sampled_from([None, None, 50, 75])),
-        min_trust=draw(st.sampled_from([0, 0, 1])),
-        sriov_ports=draw(st.sampled_from([0, 0, 1])),
+        max_hop_us=draw(st.sampled_from([None, None, None, 75])),
+        min_trust=draw(st.sampled_from([0, 0, 0, 1])),
+        sriov_ports=draw(st.sampled_from([0, 0, 0, 1])),
         numa_strict=draw(st.sampled_from([False, False, True])),
         wishes=wishes,
     )
-    artefacts = draw(st.sampled_from([ALL, ALL - {Runtime.VM}, frozenset({Runtime.VM})]))
+    artefacts = draw(st.sampled_from([ALL, ALL, ALL - {Runtime.VM}, frozenset({Runtime.VM})]))
     cpu, memory = draw(st.sampled_from([500, 1000, 2000])), draw(st.sampled_from([64 * MIB, 512 * MIB]))
     return Demand(f"{name}-0", name, "vdu", "blue", cpu, memory, 0, needs, artefacts)
 
 
 @st.composite
-def requests(draw: st.DrawFn) -> Request:
-    chain = [draw(demands(f"v{i}")) for i in range(draw(st.integers(1, 4)))]
+def requests(draw: st.DrawFn, most: int = 4) -> Request:
+    chain = [draw(demands(f"v{i}")) for i in range(draw(st.integers(1, most)))]
     names = ["in", *(d.id for d in chain), "out"]
     links = tuple(Link(f"l{i}", a, b) for i, (a, b) in enumerate(pairwise(names)))
     bound = draw(st.sampled_from([None, 150, 400, 2_000]))
@@ -174,6 +178,66 @@ def test_a_plan_never_oversubscribes_nor_weakens_what_was_asked(asked: Request, 
     outcome = place(asked, snapshot)
     if isinstance(outcome, Plan):
         check(asked, snapshot, outcome)
+
+
+def _every_way(asked: Request, snapshot: Snapshot) -> Iterator[Plan]:
+    """All plans there could be, most of them wrong; links told as they would be."""
+    by_key = {(h.vim, h.id): h for h in snapshot.hosts}
+    for ways in product(product(snapshot.hosts, Runtime), repeat=len(asked.demands)):
+        placed = dict(zip((d.id for d in asked.demands), ways, strict=True))
+        links = []
+        for x in asked.links:
+            ends = [placed[i] for i in (x.a, x.b) if i in placed]
+            hop = sum(COSTS[runtime].hop_us for _, runtime in ends)
+            roots = [by_key[(h.vim, h.parent or h.id)] for h, _ in ends]
+            if len(roots) == 2 and roots[0].id != roots[1].id:
+                hop += 20 if roots[0].zone == roots[1].zone else 300
+            links.append(PlannedLink(x.id, hop, 0))
+        cells = [
+            range(len(h.cells)) if d.needs.numa_strict else (None,)
+            for d, (h, _) in zip(asked.demands, ways, strict=True)
+        ]
+        for chosen in product(*cells):
+            yield Plan(1, *_as_plan(asked, placed, chosen, tuple(links)))
+
+
+def _as_plan(
+    asked: Request,
+    placed: dict[str, tuple[Host, Runtime]],
+    cells: tuple[int | None, ...],
+    links: tuple[PlannedLink, ...],
+) -> tuple[tuple[Assignment, ...], tuple[PlannedLink, ...], tuple[PlannedEnd, ...], tuple[Reservation, ...]]:
+    assignments, held = [], []
+    for d, cell in zip(asked.demands, cells, strict=True):
+        h, r = placed[d.id]
+        path = (h.parent, h.id) if h.parent else (h.id,)
+        assignments.append(Assignment(d.id, d.alias, d.vdu, "", h.vim, h.id, path, r, bool(h.parent), cell, ("-",)))
+        memory = d.memory_bytes + COSTS[r].memory_bytes
+        isolation = d.needs.isolation
+        held.append(
+            Reservation(
+                d.id, h.vim, h.id, d.tenant, r, isolation, d.cpu_milli, memory, vfs=d.needs.sriov_ports, cell=cell
+            )
+        )
+    return tuple(assignments), links, (), tuple(held)
+
+
+def _stands(asked: Request, snapshot: Snapshot, plan: Plan) -> bool:
+    try:
+        check(asked, snapshot, plan)
+    except AssertionError:
+        return False
+    hop = {a.id: COSTS[a.runtime].hop_us for a in plan.assignments}
+    return all(d.needs.max_hop_us is None or hop[d.id] <= d.needs.max_hop_us for d in asked.demands)
+
+
+@ordinary
+@given(requests(most=2), clouds())
+def test_what_is_refused_is_impossible_in_every_way(asked: Request, snapshot: Snapshot) -> None:
+    """Brute force over all hosts, runtimes and cells; wishes are left out, since the auditor does not rank them."""
+    plain = replace(asked, demands=tuple(replace(d, needs=replace(d.needs, wishes=frozenset())) for d in asked.demands))
+    outcome = place(plain, snapshot)
+    assert isinstance(outcome, Plan) is any(_stands(plain, snapshot, p) for p in _every_way(plain, snapshot))
 
 
 @ordinary
