@@ -13,8 +13,9 @@ from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.task import Task, task_of
 from vnfm.placement.types import Cell, Demand, Host, HostKey, PathBound, Proof, Request
 
-TRIES = 120  # searches spent on one refusal
+TRIES = 100  # searches spent on one refusal of a chain of ordinary length, fewer for long ones
 EFFORT = 1_500  # extensions a search
+BEAM = 2  # states kept a step in such a search
 HOSTS = 6  # hosts looked at for more capacity
 LATENCY_FIRST = Weights(lightness=0, most_of_the_rest=1 << 50, hop_per_us=2_000, link_per_us=1_000, switch_on=0)
 
@@ -31,8 +32,8 @@ class Change:
 class _Tries:
     """Counts searches, so that a refusal stays answerable in time."""
 
-    def __init__(self) -> None:
-        self.left = TRIES
+    def __init__(self, demands: int) -> None:
+        self.left = min(TRIES, 10 * TRIES // max(1, demands))
 
     def solve(
         self, request: Request, snapshot: Snapshot, weights: Weights = DEFAULT_WEIGHTS
@@ -44,7 +45,7 @@ class _Tries:
         task = task_of(request, snapshot, weights)
         if not all(task.candidates[d.id] for d in task.demands):
             return None
-        found: Found = solve(task, better=0 if weights is not LATENCY_FIRST else EFFORT, prove=EFFORT)
+        found: Found = solve(task, better=0 if weights is not LATENCY_FIRST else EFFORT, prove=EFFORT, beam=BEAM)
         return None if found.state is None else (task, found.state)
 
     def admits(self, change: Change) -> bool:
@@ -60,7 +61,7 @@ def smallest_change(task: Task, proof: Proof) -> Change | None:
 
     Where no single change does, two or three of them together are tried, one VNF after the other.
     """
-    return _smallest(task, proof, _Tries(), 2)
+    return _smallest(task, proof, _Tries(len(task.demands)), 2)
 
 
 def _smallest(task: Task, proof: Proof, tries: _Tries, deeper: int) -> Change | None:

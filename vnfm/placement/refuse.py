@@ -135,7 +135,12 @@ def _least_need(task: Task, demand: Demand) -> Vector:
 def _bounds_text(task: Task) -> str:
     paths = [f"path {p.id} within {p.max_latency_us} us" for p in task.request.paths]
     links = [f"link {x.id} within {x.max_latency_us} us" for x in task.request.links if x.max_latency_us is not None]
-    return ", ".join([*paths, *links]) or "no latency bound"
+    if not paths and not links:
+        return "no latency bound"
+    roots = sorted({task.snapshot.root(h.key) for h in task.snapshot.hosts})[:20]
+    untold = any((r := task.network.route(roots[0], b)) is None or r.latency_us is None for b in roots[1:])
+    hint = " (the inventory does not tell the latency between all servers)" if untold else ""
+    return ", ".join([*paths, *links]) + hint
 
 
 def _rules_text(task: Task) -> str:

@@ -80,9 +80,9 @@ def start(task: Task) -> State:
     return State(located={e.id: snapshot.root((e.vim, e.host)) for e in task.ends.values() if e.host})
 
 
-def solve(task: Task, *, better: int = BETTER, prove: int = PROVE) -> Found:
+def solve(task: Task, *, better: int = BETTER, prove: int = PROVE, beam: int = BEAM) -> Found:
     """The best assignment within the budgets (in extensions). Equal inputs give equal answers."""
-    best = _beam(task)
+    best = _beam(task, beam)
     hunt = _Hunt(task, best, better if best else prove)
     hunt.descend(start(task), 0)
     return Found(hunt.best, not hunt.cut)
@@ -222,13 +222,13 @@ def _least_us(task: Task, state: State, link: Link) -> int | None:
     return ends + ((route.latency_us or 0) if route else 0)
 
 
-def _beam(task: Task) -> State | None:
+def _beam(task: Task, width: int) -> State | None:
     states = [start(task)]
     for i, demand in enumerate(task.demands):
         grown: list[State] = []
         for state in states:
             grown.extend(_grow(task, state, demand))
-        states = sorted(grown, key=lambda s: s.rank)[:BEAM]
+        states = sorted(grown, key=lambda s: s.rank)[:width]
         if not states:
             return None
         assert len(states[0].placed) == i + 1

@@ -198,19 +198,18 @@ def _machines(hosts: tuple[Host, ...]) -> dict[HostKey, HostKey]:
 
 
 def _lineages(hosts: tuple[Host, ...], machine: dict[HostKey, HostKey]) -> dict[HostKey, tuple[HostKey, ...]]:
-    """From the physical server to each host. A circle of parents ends where it closes."""
-    parent: dict[HostKey, HostKey] = {}  # of a machine: a host below it in some VIM
+    """From the physical server to each host. A parent that would close a circle is left out."""
+    parent: dict[HostKey, HostKey] = {}  # of a machine: the host that its first VIM names as the one below it
+
+    def above(key: HostKey) -> list[HostKey]:
+        line = []
+        while (key_above := parent.get(machine[key])) is not None:
+            line.append(key_above)
+            key = key_above
+        return line
+
     for host in hosts:
-        above = (host.vim, host.parent)
-        if host.parent and above in machine and machine[above] != machine[host.key]:
-            parent.setdefault(machine[host.key], above)
-    lines: dict[HostKey, tuple[HostKey, ...]] = {}
-    for host in hosts:
-        line, seen = [host.key], {machine[host.key]}
-        above_machine = parent.get(machine[host.key])
-        while above_machine is not None and machine[above_machine] not in seen:
-            seen.add(machine[above_machine])
-            line.append(above_machine)
-            above_machine = parent.get(machine[above_machine])
-        lines[host.key] = tuple(reversed(line))
-    return lines
+        told, mine = (host.vim, host.parent), machine[host.key]
+        if host.parent and mine not in parent and mine not in {machine[k] for k in (told, *above(told))}:
+            parent[mine] = told
+    return {h.key: (*reversed(above(h.key)), h.key) for h in hosts}

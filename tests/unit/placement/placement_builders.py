@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 from vnfm.model.placement import Runtime
@@ -66,11 +67,13 @@ def request(*demands: Demand, **changes: Any) -> Request:
     return Request(**{"tenant": "blue", "demands": demands, **changes})
 
 
-def chain(*demands: Demand, latency_us: int | None = None, ends: Sequence[End] | None = None, **changes: Any) -> Request:
+def chain(
+    *demands: Demand, latency_us: int | None = None, ends: Sequence[End] | None = None, **changes: Any
+) -> Request:
     """client - demands - server, one link between neighbours, one path over all of them."""
     both = ends or (End("client"), End("server"))
     names = [both[0].id, *(d.id for d in demands), both[1].id]
-    links = tuple(Link(f"l{i}", a, b) for i, (a, b) in enumerate(zip(names, names[1:], strict=False)))
+    links = tuple(Link(f"l{i}", a, b) for i, (a, b) in enumerate(pairwise(names)))
     paths = () if latency_us is None else (PathBound("main", tuple(x.id for x in links), latency_us),)
     return request(*demands, **{"links": links, "paths": paths, "ends": tuple(both), **changes})
 
