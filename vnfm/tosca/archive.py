@@ -186,7 +186,7 @@ def _check_entries(zipped: zipfile.ZipFile, packed: int, limits: Limits, notes: 
         seen.add(key)
         if not info.is_dir():
             entries[info.filename] = info
-    _check_folders(entries, notes)
+    _drop_folders(entries, notes)
     return dict(sorted(entries.items()))
 
 
@@ -219,10 +219,9 @@ def _overlap(infos: list[zipfile.ZipInfo], packed: int) -> bool:
     return end > packed
 
 
-def _check_folders(entries: dict[str, zipfile.ZipInfo], notes: Notes) -> None:
-    for name in entries:
-        parts = name.split("/")
-        for n in range(1, len(parts)):
-            if (folder := "/".join(parts[:n])) in entries:
-                notes.error("archive-duplicate", f"{folder!r} is a file and a folder", Place(folder))
-                return
+def _drop_folders(entries: dict[str, zipfile.ZipInfo], notes: Notes) -> None:
+    """Take out what is a file and a folder at once: it cannot be written both ways."""
+    folders = {name[:at] for name in entries for at, c in enumerate(name) if c == "/"}
+    for folder in sorted(folders & set(entries)):
+        notes.error("archive-duplicate", f"{folder!r} is a file and a folder", Place(folder))
+        del entries[folder]

@@ -118,6 +118,8 @@ def _read(
         with tempfile.TemporaryDirectory(prefix="vnfm-package-") as folder:
             work = Path(folder)
             _stage(archive, entry, work / "root", files, limits, notes)
+            if not (work / "root" / entry).is_file():
+                return _result(path, notes, limits, None, files)
             vnfd, later = run_child(
                 work,
                 entry=entry,
