@@ -143,11 +143,15 @@ class Cpd:
 
 @dataclass(frozen=True, slots=True)
 class ExtCpd:
-    """An external CP: a VnfExtCp, or a VduCp that substitution mappings expose. `cpd_id` is the internal side."""
+    """An external CP: a VnfExtCp, or a VduCp that substitution mappings expose. `cpd_id` is the internal side.
+
+    `requirement` names the VNF type's requirement that substitution mappings tie to it: an NSD binds by that name.
+    """
 
     id: str
     cpd_id: str
     virtual_link: str = ""
+    requirement: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""What the `vnfm` command does without a manager."""
+"""What works on this host without a manager: `doctor`, and what is done to package files."""

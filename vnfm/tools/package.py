@@ -1,0 +1,218 @@
+"""`vnfm package validate`, `show` and `build` for a path: no manager is asked.
+
+The functions return plain values, so that a command which also takes an id can use them; `app` is the typer command.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from enum import IntEnum, StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vnfm.model.codec import encode
+from vnfm.model.package import Finding, Severity
+from vnfm.model.problem import Problem, ProblemError
+from vnfm.model.vnfd import Flavour, Vnfd
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from vnfm.tosca import PackageReading
+
+DONE, REFUSED, WRONG_USE = 0, 1, 2
+
+app = typer.Typer(no_args_is_help=True, help="VNF packages, offline.")
+
+
+class Policy(StrEnum):
+    """What a digest that does not hold does."""
+
+    STRICT = "strict"
+    WARN = "warn"
+
+
+class Output(StrEnum):
+    """How an answer is printed."""
+
+    JSON = "json"
+    TABLE = "table"
+
+
+def read(path: Path, *, flavour: str | None = None, digests: Policy = Policy.STRICT) -> PackageReading:
+    """The package at `path`, read."""
+    from vnfm.tosca import read_package
+
+    return read_package(path, digests="warn" if digests is Policy.WARN else "strict", flavour=flavour)
+
+
+def reading_json(reading: PackageReading) -> dict[str, Any]:
+    """The JSON of `validate` and `show`: ok, problems, vnfd (null where refused)."""
+    return {
+        "ok": reading.ok,
+        "problems": [finding_json(f) for f in reading.findings],
+        "vnfd": vnfd_json(reading.vnfd) if reading.vnfd is not None else None,
+    }
+
+
+def finding_json(finding: Finding) -> dict[str, Any]:
+    """One finding with all its fields."""
+    return {
+        "severity": finding.severity.value,
+        "code": finding.code,
+        "file": finding.file,
+        "line": finding.line,
+        "column": finding.column,
+        "message": finding.message,
+        "hint": finding.hint,
+    }
+
+
+def vnfd_json(vnfd: Vnfd) -> dict[str, Any]:
+    """A VNFD for people and programs: every list is there, also where it is empty."""
+    return {
+        "id": vnfd.id,
+        "provider": vnfd.provider,
+        "product": vnfd.product,
+        "version": vnfd.version,
+        "software_version": vnfd.software_version,
+        "product_info": vnfd.product_info,
+        "vnfm_info": list(vnfd.vnfm_info),
+        "flavours": [_flavour_json(f) for f in vnfd.flavours],
+    }
+
+
+def _flavour_json(flavour: Flavour) -> dict[str, Any]:
+    return {
+        "id": flavour.id,
+        "description": flavour.description,
+        "vdus": _full(flavour.vdus),
+        "cps": _full(flavour.cps),
+        "virtual_links": _full(flavour.virtual_links),
+        "storages": _full(flavour.storages),
+        "external_cps": _full(flavour.external_cps),
+        "scaling_aspects": _full(flavour.scaling_aspects),
+        "instantiation_levels": _full(flavour.instantiation_levels),
+        "affinity": _full(flavour.affinity),
+    }
+
+
+def _full(value: object) -> Any:
+    """A value with all its fields, defaults too; what is stored leaves those out (vnfm.model.codec)."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _full(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, IntEnum):
+        return value.name
+    if isinstance(value, Mapping):
+        return {str(k): _full(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_full(v) for v in value]
+    return encode(value)
+
+
+@app.command()
+def validate(
+    path: Annotated[Path, typer.Argument(help="A CSAR or a folder with the same files.")],
+    flavour: Annotated[str | None, typer.Option(help="Only this deployment flavour.")] = None,
+    digests: Annotated[Policy, typer.Option(help="Whether a wrong digest refuses the package.")] = Policy.STRICT,
+    output: Annotated[Output | None, typer.Option("-o", "--output", help="json, or a table on a terminal.")] = None,
+) -> None:
+    """Check a package: its digests and its VNFD. Exit 0: it can be used; 1: it is refused."""
+    _answer(path, flavour, digests, output, full=False)
+
+
+@app.command()
+def show(
+    path: Annotated[Path, typer.Argument(help="A CSAR or a folder with the same files.")],
+    flavour: Annotated[str | None, typer.Option(help="Only this deployment flavour.")] = None,
+    digests: Annotated[Policy, typer.Option(help="Whether a wrong digest refuses the package.")] = Policy.STRICT,
+    output: Annotated[Output | None, typer.Option("-o", "--output", help="json, or a table on a terminal.")] = None,
+) -> None:
+    """Show what a package says."""
+    _answer(path, flavour, digests, output, full=True)
+
+
+@app.command()
+def build(
+    folder: Annotated[Path, typer.Argument(help="The package's source folder.")],
+    out: Annotated[Path, typer.Option("-o", "--output", help="The CSAR to write.")],
+) -> None:
+    """Write a CSAR from a source folder, with fresh digests."""
+    from vnfm.tosca import build_package
+
+    if not folder.is_dir() or not out.parent.is_dir():
+        typer.echo(f"{folder if not folder.is_dir() else out.parent} is no folder", err=True)
+        raise typer.Exit(WRONG_USE)
+    try:
+        build_package(folder, out, now=release_time(folder))
+    except ProblemError as error:
+        typer.echo(f"{error.problem.title}: {error.problem.detail}", err=True)
+        raise typer.Exit(REFUSED) from error
+    except OSError as error:
+        typer.echo(f"cannot write {out}: {error.strerror or error}", err=True)
+        raise typer.Exit(REFUSED) from error
+    typer.echo(f"wrote {out}", err=True)
+
+
+def release_time(folder: Path) -> datetime:
+    """The newest change in the folder, so that building twice gives the same bytes."""
+    times = [p.stat().st_mtime for p in folder.rglob("*") if p.is_file()]
+    return datetime.fromtimestamp(int(max(times, default=0)), UTC)
+
+
+def _answer(path: Path, flavour: str | None, digests: Policy, output: Output | None, *, full: bool) -> None:
+    from rich.console import Console
+
+    if not path.exists():
+        absent = Problem("urn:vnfm:problem:not-found", "Not found", f"{path} does not exist")
+        if output is Output.JSON:
+            typer.echo(json.dumps({"ok": False, "problems": [], "vnfd": None, "problem": encode(absent)}))
+        typer.echo(f"{path} does not exist", err=True)
+        raise typer.Exit(WRONG_USE)
+    console = Console()
+    reading = read(path, flavour=flavour, digests=digests)
+    if output is Output.JSON or (output is None and not console.is_terminal):
+        typer.echo(json.dumps(reading_json(reading), indent=2, ensure_ascii=False))
+    else:
+        _print(reading, console, full=full)
+    raise typer.Exit(DONE if reading.ok else REFUSED)
+
+
+def _print(reading: PackageReading, console: Console, *, full: bool) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    for finding in reading.findings:
+        where = f"{finding.file}:{finding.line}:{finding.column}" if finding.line else finding.file
+        colour = "red" if finding.severity is Severity.ERROR else "yellow"
+        console.print(
+            f"[{colour}]{finding.severity.value}[/] {escape(where)} {escape(finding.message)}", highlight=False
+        )
+        if finding.hint:
+            console.print(f"    {escape(finding.hint)}", highlight=False)
+    if reading.vnfd is None:
+        console.print("[red]refused[/]")
+        return
+    vnfd = reading.vnfd
+    console.print(f"{escape(vnfd.provider)} {escape(vnfd.product)} {escape(vnfd.version)}  {escape(vnfd.id)}")
+    for flavour in vnfd.flavours if full else ():
+        table = Table(title=f"flavour {escape(flavour.id)}")
+        for column in ("VDU", "CPU", "memory", "image", "isolation", "instances", "CPs"):
+            table.add_column(column)
+        for vdu in flavour.vdus:
+            images = [vdu.disk_image, *(c.image for c in vdu.containers)]
+            table.add_row(
+                escape(vdu.id),
+                f"{vdu.cpu_milli / 1000:g}",
+                f"{vdu.memory_bytes / 2**20:.0f} MiB",
+                escape(", ".join(f"{i.name} ({i.format.value})" for i in images if i is not None)),
+                vdu.needs.isolation.name.lower(),
+                f"{vdu.initial_instances} ({vdu.min_instances}-{vdu.max_instances})",
+                escape(", ".join(c.id for c in flavour.cps if c.vdu_id == vdu.id)),
+            )
+        console.print(table)

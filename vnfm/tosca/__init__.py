@@ -1,0 +1,8 @@
+"""VNF packages: CSAR to verified files to a Vnfd. The only room that imports toscaparser, and only in its child."""
+
+from vnfm.tosca.build import build_package
+from vnfm.tosca.digests import PackageFile
+from vnfm.tosca.limits import Limits
+from vnfm.tosca.reading import PackageReading, default_types_folder, read_package
+
+__all__ = ["Limits", "PackageFile", "PackageReading", "build_package", "default_types_folder", "read_package"]

@@ -1,0 +1,227 @@
+"""A package as a set of named files, whether it comes as a zip or as a folder (ETSI GS NFV-SOL 004 clause 4.1).
+
+Everything that a name or a size could do to us is checked before a byte is unpacked. Nothing is written here.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+import unicodedata
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Protocol
+
+from vnfm.tosca.limits import Limits
+from vnfm.tosca.notes import Notes, Place
+
+CHUNK = 1024 * 1024
+_EOCD = b"PK\x05\x06"
+_ZIP64_EOCD = b"PK\x06\x06"
+_ZIP64_LOCATOR = b"PK\x06\x07"
+
+
+class UnsafeArchive(Exception):
+    """The archive cannot be read at all; the findings say why."""
+
+
+class Archive(Protocol):
+    """Named files. `sizes` maps each name to its unpacked size in bytes; `stream` yields its content in chunks."""
+
+    @property
+    def sizes(self) -> dict[str, int]: ...
+
+    def stream(self, name: str) -> Iterator[bytes]: ...
+
+
+@contextmanager
+def open_archive(path: Path, limits: Limits, notes: Notes) -> Iterator[Archive]:
+    """The package at `path`, checked. Raises UnsafeArchive where nothing of it can be used."""
+    if path.is_dir():
+        yield _Folder(path, _walk(path, limits, notes))
+        return
+    with _open_zip(path, limits, notes) as zipped:
+        entries = _check_entries(zipped, path.stat().st_size, limits, notes)
+        yield _Zip(zipped, entries)
+
+
+def bad_name(name: str, limits: Limits) -> str:
+    """Why a file of that name is refused; empty where it is not."""
+    if not name or len(name) > limits.name_chars:
+        return f"names have 1 to {limits.name_chars} characters"
+    if any(ord(c) < 32 or ord(c) == 127 or 0xD800 <= ord(c) <= 0xDFFF for c in name):
+        return "control characters in the name"
+    if "\\" in name:
+        return "backslash in the name"
+    if name.startswith("/") or name[1:2] == ":":
+        return "the name is absolute"
+    parts = name.rstrip("/").split("/")
+    if any(p in ("", ".", "..") for p in parts):
+        return "the name leads elsewhere"
+    if any(len(p.encode()) > 255 for p in parts):
+        return "a part of the name is longer than 255 bytes"
+    return ""
+
+
+@dataclass(frozen=True)
+class _Zip:
+    zipped: zipfile.ZipFile
+    entries: dict[str, zipfile.ZipInfo]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        return {name: info.file_size for name, info in self.entries.items()}
+
+    def stream(self, name: str) -> Iterator[bytes]:
+        with self.zipped.open(self.entries[name]) as source:
+            yield from _chunks(source)
+
+
+@dataclass(frozen=True)
+class _Folder:
+    root: Path
+    sizes: dict[str, int]
+
+    def stream(self, name: str) -> Iterator[bytes]:
+        # O_NOFOLLOW: the file may have become a link since it was listed.
+        handle = os.open(self.root / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with os.fdopen(handle, "rb") as source:
+            yield from _chunks(source)
+
+
+def _chunks(source: IO[bytes]) -> Iterator[bytes]:
+    while chunk := source.read(CHUNK):
+        yield chunk
+
+
+def _walk(root: Path, limits: Limits, notes: Notes) -> dict[str, int]:
+    sizes: dict[str, int] = {}
+    pending = [root]
+    while pending:
+        folder = pending.pop()
+        for item in sorted(os.scandir(folder), key=lambda i: i.name):
+            name = str(Path(item.path).relative_to(root))
+            if item.is_symlink() or not (item.is_dir() or item.is_file()):
+                notes.error("archive-link", f"{name} is a link or a special file", Place(name), "put the file itself")
+            elif reason := bad_name(name, limits):
+                notes.error("archive-name", f"{name!r} is refused: {reason}")
+            elif item.is_dir():
+                pending.append(Path(item.path))
+            else:
+                sizes[name] = item.stat(follow_symlinks=False).st_size
+            if len(sizes) + len(pending) > limits.entries:
+                notes.error("archive-entries", f"more than {limits.entries} files")
+                raise UnsafeArchive
+    if sum(sizes.values()) > limits.total_bytes:
+        notes.error("archive-size", f"more than {limits.total_bytes} bytes")
+        raise UnsafeArchive
+    return dict(sorted(sizes.items()))
+
+
+@contextmanager
+def _open_zip(path: Path, limits: Limits, notes: Notes) -> Iterator[zipfile.ZipFile]:
+    try:
+        size = _directory_bytes(path)
+        if size > limits.directory_bytes:
+            notes.error("archive-entries", f"the zip's directory has {size} bytes, at most {limits.directory_bytes}")
+            raise UnsafeArchive
+        zipped = zipfile.ZipFile(path)
+    except OSError as error:
+        notes.error("archive-unreadable", f"cannot read the package: {error.strerror or error}")
+        raise UnsafeArchive from error
+    except (zipfile.BadZipFile, ValueError, struct.error, NotImplementedError) as error:
+        notes.error("archive-no-zip", f"the package is no zip file: {error}", hint="a CSAR is a zip (SOL004 4.1)")
+        raise UnsafeArchive from error
+    with zipped:
+        yield zipped
+
+
+def _directory_bytes(path: Path) -> int:
+    """The size of the central directory, read from the end record before anything of it is loaded."""
+    with path.open("rb") as source:
+        end = source.seek(0, os.SEEK_END)
+        start = max(0, end - 22 - 65535)
+        source.seek(start)
+        tail = source.read()
+        at = tail.rfind(_EOCD)
+        if at < 0:
+            raise zipfile.BadZipFile("no end record")
+        size = int(struct.unpack_from("<I", tail, at + 12)[0])
+        locator = tail.rfind(_ZIP64_LOCATOR, 0, at)
+        if locator >= 0:
+            source.seek(struct.unpack_from("<Q", tail, locator + 8)[0])
+            record = source.read(56)
+            if record[:4] == _ZIP64_EOCD:
+                size = int(struct.unpack_from("<Q", record, 40)[0])
+    return size
+
+
+def _check_entries(zipped: zipfile.ZipFile, packed: int, limits: Limits, notes: Notes) -> dict[str, zipfile.ZipInfo]:
+    infos = zipped.infolist()
+    if len(infos) > limits.entries:
+        notes.error("archive-entries", f"{len(infos)} entries, at most {limits.entries}")
+        raise UnsafeArchive
+    total = sum(i.file_size for i in infos)
+    if total > limits.total_bytes:
+        notes.error("archive-size", f"{total} bytes unpacked, at most {limits.total_bytes}")
+        raise UnsafeArchive
+    if _overlap(infos, packed):
+        notes.error("archive-overlap", "entries of the zip overlap", hint="write the archive anew")
+        raise UnsafeArchive
+    entries: dict[str, zipfile.ZipInfo] = {}
+    seen: set[str] = set()
+    for info in infos:
+        if problem := _entry_problem(info, limits):
+            code, reason = problem
+            notes.error(code, f"{info.orig_filename!r} is refused: {reason}")
+            continue
+        key = unicodedata.normalize("NFC", info.filename.rstrip("/"))
+        if key in seen:
+            notes.error("archive-duplicate", f"{info.filename!r} is in the archive twice", Place(info.filename))
+            continue
+        seen.add(key)
+        if not info.is_dir():
+            entries[info.filename] = info
+    _drop_folders(entries, notes)
+    return dict(sorted(entries.items()))
+
+
+def _entry_problem(info: zipfile.ZipInfo, limits: Limits) -> tuple[str, str] | None:
+    # orig_filename: ZipInfo.filename is already cut at a NUL.
+    for name in (info.orig_filename, info.filename):
+        if reason := bad_name(name, limits):
+            return "archive-name", reason
+    kind = stat.S_IFMT(info.external_attr >> 16)
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "archive-link", "it is a link or a special file"
+    if info.flag_bits & 0x1:
+        return "archive-encrypted", "it is encrypted"
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return "archive-method", "packed with a method other than store and deflate"
+    if info.file_size > limits.file_bytes:
+        return "archive-size", f"{info.file_size} bytes unpacked, at most {limits.file_bytes}"
+    if info.file_size > limits.ratio_from_bytes and info.file_size > limits.ratio * max(1, info.compress_size):
+        return "archive-ratio", f"it unpacks to more than {limits.ratio} times its size"
+    return None
+
+
+def _overlap(infos: list[zipfile.ZipInfo], packed: int) -> bool:
+    """Whether two entries share bytes: how a few kilobytes unpack to petabytes."""
+    end = 0
+    for info in sorted(infos, key=lambda i: i.header_offset):
+        if info.header_offset < end:
+            return True
+        end = info.header_offset + 30 + len(info.orig_filename) + info.compress_size
+    return end > packed
+
+
+def _drop_folders(entries: dict[str, zipfile.ZipInfo], notes: Notes) -> None:
+    """Take out what is a file and a folder at once: it cannot be written both ways."""
+    folders = {name[:at] for name in entries for at, c in enumerate(name) if c == "/"}
+    for folder in sorted(folders & set(entries)):
+        notes.error("archive-duplicate", f"{folder!r} is a file and a folder", Place(folder))
+        del entries[folder]

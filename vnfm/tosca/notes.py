@@ -1,0 +1,53 @@
+"""Findings while they are gathered: all of them, each with its place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from vnfm.model.package import Finding, Severity
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A position in a file of the package; line and column count from 1, 0 where there is none."""
+
+    file: str = ""
+    line: int = 0
+    column: int = 0
+
+
+@dataclass(slots=True)
+class Notes:
+    """What was noticed so far. The number of findings is bounded, a hostile file could make millions."""
+
+    findings: list[Finding] = field(default_factory=list)
+    most: int = 500
+
+    def error(self, code: str, message: str, at: Place | None = None, hint: str = "") -> None:
+        """Note what refuses the package."""
+        self._add(Severity.ERROR, code, message, at or Place(), hint)
+
+    def warn(self, code: str, message: str, at: Place | None = None, hint: str = "") -> None:
+        """Note what the author should know."""
+        self._add(Severity.WARNING, code, message, at or Place(), hint)
+
+    @property
+    def failed(self) -> bool:
+        """Whether anything refuses the package."""
+        return any(f.severity is Severity.ERROR for f in self.findings)
+
+    def _add(self, severity: Severity, code: str, message: str, at: Place, hint: str) -> None:
+        finding = Finding(at.file, at.line, at.column, severity, code, _clean(message), hint)
+        if finding in self.findings:
+            return
+        if len(self.findings) >= self.most and severity is not Severity.ERROR:
+            return
+        if len(self.findings) >= 2 * self.most:
+            return
+        self.findings.append(finding)
+
+
+def _clean(text: str) -> str:
+    """Text from a package as one bounded line, without control characters."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= 500 else line[:499] + "…"

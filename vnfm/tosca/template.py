@@ -1,0 +1,244 @@
+"""A topology template: nodes, policies and groups with their types, and the functions in their values resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from vnfm.tosca.notes import Notes, Place
+from vnfm.tosca.types import GROUP, NODE, POLICY, TypeTable
+from vnfm.tosca.view import View
+from vnfm.tosca.yamldoc import Map, Seq
+
+MAX_CALLS = 20
+FUNCTIONS = ("get_input", "get_property", "get_attribute", "get_artifact", "get_operation_output", "concat", "token")
+
+
+class Unresolved(Exception):
+    """A function whose value is known only at run time, or nowhere."""
+
+
+@dataclass(frozen=True)
+class Entity:
+    """A node template, policy or group."""
+
+    name: str
+    type: str
+    body: Map
+
+
+@dataclass
+class Template:
+    """One service template's topology. `given` are the values that the one who substitutes passes as inputs."""
+
+    file: str
+    topology: Map
+    types: TypeTable
+    notes: Notes
+    given: Mapping[str, Any] = field(default_factory=dict)
+    nodes: dict[str, Entity] = field(default_factory=dict)
+    policies: dict[str, Entity] = field(default_factory=dict)
+    groups: dict[str, Entity] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.nodes = self._entities("node_templates", NODE)
+        self.groups = self._entities("groups", GROUP)
+        self.policies = self._entities("policies", POLICY)
+
+    def absorb(self, other: Template) -> None:
+        """Take another template's entities too, where their names are free."""
+        self.nodes |= {k: v for k, v in other.nodes.items() if k not in self.nodes}
+        self.groups |= {k: v for k, v in other.groups.items() if k not in self.groups}
+        self.policies |= {k: v for k, v in other.policies.items() if k not in self.policies}
+
+    def nodes_of(self, *bases: str) -> Iterator[Entity]:
+        """Node templates whose type is or derives from one of `bases`, in their order."""
+        for node in self.nodes.values():
+            if any(self.types.is_a(NODE, node.type, base) for base in bases):
+                yield node
+
+    def policies_of(self, base: str) -> Iterator[Entity]:
+        """Policies whose type is or derives from `base`."""
+        for policy in self.policies.values():
+            if self.types.is_a(POLICY, policy.type, base):
+                yield policy
+
+    def is_node(self, name: str, *bases: str) -> bool:
+        """Whether there is a node of that name and one of those types."""
+        node = self.nodes.get(name)
+        return node is not None and any(self.types.is_a(NODE, node.type, base) for base in bases)
+
+    def properties(self, entity: Entity) -> View:
+        """An entity's properties, resolved."""
+        return self.view(entity, entity.body.sub("properties"), f"{entity.name}.properties")
+
+    def capability(self, entity: Entity, name: str) -> View:
+        """A capability's properties, resolved."""
+        body = entity.body.sub("capabilities").sub(name)
+        return self.view(entity, body.sub("properties"), f"{entity.name}.capabilities.{name}")
+
+    def view(self, entity: Entity, body: Map, path: str) -> View:
+        """`body`, which stands in `entity`, resolved."""
+        return View(self._resolved_map(body, entity, 0), self.notes, path)
+
+    def property(self, entity: Entity, name: str) -> tuple[Any, str, Place]:
+        """A property's value, its text and place; the type's default where the template gives none. None if absent."""
+        default = self.types.default(NODE, entity.type, name)
+        for holder, key in [(entity.body.sub("properties"), name), *([default] if default else [])]:
+            value = self.resolve(holder.get(key), entity)
+            if value is not None:
+                text = holder.text(key) or (str(value) if isinstance(value, str | int | float) else "")
+                return value, text, holder.place(key)
+        return None, "", entity.body.place("properties")
+
+    def requirements(self, entity: Entity, name: str) -> list[tuple[str, Place]]:
+        """Targets of the requirements of that name, in the short and the long notation."""
+        raw = entity.body.get("requirements")
+        items: list[tuple[Any, Any, Place]] = []
+        if isinstance(raw, Seq):
+            items = [(k, v, m.place(k)) for m in raw if isinstance(m, Map) for k, v in m.items()]
+        elif isinstance(raw, Map):
+            items = [(k, v, raw.place(k)) for k, v in raw.items()]
+        found = []
+        for key, value, at in items:
+            target = value.get("node") if isinstance(value, Map) else value
+            if key == name and isinstance(target, str):
+                found.append((target, at))
+        return found
+
+    def resolve(self, value: Any, entity: Entity | None, calls: int = 0) -> Any:
+        """`value` with its functions replaced; None for what only a run can tell."""
+        if isinstance(value, Map):
+            if len(value) == 1 and next(iter(value)) in FUNCTIONS:
+                try:
+                    return self._call(value, entity, calls + 1)
+                except Unresolved:
+                    return None
+            return self._resolved_map(value, entity, calls)
+        if isinstance(value, Seq):
+            result = Seq(value.file, value.mark)
+            result.marks = value.marks
+            result.extend(self.resolve(v, entity, calls) for v in value)
+            return result
+        return value
+
+    def _resolved_map(self, value: Map, entity: Entity | None, calls: int) -> Map:
+        result = Map(value.file, value.mark)
+        result.marks, result.raw = value.marks, dict(value.raw)
+        for key, item in value.items():
+            result[key] = self.resolve(item, entity, calls)
+            if result[key] is not item and isinstance(item, Map) and isinstance(result[key], str | int | float):
+                result.raw[key] = str(result[key])
+        return result
+
+    def _call(self, value: Map, entity: Entity | None, calls: int) -> Any:
+        if calls > MAX_CALLS:
+            self.notes.warn("function-cycle", "functions lead into each other", value.place())
+            raise Unresolved
+        name, argument = next(iter(value.items()))
+        if name == "get_input":
+            return self._input(argument, value, entity, calls)
+        if name == "get_property":
+            return self._get_property(argument, value, entity, calls)
+        if name == "concat" and isinstance(argument, list):
+            parts = [self.resolve(a, entity, calls) for a in argument]
+            return None if None in parts else "".join(str(p) for p in parts)
+        if name == "token" and isinstance(argument, list) and len(argument) == 3:
+            text, separator, index = (self.resolve(a, entity, calls) for a in argument)
+            parts = text.split(separator) if isinstance(text, str) and isinstance(separator, str) and separator else []
+            return parts[index] if isinstance(index, int) and 0 <= index < len(parts) else None
+        raise Unresolved
+
+    def _input(self, argument: Any, value: Map, entity: Entity | None, calls: int) -> Any:
+        keys = argument if isinstance(argument, list) else [argument]
+        name = keys[0] if keys else None
+        if not isinstance(name, str):
+            raise Unresolved
+        inputs = self.topology.sub("inputs")
+        if name in self.given:
+            found = self.given[name]
+        elif name in inputs:
+            found = self.resolve(inputs.sub(name).get("default"), entity, calls)
+        else:
+            self.notes.error(
+                "input-unknown", f"get_input names {name}, which is no input", value.place(), "declare it under inputs"
+            )
+            raise Unresolved
+        return _descend(found, keys[1:])
+
+    def _get_property(self, argument: Any, value: Map, entity: Entity | None, calls: int) -> Any:
+        keys = [a for a in argument if isinstance(a, str | int)] if isinstance(argument, list) else []
+        if len(keys) < 2:
+            self.notes.error("function-form", "get_property takes an entity and a property", value.place())
+            raise Unresolved
+        owner = entity if keys[0] == "SELF" else self.nodes.get(str(keys[0]))
+        if owner is None:
+            self.notes.error("property-unknown", f"get_property names {keys[0]}, which is no node", value.place())
+            raise Unresolved
+        properties = owner.body.sub("properties")
+        if keys[1] in properties:
+            return _descend(self.resolve(properties[keys[1]], owner, calls), keys[2:])
+        if len(keys) > 2 and (found := self._through(owner, keys, calls)) is not None:
+            return found
+        default = self.types.default(NODE, owner.type, str(keys[1]))
+        if default is not None:
+            return _descend(self.resolve(default[0][default[1]], owner, calls), keys[2:])
+        self.notes.warn("property-unknown", f"{owner.name} has no property {keys[1]}", value.place())
+        raise Unresolved
+
+    def _through(self, owner: Entity, keys: list[Any], calls: int) -> Any:
+        """A property of a capability of the owner, or of the node that a requirement of the owner leads to."""
+        inner = owner.body.sub("capabilities").sub(keys[1]).sub("properties")
+        if keys[2] in inner:
+            return _descend(self.resolve(inner[keys[2]], owner, calls), keys[3:])
+        for target, _ in self.requirements(owner, str(keys[1])):
+            node = self.nodes.get(target)
+            if node is not None and keys[2] in (properties := node.body.sub("properties")):
+                return _descend(self.resolve(properties[keys[2]], node, calls), keys[3:])
+        return None
+
+    def _entities(self, section: str, kind: str) -> dict[str, Entity]:
+        found: dict[str, Entity] = {}
+        for name, body, at in self._bodies(section):
+            if not isinstance(body, Map):
+                self.notes.error("template-form", f"{section}: {name} is no mapping", at)
+                continue
+            entity_type = body.get("type")
+            if not isinstance(entity_type, str):
+                self.notes.error("type-missing", f"{name} has no type", body.place("type"), "every template has a type")
+                continue
+            if name in found:
+                self.notes.error("template-duplicate", f"{section}: {name} is defined twice", at)
+                continue
+            if not self.types.known(kind, entity_type):
+                note = self.notes.error if kind == NODE else self.notes.warn
+                hint = "define it under node_types or import the file that does" if kind == NODE else ""
+                note("type-unknown", f"{name} is of the type {entity_type}, which nobody defines", at, hint)
+            found[name] = Entity(name, entity_type, body)
+        return found
+
+    def _bodies(self, section: str) -> Iterator[tuple[str, Any, Place]]:
+        raw = self.topology.get(section)
+        if isinstance(raw, Seq):  # policies are a list of one-key mappings
+            for index, item in enumerate(raw):
+                if not isinstance(item, Map):
+                    self.notes.error("template-form", f"{section}: expected a mapping", raw.place(index))
+                    continue
+                yield from ((str(k), v, item.place(k)) for k, v in item.items())
+        elif isinstance(raw, Map):
+            for key, mark in raw.duplicates:
+                self.notes.error("template-duplicate", f"{section}: {key} is defined twice", Place(raw.file, *mark))
+            yield from ((str(k), v, raw.place(k)) for k, v in raw.items())
+        elif raw is not None:
+            self.notes.error("template-form", f"{section}: expected a mapping", self.topology.place(section))
+
+
+def _descend(value: Any, keys: list[Any]) -> Any:
+    for key in keys:
+        in_map = isinstance(value, Map) and key in value
+        in_list = isinstance(value, Seq) and isinstance(key, int) and 0 <= key < len(value)
+        if not (in_map or in_list):
+            raise Unresolved
+        value = value[key]
+    return value

@@ -1,0 +1,78 @@
+"""Types and what they derive from. A vendor's type counts as the SOL001 type that it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from vnfm.tosca.yamldoc import Map
+
+NODE, POLICY, GROUP, ARTIFACT = "node_types", "policy_types", "group_types", "artifact_types"
+ROOTS = ("tosca.nodes.", "tosca.policies.", "tosca.groups.", "tosca.artifacts.")
+MAX_DERIVATION = 32
+
+# Names of early drafts for what became the standard's.
+FORMER_NAMES = {
+    "tosca.nodes.nfv.VDU.Compute": "tosca.nodes.nfv.Vdu.Compute",
+    "tosca.nodes.nfv.VDU.VirtualStorage": "tosca.nodes.nfv.Vdu.VirtualBlockStorage",
+    "tosca.nodes.nfv.VDU.VirtualBlockStorage": "tosca.nodes.nfv.Vdu.VirtualBlockStorage",
+    "tosca.nodes.nfv.Cpd": "tosca.nodes.nfv.Cp",
+    "tosca.nodes.nfv.VnfVirtualLinkDesc": "tosca.nodes.nfv.VnfVirtualLink",
+}
+
+
+@dataclass
+class TypeTable:
+    """Definitions by (section, name): the package's, and ours where the package has none (loaded when first missed)."""
+
+    definitions: dict[tuple[str, str], Map]
+    load_ours: Callable[[], None]
+    _lineage: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    _missed: bool = False
+
+    def definition(self, section: str, name: str) -> Map | None:
+        """A type's definition; None for TOSCA's own and for what nobody defines."""
+        found = self.definitions.get((section, name))
+        if found is None and not self._missed:
+            self._missed = True
+            self.load_ours()
+            found = self.definitions.get((section, name))
+        return found
+
+    def lineage(self, section: str, name: str) -> tuple[str, ...]:
+        """The type and all that it derives from, itself first."""
+        key = (section, name)
+        if key not in self._lineage:
+            self._lineage[key] = tuple(self._climb(section, name))
+        return self._lineage[key]
+
+    def is_a(self, section: str, name: str, base: str) -> bool:
+        """Whether the type is `base` or derives from it."""
+        return base in self.lineage(section, name)
+
+    def known(self, section: str, name: str) -> bool:
+        """Whether the type is defined up to one of TOSCA's own."""
+        last = self.lineage(section, name)[-1]
+        return self.definition(section, last) is not None or (last.startswith(ROOTS) and ".nfv." not in last)
+
+    def default(self, section: str, name: str, prop: str) -> tuple[Map, str] | None:
+        """Where the default of a property stands: the definition that holds it under the key `default`."""
+        for ancestor in self.lineage(section, name):
+            definition = self.definition(section, ancestor)
+            if definition is not None and prop in (properties := definition.sub("properties")):
+                holder = properties.sub(prop)
+                return (holder, "default") if "default" in holder else None
+        return None
+
+    def _climb(self, section: str, name: str) -> Iterator[str]:
+        seen: set[str] = set()
+        current: object = name
+        while isinstance(current, str) and current not in seen and len(seen) < MAX_DERIVATION:
+            seen.add(current)
+            definition = self.definition(section, current)
+            if definition is None and current in FORMER_NAMES:
+                yield current
+                current = FORMER_NAMES[current]
+                continue
+            yield current
+            current = definition.get("derived_from") if definition is not None else None

@@ -1,0 +1,87 @@
+"""tosca-parser's verdict on a template, as findings.
+
+It is the validator that people know, and it refuses some of what SOL001 allows; what decides is whether a model can be
+read. So its word is a warning, with a code by which its known mistakes are told from what the author should mend. It
+gets one merged template without imports: it would fetch URLs, look into the working folder and read a file once for
+every path that leads to it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from vnfm.tosca.documents import SECTIONS
+from vnfm.tosca.notes import Notes, Place
+from vnfm.tosca.template import Template
+from vnfm.tosca.types import TypeTable
+from vnfm.tosca.yamldoc import plain
+
+_VERSIONS = ("tosca_simple_yaml_1_0", "tosca_simple_yaml_1_2", "tosca_simple_yaml_1_3")
+_QUOTED = re.compile(r'"([^"]+)"')
+_WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+# What it is known to get wrong: (exception's name, pattern of the message, code, why it is no problem).
+KNOWN_MISTAKES = (
+    ("", r"wrong number of occurrences", "occurrences", "SOL001 leaves some links to the NSD"),
+    ("MissingRequiredFieldError", r"numa_enabled|rdma_enabled", "default", "the type has a default, which is false"),
+    ("UnknownFieldError", r'"(workflows|status)"', "unknown-keyname", "TOSCA 1.3 has that keyname"),
+    ("InvalidTemplateVersion", r"", "version", "a version of TOSCA that it does not know"),
+)
+
+
+def validate(template: Template, version: object, types: TypeTable, notes: Notes) -> None:
+    """Note what tosca-parser says of a template together with all types."""
+    from toscaparser.common.exception import ExceptionCollector, TOSCAException
+    from toscaparser.tosca_template import ToscaTemplate
+
+    merged = _merged(template, version, types)
+    try:
+        ToscaTemplate(yaml_dict_tpl=merged, a_file=False)
+    except TOSCAException:
+        for error in list(ExceptionCollector.getExceptions()):
+            _note(template, error, notes)
+    except Exception as error:  # noqa: BLE001 - it lets any exception escape on bodies that it did not expect
+        for earlier in list(ExceptionCollector.getExceptions()):
+            _note(template, earlier, notes)
+        notes.warn(
+            "tosca-parser-crashed",
+            f"tosca-parser stopped with {type(error).__name__}: {error}",
+            Place(template.file),
+            "often a value of another form than its type says",
+        )
+    finally:
+        ExceptionCollector.stop()
+        ExceptionCollector.clear()
+
+
+def _merged(template: Template, version: object, types: TypeTable) -> dict[str, Any]:
+    merged: dict[str, Any] = {section: {} for section in SECTIONS}
+    for (section, name), definition in types.definitions.items():
+        merged[section][name] = plain(definition)
+    topology = plain(template.topology)
+    # Policies' targets and groups' members are looked up, so the templates that were taken in belong here.
+    topology["node_templates"] = {n.name: plain(n.body) for n in template.nodes.values()}
+    merged["topology_template"] = topology
+    merged["tosca_definitions_version"] = version if version in _VERSIONS else _VERSIONS[-1]
+    return {key: value for key, value in merged.items() if value}
+
+
+def _note(template: Template, error: Exception, notes: Notes) -> None:
+    name, text = type(error).__name__, str(error)
+    code, hint = _WORDS.sub("-", name.removesuffix("Error").removesuffix("Exception")).lower(), ""
+    for exception, pattern, known, why in KNOWN_MISTAKES:
+        if exception in ("", name) and re.search(pattern, text):
+            code, hint = known, f"tosca-parser is mistaken here: {why}"
+            break
+    notes.warn(f"tosca-parser-{code}", text, next(_places(template, text), Place(template.file)), hint)
+
+
+def _places(template: Template, text: str) -> Iterator[Place]:
+    """It tells no lines: the place of the entity that it names."""
+    for word in _QUOTED.findall(text):
+        for entities in (template.nodes, template.policies, template.groups):
+            if word in entities:
+                body = entities[word].body
+                yield body.place("type")

@@ -1,0 +1,239 @@
+"""VDUs and their storages (SOL001 6.8.3 Vdu.Compute, 6.8.4 to 6.8.6 storages, 6.8.12 and 6.8.13 containers)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from vnfm.model.vnfd import Container, Cpd, ImageFormat, Needs, StorageDesc, SwImage, Vdu
+from vnfm.tosca import needs as needed
+from vnfm.tosca.images import CONTAINER_FORMATS, ImageReader
+from vnfm.tosca.template import Entity, Template
+from vnfm.tosca.view import View
+
+COMPUTE = "tosca.nodes.nfv.Vdu.Compute"
+UNIT = "tosca.nodes.nfv.Vdu.OsContainerDeployableUnit"
+OS_CONTAINER = "tosca.nodes.nfv.Vdu.OsContainer"
+STORAGES = {
+    "tosca.nodes.nfv.Vdu.VirtualBlockStorage": ("block", "virtual_block_storage_data", "size_of_storage"),
+    "tosca.nodes.nfv.Vdu.VirtualObjectStorage": ("object", "virtual_object_storage_data", "max_size_of_storage"),
+    "tosca.nodes.nfv.Vdu.VirtualFileStorage": ("file", "virtual_file_storage_data", "size_of_storage"),
+}
+MEMORY_BARE_BYTES = 10**6  # IFA011 gives memory in MB and storage in GB
+STORAGE_BARE_BYTES = 10**9
+
+ReadText = Callable[[str], bytes]
+
+
+@dataclass(frozen=True)
+class VduReader:
+    """Reads the VDUs of a template; `read_text` gives a small file of the package."""
+
+    template: Template
+    images: ImageReader
+    read_text: ReadText
+
+    def storages(self) -> tuple[StorageDesc, ...]:
+        """Every storage, in its order."""
+        found = []
+        for node in self.template.nodes_of(*STORAGES):
+            base = next(b for b in STORAGES if self.template.is_node(node.name, b))
+            kind, holder, key = STORAGES[base]
+            size = self.template.properties(node).sub(holder).size_bytes(key, bare=STORAGE_BARE_BYTES)
+            image = next(iter(self.images.images(self.template, node)), None)
+            found.append(StorageDesc(node.name, kind, size, image))
+        return tuple(found)
+
+    def vdus(self, storages: Sequence[StorageDesc], cps: Sequence[Cpd]) -> tuple[Vdu, ...]:
+        """Every VDU, in its order."""
+        by_name = {s.id: s for s in storages}
+        found = []
+        for node in self.template.nodes_of(COMPUTE, UNIT):
+            attached = self._attached(node, by_name)
+            build = self._unit if self.template.is_node(node.name, UNIT) else self._compute
+            vdu = build(node, attached)
+            ports = sum(1 for cp in cps if cp.vdu_id == vdu.id and cp.vnic_type in ("direct", "direct-physical"))
+            found.append(replace(vdu, needs=replace(vdu.needs, sriov_ports=vdu.needs.sriov_ports + ports)))
+        return tuple(found)
+
+    def _attached(self, node: Entity, storages: dict[str, StorageDesc]) -> list[StorageDesc]:
+        found = []
+        for name, at in self.template.requirements(node, "virtual_storage"):
+            if name in storages:
+                found.append(storages[name])
+            else:
+                self.template.notes.error(
+                    "storage-unknown", f"{node.name}: virtual_storage names {name}, which is no storage", at
+                )
+        return found
+
+    def _compute(self, node: Entity, attached: list[StorageDesc]) -> Vdu:
+        properties = self.template.properties(node)
+        compute = self.template.capability(node, "virtual_compute")
+        memory = compute.sub("virtual_memory").size_bytes("virtual_mem_size", bare=MEMORY_BARE_BYTES)
+        cpu = compute.sub("virtual_cpu").cpu_milli("num_virtual_cpu")
+        self._positive(compute, cpu, memory)
+        images = self.images.images(self.template, node)
+        container = next((i for i in images if i.format in CONTAINER_FORMATS), None)
+        disk = next((i for i in images if i is not container and i.format not in CONTAINER_FORMATS), None)
+        if disk is None and container is None:
+            disk = next((s.image for s in attached if s.image is not None), None)
+        if disk is not None and container is None and _is_container_name(properties, disk):
+            disk, container = None, disk
+        needs = needed.with_compute(needed.needs_of_capabilities(compute), compute, memory)
+        vdu = self._common(node, properties, needs, attached)
+        own = (self._image_container(node.name, properties, container, cpu, memory),) if container else ()
+        return replace(
+            vdu,
+            cpu_milli=cpu,
+            memory_bytes=memory,
+            disk_bytes=_disk_bytes(compute, attached, disk),
+            disk_image=disk,
+            containers=own,
+            user_data=self._boot_data(properties),
+        )
+
+    def _unit(self, node: Entity, attached: list[StorageDesc]) -> Vdu:
+        properties = self.template.properties(node)
+        # Some write the capability on the unit as they do on Vdu.Compute; the property is the standard's place.
+        needs = needed.merged(
+            needed.needs_of_capabilities(properties),
+            needed.needs_of_capabilities(self.template.capability(node, "virtual_compute")),
+        )
+        containers, disk = [], 0
+        for entity in self._members(node, "container"):
+            view = self.template.properties(entity)
+            containers.append(self._container(entity, view))
+            needs = needed.merged(needs, needed.needs_of_container(view))
+            disk += view.size_bytes("ephemeral_storage_resource_limit") or view.size_bytes(
+                "requested_ephemeral_storage_resources"
+            )
+        first = [self._container(e, self.template.properties(e)) for e in self._members(node, "init_container")]
+        if not containers:
+            self.template.notes.error(
+                "unit-empty", f"{node.name} has no container", node.body.place(), "add a requirement `container`"
+            )
+        vdu = self._common(node, properties, needs, attached)
+        return replace(
+            vdu,
+            cpu_milli=max(sum(c.cpu_milli for c in containers), *(c.cpu_milli for c in first), 0),
+            memory_bytes=max(sum(c.memory_bytes for c in containers), *(c.memory_bytes for c in first), 0),
+            disk_bytes=disk,
+            containers=tuple(containers),
+            init_containers=tuple(first),
+            annotations={**vdu.annotations, **properties.mapping("labels")},
+        )
+
+    def _common(self, node: Entity, properties: View, needs: Needs, attached: list[StorageDesc]) -> Vdu:
+        profile = properties.sub("vdu_profile")
+        least = profile.whole("min_number_of_instances", 1)
+        most = profile.whole("max_number_of_instances", max(1, least))
+        if least > most:
+            profile.notes.error(
+                "vdu-profile",
+                f"{node.name}: at least {least} and at most {most} instances cannot both be",
+                profile.at("min_number_of_instances"),
+            )
+            most = least
+        metadata = self.template.view(node, node.body.sub("metadata"), f"{node.name}.metadata")
+        return Vdu(
+            id=node.name,
+            name=properties.text("name") or node.name,
+            description=properties.text("description"),
+            cpu_milli=0,
+            memory_bytes=0,
+            disk_bytes=0,
+            needs=needs,
+            storages=tuple(s.id for s in attached),
+            initial_instances=least,
+            min_instances=least,
+            max_instances=most,
+            annotations={str(k): metadata.text(str(k)) for k in metadata.body},
+        )
+
+    def _members(self, node: Entity, requirement: str) -> list[Entity]:
+        found = []
+        for name, at in self.template.requirements(node, requirement):
+            if self.template.is_node(name, OS_CONTAINER):
+                found.append(self.template.nodes[name])
+            else:
+                self.template.notes.error(
+                    "container-unknown", f"{node.name}: {requirement} names {name}, which is no Vdu.OsContainer", at
+                )
+        return found
+
+    def _container(self, node: Entity, view: View) -> Container:
+        """CPU as requested; memory as limited, so that what is reserved is what may be used."""
+        image = next(iter(self.images.images(self.template, node)), None)
+        if image is None:
+            view.notes.warn("image-missing", f"{node.name} has no image", node.body.place(), "add an artifact SwImage")
+        return Container(
+            id=node.name,
+            image=image,
+            command=view.texts("command") + view.texts("args"),
+            env=view.mapping("env"),
+            cpu_milli=view.cpu_milli("requested_cpu_resources", bare_milli=1)
+            or view.cpu_milli("cpu_resource_limit", bare_milli=1),
+            memory_bytes=max(
+                view.size_bytes("memory_resource_limit", bare=MEMORY_BARE_BYTES),
+                view.size_bytes("requested_memory_resources", bare=MEMORY_BARE_BYTES),
+            ),
+            linux_capabilities=view.texts("linux_capabilities"),
+            sysctls=view.mapping("sysctls"),
+        )
+
+    def _image_container(self, name: str, view: View, image: SwImage, cpu: int, memory: int) -> Container:
+        return Container(
+            id=name,
+            image=image,
+            command=view.texts("command") + view.texts("args"),
+            env=view.mapping("env"),
+            cpu_milli=cpu,
+            memory_bytes=memory,
+            linux_capabilities=view.texts("linux_capabilities"),
+            sysctls=view.mapping("sysctls"),
+        )
+
+    def _boot_data(self, properties: View) -> bytes:
+        """boot_data as a text, as `content` or as a file's name (6.2.74 BootData and its forerunners)."""
+        value = properties.body.get("boot_data")
+        if value is None:
+            return b""
+        if isinstance(value, str):
+            path = "" if "\n" in value else self.images.locate(value, properties.at("boot_data"))
+            return self.read_text(path) if path else value.encode()
+        data = properties.sub("boot_data").sub("content_or_file_data")
+        if "content" in data:
+            return data.text("content").encode()
+        source = data.text("source_path")
+        if not source:
+            return b""
+        path = self.images.locate(source, data.at("source_path"))
+        if not path:
+            data.notes.error("artifact-absent", f"boot_data: {source} is not in the package", data.at("source_path"))
+            return b""
+        return self.read_text(path)
+
+    def _positive(self, compute: View, cpu: int, memory: int) -> None:
+        for name, key, value in (
+            ("virtual_cpu", "num_virtual_cpu", cpu),
+            ("virtual_memory", "virtual_mem_size", memory),
+        ):
+            inner = compute.sub(name)
+            if key in inner and value <= 0 and not compute.notes.failed:
+                compute.notes.error("value-range", f"{inner.path}.{key}: expected more than 0", inner.at(key))
+
+
+def _is_container_name(properties: View, image: SwImage) -> bool:
+    """Whether an image that is not in the package is a container's."""
+    declared = properties.sub("sw_image_data").text("container_format").lower()
+    return image.format is ImageFormat.REFERENCE and declared == "docker"
+
+
+def _disk_bytes(compute: View, attached: list[StorageDesc], disk: SwImage | None) -> int:
+    local = sum(
+        entry.size_bytes("size_of_storage", bare=STORAGE_BARE_BYTES)
+        for _, entry in compute.children("virtual_local_storage")
+    )
+    boot = next((s.size_bytes for s in attached if s.image is not None), 0)
+    return boot or local or (disk.min_disk_bytes if disk is not None else 0)

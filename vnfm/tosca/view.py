@@ -1,0 +1,147 @@
+"""Typed reading of a mapping: what has the wrong form is noted with its place, and the reading goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from vnfm.tosca import units
+from vnfm.tosca.notes import Notes, Place
+from vnfm.tosca.yamldoc import Map, Seq
+
+
+@dataclass(frozen=True)
+class View:
+    """A mapping and the path by which messages call it."""
+
+    body: Map
+    notes: Notes
+    path: str
+
+    def __contains__(self, key: str) -> bool:
+        return self.body.get(key) is not None
+
+    def at(self, key: object = None) -> Place:
+        """Where the value of `key` stands."""
+        return self.body.place(key)
+
+    def sub(self, key: str) -> View:
+        """The mapping under `key`, empty where there is none."""
+        value = self.body.get(key)
+        if value is not None and not isinstance(value, Map):
+            self._wrong(key, "a mapping")
+        return View(self.body.sub(key), self.notes, f"{self.path}.{key}")
+
+    def items(self) -> Iterator[tuple[str, View]]:
+        """Every value that is a mapping, by its key."""
+        for key, value in self.body.items():
+            if isinstance(value, Map):
+                yield str(key), View(value, self.notes, f"{self.path}.{key}")
+
+    def children(self, key: str) -> list[tuple[str, View]]:
+        """The mappings under `key`, which is a map or, as earlier versions had it, a list."""
+        value = self.body.get(key)
+        if isinstance(value, Map):
+            return list(View(value, self.notes, f"{self.path}.{key}").items())
+        if isinstance(value, Seq):
+            return [
+                (str(n), View(v, self.notes, f"{self.path}.{key}[{n}]"))
+                for n, v in enumerate(value)
+                if isinstance(v, Map)
+            ]
+        if value is not None:
+            self._wrong(key, "a map or a list")
+        return []
+
+    def text(self, key: str, default: str = "") -> str:
+        """A scalar as it is written."""
+        value = self.body.get(key)
+        if value is None:
+            return default
+        if isinstance(value, Map | Seq):
+            self._wrong(key, "a text")
+            return default
+        return self.body.text(key) or str(value)
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """A list of scalars; one scalar counts as a list of one."""
+        value = self.body.get(key)
+        if value is None:
+            return ()
+        if isinstance(value, Seq):
+            return tuple(str(v) for v in value if v is not None and not isinstance(v, Map | Seq))
+        if isinstance(value, Map):
+            self._wrong(key, "a list")
+            return ()
+        return (self.text(key),)
+
+    def mapping(self, key: str) -> dict[str, str]:
+        """A map of scalars as texts."""
+        inner = self.sub(key)
+        return {str(k): inner.text(k) for k, v in inner.body.items() if not isinstance(v, Map | Seq)}
+
+    def flag(self, key: str, default: bool = False) -> bool:
+        """A boolean, also as the text that some write."""
+        value = self.body.get(key)
+        if value is None:
+            return default
+        if isinstance(value, str) and value.strip().lower() in ("true", "false", "yes", "no"):
+            return value.strip().lower() in ("true", "yes")
+        if not isinstance(value, bool):
+            self._wrong(key, "true or false")
+            return default
+        return value
+
+    def whole(self, key: str, default: int = 0, least: int = 0) -> int:
+        """A whole number, also as a text."""
+        value = self.body.get(key)
+        if value is None:
+            return default
+        if isinstance(value, str) and value.strip().lstrip("+-").isdecimal() and len(value) < 20:
+            value = int(value)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 2**63:
+            self._wrong(key, f"a whole number from {least}")
+            return default
+        return value
+
+    def size_bytes(self, key: str, default: int = 0, bare: int = 1) -> int:
+        """A size; `bare` is what a number without a unit counts, and using it is noted."""
+        value = self.body.get(key)
+        if value is None:
+            return default
+        size = self._amount(key, default, lambda v: units.size_bytes(v, bare))
+        if bare > 1 and size and not units.has_unit(value):
+            self.notes.warn(
+                "unit-missing",
+                f"{self.path}.{key}: {value} has no unit and was read as {size} bytes",
+                self.at(key),
+                "write the unit, such as 512 MiB",
+            )
+        return size
+
+    def time_us(self, key: str, bare_us: int = 10**6) -> int | None:
+        """A time in microseconds."""
+        return self._amount(key, 0, lambda v: units.time_us(v, bare_us)) if key in self else None
+
+    def cpu_milli(self, key: str, default: int = 0, bare_milli: int = 1000) -> int:
+        """An amount of CPU."""
+        return self._amount(key, default, lambda v: units.cpu_milli(v, bare_milli)) if key in self else default
+
+    def rate_bps(self, key: str, default: int = 0) -> int:
+        """A bit rate."""
+        return self._amount(key, default, units.rate_bps) if key in self else default
+
+    def _amount(self, key: str, default: int, read: Callable[[Any], int]) -> int:
+        try:
+            return read(self.body[key])
+        except units.UnitError as error:
+            self.notes.error("value-unit", f"{self.path}.{key}: {error}", self.at(key))
+            return default
+
+    def _wrong(self, key: str, expected: str) -> None:
+        value = self.body.get(key)
+        found = "a mapping" if isinstance(value, Map) else "a list" if isinstance(value, Seq) else repr(value)[:60]
+        self.notes.error("value-type", f"{self.path}.{key}: expected {expected}, found {found}", self.at(key))
