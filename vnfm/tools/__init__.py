@@ -1,1 +1,1 @@
-"""What the `vnfm` command does without a manager."""
+"""Commands that need no manager."""
