@@ -41,8 +41,7 @@ class Demo:
         self.teller = teller
         self.manager = manager
         self.cli = cli
-        self.before: demo_host.Footprint = {}
-        self.namespaces: set[int] = set()  # inodes of every network namespace seen on the way
+        self.witness = demo_host.Witness(manager.state)
 
     def play(self) -> None:
         """All steps in order; StoryError where one does not hold."""
@@ -62,8 +61,7 @@ class Demo:
             self.take_down()
 
     def prepare(self) -> None:
-        """Remember what the host looks like, start the manager."""
-        self.before = demo_host.footprint(self.manager.state)
+        """Start the manager."""
         self.teller.command(["vnfm", "serve", "--state", str(self.manager.state)])
         took = self.manager.start()
         self.teller.good(f"the manager answers after {took:.1f} s; its log: {BUILD / 'manager.log'}")
@@ -90,7 +88,7 @@ class Demo:
     def create(self) -> None:
         """Create vcpe; COMPLETED says that probe packets crossed every hop."""
         op = self.cli.ask("chain", "create", CHAIN_FILE, tell=True, progress=True)
-        self.namespaces |= demo_host.namespace_inodes()
+        self.witness.look()
         self.teller.good(f"operation {op['id']} is {op['state']}: {len(op['steps'])} steps, the probe included")
 
     def traffic(self) -> None:
@@ -150,7 +148,7 @@ class Demo:
         chain = self.cli.ask("chain", "show", SECOND)
         if chain["state"] != "INSTANTIATED":
             raise StoryError(f"{SECOND} is {chain['state']}")
-        self.namespaces |= demo_host.namespace_inodes()
+        self.witness.look()
         self.teller.good(f"the operation went on by itself to COMPLETED; {SECOND} is {chain['state']}")
 
     def wait_for_the_middle(self, op_id: str, timeout_s: float = 60.0) -> dict[str, Any]:
@@ -172,12 +170,15 @@ class Demo:
             self.cli.ask("chain", "terminate", name, tell=True, progress=True)
             self.cli.ask("chain", "delete", name)
         self.manager.stop()
-        left = demo_host.left_over(self.before, self.manager.state, self.namespaces)
-        if left:
-            raise StoryError("left on the host: " + ", ".join(left))
+        left = self.witness.left_over()
+        if left.ours:
+            raise StoryError("left on the host: " + ", ".join(left.ours))
+        if left.others:
+            self.teller.line(f"meanwhile appeared, but not by this demo: {', '.join(left.others)}")
         remove_state(self.manager.state)
-        kinds = ", ".join(f"{kind}s" for kind in self.before)
-        self.teller.good(f"looked for {kinds}: none of ours is left; the state folder is gone too")
+        self.teller.good(
+            f"looked for each {', '.join(self.witness.kinds)}: none of ours is left; the state folder is gone too"
+        )
 
 
 def second_chain(source: Path, target: Path) -> Path:

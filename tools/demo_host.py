@@ -12,8 +12,9 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,33 +34,101 @@ def footprint(state: Path) -> Footprint:
         "mount": frozenset(str(m) for m in mounts_below(state)),
         "process": frozenset(f"{pid} {name}" for pid, name in processes_of(state)),
         "file": frozenset(_files(state)),
+        "loose file": frozenset(
+            str(p) for pattern in LOOSE_FILES for p in Path(pattern).parent.glob(Path(pattern).name)
+        ),
     }
 
 
-def left_over(before: Footprint, state: Path, namespaces: set[int], patience_s: float = 10.0) -> list[str]:
-    """What is there now and was not before, as "kind name"; things that vanish within the patience do not count.
+@dataclass(frozen=True)
+class Left:
+    """What is there now and was not before, as "kind name": surely ours, or possibly another's on this host."""
 
-    `namespaces` are the inodes of the network namespaces that were seen meanwhile: nobody may live in one that is gone.
-    """
-    end = time.monotonic() + patience_s
-    while True:
-        now = footprint(state)
-        fresh = {kind: sorted(names - before.get(kind, frozenset())) for kind, names in now.items()}
-        left = [f"{kind} {name}" for kind, names in fresh.items() for name in names]
-        left += [f"process {pid} in a removed namespace" for pid in inhabitants(namespaces - namespace_inodes())]
-        if not left or time.monotonic() > end:
-            return left
-        time.sleep(0.3)
+    ours: list[str]
+    others: list[str]
+
+
+class Witness:
+    """Looks at the host before, on the way and after. Ids seen on the way tell ours from others' things."""
+
+    def __init__(self, state: Path) -> None:
+        self._state = state
+        self._before = footprint(state)
+        self._namespaces: set[int] = set()
+        self._ids: set[str] = set()
+
+    @property
+    def kinds(self) -> list[str]:
+        """What is looked for."""
+        return list(self._before)
+
+    def look(self) -> None:
+        """Remember what stands at this moment: the ids on the stamps, the namespaces one could hide in."""
+        self._ids |= stamped_ids(self._state)
+        self._namespaces |= _inodes(sorted(_named(self._ids, _namespaces())))
+
+    def left_over(self, patience_s: float = 10.0) -> Left:
+        """What is left; things that vanish within the patience do not count."""
+        end = time.monotonic() + patience_s
+        while True:
+            self.look()
+            left = self._left()
+            if not left.ours or time.monotonic() > end:
+                return left
+            time.sleep(0.3)
+
+    def _left(self) -> Left:
+        now = footprint(self._state)
+        fresh = {kind: sorted(names - self._before[kind]) for kind, names in now.items()}
+        hidden = inhabitants(self._namespaces - _inodes(_namespaces()))
+        ours = [f"process {pid} in a removed namespace" for pid in hidden]
+        others = []
+        for kind, names in fresh.items():
+            known = _ours(kind, names, self._ids)
+            ours += [f"{kind} {name}" for name in names if name in known]
+            others += [f"{kind} {name}" for name in names if name not in known]
+        return Left(ours, others)
+
+
+def _ours(kind: str, names: Sequence[str], ids: set[str]) -> set[str]:
+    """Those of `names` that carry an id of ours, or that only we can have made."""
+    if kind == "network namespace":
+        return _named(ids, names)
+    if kind == "control group":
+        keys = _keys(ids)
+        return {name for name in names if keys & set(Path(name).parts)}
+    if kind == "link":
+        return {name for name in names if ids & set(name.split())}
+    return set() if kind == "loose file" else set(names)
+
+
+def _named(ids: set[str], names: Sequence[str]) -> set[str]:
+    """Those network namespaces that bear the name of one of the ids."""
+    if not ids or not names:
+        return set()
+    from plugins.local.net import naming
+
+    makers = (naming.namespace_name, naming.fabric_name, naming.bridge_namespace_name)
+    return {make(i) for make in makers for i in ids} & set(names)
+
+
+def _keys(ids: set[str]) -> set[str]:
+    """What computes' control groups are called."""
+    if not ids:
+        return set()
+    from plugins.local.stamps import key_of
+
+    return {key_of(i) for i in ids}
 
 
 def _namespaces() -> list[str]:
     return [n.name for n in NETNS.iterdir() if n.name.startswith("vnfm-")] if NETNS.is_dir() else []
 
 
-def namespace_inodes() -> set[int]:
-    """What tells our named network namespaces apart, also after their names are gone."""
+def _inodes(names: Sequence[str]) -> set[int]:
+    """What tells network namespaces apart, also after their names are gone."""
     found = set()
-    for name in _namespaces():
+    for name in names:
         with suppress(OSError):
             found.add((NETNS / name).stat().st_ino)
     return found
@@ -80,7 +149,7 @@ def _links() -> Iterator[str]:
         with suppress(OSError):
             alias = (device / "ifalias").read_text()
             if device.name.startswith("vnfm") or alias.startswith("vnfm "):
-                yield device.name
+                yield f"{device.name} {alias.strip()}".strip()
 
 
 def _tables() -> list[str]:
@@ -139,12 +208,15 @@ def _family(pid: int) -> set[int]:
 
 
 def _files(state: Path) -> Iterator[str]:
-    """Stamps and run files below the state folder, and loose files where temporary things go."""
+    """Stamps and other run files below the state folder."""
     for run in state.glob("**/run"):
         yield from (str(p) for p in run.rglob("*") if not p.is_dir() and p.suffix != ".sock")
-    for pattern in LOOSE_FILES:
-        root = Path(pattern)
-        yield from (str(p) for p in root.parent.glob(root.name))
+
+
+def _loose_files() -> Iterator[str]:
+    """Where temporary things go; no telling whose they are."""
+    for pattern in map(Path, LOOSE_FILES):
+        yield from (str(path) for path in pattern.parent.glob(pattern.name))
 
 
 def stamped_ids(state: Path) -> set[str]:
@@ -173,9 +245,8 @@ def sweep(state: Path) -> list[str]:
     """Take away what a broken demo left, by its stamps; what was taken away, as "kind name"."""
     swept = [f"process {pid} {name}" for pid, name in _killed(state)]
     ids = stamped_ids(state)
-    swept += _sweep_cgroups(ids)
-    for name in _sweep_namespaces(ids):
-        swept.append(f"network namespace {name}")
+    if ids:
+        swept += [*_sweep_cgroups(ids), *(f"network namespace {name}" for name in _sweep_namespaces(ids))]
     for point in mounts_below(state):
         subprocess.run(["umount", "-l", str(point)], check=False, capture_output=True)
         swept.append(f"mount {point}")
@@ -197,20 +268,14 @@ def _killed(state: Path) -> list[tuple[int, str]]:
 
 
 def _sweep_namespaces(ids: set[str]) -> list[str]:
-    from plugins.local.net import naming
-
-    makers = (naming.namespace_name, naming.fabric_name, naming.bridge_namespace_name)
-    wanted = {make(i) for make in makers for i in ids}
-    ours = sorted(wanted & set(_namespaces()))
+    ours = sorted(_named(ids, _namespaces()))
     for name in ours:
         subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
     return ours
 
 
 def _sweep_cgroups(ids: set[str]) -> list[str]:
-    from plugins.local.stamps import key_of
-
-    keys = {key_of(i) for i in ids}
+    keys = _keys(ids)
     swept = []
     for path in sorted((Path(p) for p in _cgroups()), key=lambda p: len(p.parts), reverse=True):
         if not keys & set(path.parts):

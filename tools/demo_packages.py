@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,14 +13,18 @@ from demo_tell import StoryError, Teller
 NAMES = ("fw", "rt", "gw")
 
 
+def images_command() -> list[str]:
+    """Builds the images and lays out the packages' folders in build/packages."""
+    return [sys.executable, "-m", "descriptors.images", "build", *NAMES]
+
+
 def build_packages(teller: Teller, out: Path) -> list[Path]:
     """One CSAR a VNF, in `out`; images come from Debian's packages and are kept for the next time."""
-    images = ["-m", "descriptors.images", "build", *NAMES]
-    _run(teller, ["python", *images], [sys.executable, *images])
+    _run(teller, ["python", "-m", "descriptors.images", "build", *NAMES], images_command())
     built = []
     for name in NAMES:
         csar = out / f"{name}.csar"
-        arguments = ["package", "build", f"build/packages/{name}", "-o", str(csar.relative_to(ROOT))]
+        arguments = ["package", "build", f"build/packages/{name}", "-o", os.path.relpath(csar, ROOT)]
         _run(teller, ["vnfm", *arguments], [*vnfm_command(), *arguments])
         built.append(csar)
     return built

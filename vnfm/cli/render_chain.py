@@ -81,7 +81,8 @@ def grouped(rejected: Sequence[dict[str, Any]]) -> dict[tuple[str, str], list[st
     """Rejections by (runtime, reason), hosts in the order given."""
     groups: dict[tuple[str, str], list[str]] = {}
     for item in rejected:
-        key = (str(item.get("runtime", "")), str(item.get("reason", "")))
+        runtime = ("nested " if item.get("nested") else "") + str(item.get("runtime", ""))
+        key = (runtime, str(item.get("reason", "")))
         groups.setdefault(key, []).append(str(item.get("host") or ""))
     return groups
 

@@ -144,32 +144,37 @@ def sleeper(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     child.wait()
 
 
-def test_a_process_on_the_state_folder_is_left_over_until_it_ends(
-    tmp_path: Path, sleeper: subprocess.Popen[bytes]
-) -> None:
-    assert f"{sleeper.pid} python" in " ".join(f"{p} {n}" for p, n in demo_host.processes_of(tmp_path))
-    left = demo_host.left_over({}, tmp_path, set(), patience_s=0)
-    assert any(name.startswith(f"process {sleeper.pid} ") for name in left)
-    sleeper.kill()
-    sleeper.wait()
-    assert not any(name.startswith(f"process {sleeper.pid} ") for name in demo_host.left_over({}, tmp_path, set(), 0))
+def test_a_process_on_the_state_folder_is_left_over_until_it_ends(tmp_path: Path) -> None:
+    witness = demo_host.Witness(tmp_path)
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", str(tmp_path)])
+    try:
+        assert [name.split()[:2] for name in witness.left_over(0).ours] == [["process", str(child.pid)]]
+    finally:
+        child.kill()
+        child.wait()
+    assert witness.left_over(0).ours == []
 
 
-def test_what_was_there_before_does_not_count(tmp_path: Path) -> None:
+def test_what_was_there_before_does_not_count(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "old.json").write_text("{}")
-    before = demo_host.footprint(tmp_path)
+    witness = demo_host.Witness(tmp_path)
     (tmp_path / "run" / "new.json").write_text("{}")
-    left = demo_host.left_over(before, tmp_path, set(), patience_s=0)
-    assert f"file {tmp_path}/run/new.json" in left
-    assert not any("old.json" in name for name in left)
+    assert witness.left_over(0).ours == [f"file {tmp_path}/run/new.json"]
 
 
 def test_what_vanishes_in_time_is_not_left_over(tmp_path: Path) -> None:
-    before = demo_host.footprint(tmp_path)
+    witness = demo_host.Witness(tmp_path)
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1)", str(tmp_path)])
-    assert not [n for n in demo_host.left_over(before, tmp_path, set(), 10) if str(child.pid) in n]
+    assert witness.left_over(10).ours == []
     child.wait()
+
+
+def test_things_without_our_ids_are_anothers() -> None:
+    assert demo_host._ours("link", ["eth7 vnfm 12ab vnfc-1 left"], {"vnfc-1"}) == {"eth7 vnfm 12ab vnfc-1 left"}
+    assert demo_host._ours("link", ["eth7 vnfm 12ab vnfc-1 left"], {"vnfc-2"}) == set()
+    assert demo_host._ours("loose file", ["/tmp/vnfm-x"], {"vnfm-x"}) == set()
+    assert demo_host._ours("network namespace", ["vnfm-0123456789ab"], set()) == set()
 
 
 def test_the_demo_itself_is_no_left_over() -> None:
