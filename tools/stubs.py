@@ -34,6 +34,9 @@ def generate(out: Path) -> None:
         cwd=ROOT,
         check=True,
     )
+    for folder in {p.parent for p in (out / "vnfm" / "pb").rglob("*.py")}:
+        for package in (folder, *(f for f in folder.parents if f.is_relative_to(out / "vnfm" / "pb"))):
+            (package / "__init__.py").touch()
 
 
 def stale() -> list[str]:

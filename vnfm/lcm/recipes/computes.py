@@ -196,7 +196,7 @@ def _container(lane: Lane, container: Container) -> ContainerSpec:
         env=dict(container.env),
         cpu_milli=container.cpu_milli,
         memory_bytes=container.memory_bytes,
-        linux_capabilities=container.linux_capabilities,
+        linux_capabilities=tuple(c if c.startswith("CAP_") else f"CAP_{c}" for c in container.linux_capabilities),
         sysctls=dict(container.sysctls),
     )
 
