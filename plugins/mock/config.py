@@ -1,0 +1,191 @@
+"""What a mock is told by Configure, and the inventory that follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from plugins.mock import script
+from vnfm.pb.vim.v1 import vim_pb2 as pb
+from vnfm.pluginkit.problems import invalid
+
+MIB = 1 << 20
+GIB = 1 << 30
+DEFAULT_CPU_MILLI = 16_000
+DEFAULT_MEMORY_BYTES = 32 * GIB
+DEFAULT_DISK_BYTES = 512 * GIB
+
+RUNTIMES: Mapping[str, pb.Runtime.ValueType] = {
+    "VM": pb.RUNTIME_VM,
+    "KATA": pb.RUNTIME_KATA,
+    "CONTAINER": pb.RUNTIME_CONTAINER,
+}
+PRIORS: Mapping[str, tuple[int, int, int]] = {  # start_ms, hop_us, memory_bytes
+    "CONTAINER": (50, 5, 8 * MIB),
+    "KATA": (2_500, 150, 160 * MIB),
+    "VM": (20_000, 300, 300 * MIB),
+}
+
+_NAME = {"type": "string", "minLength": 1}
+_AMOUNT = {"type": "integer", "minimum": 0}
+_COST = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {"start_ms": _AMOUNT, "hop_us": _AMOUNT, "memory_bytes": _AMOUNT, "measured": {"type": "boolean"}},
+}
+_HOST = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "id": _NAME,
+        "parent_id": _NAME,
+        "identities": {"type": "array", "items": _NAME},
+        "site": _NAME,
+        "zone": _NAME,
+        "rack": _NAME,
+        "arch": _NAME,
+        "runtimes": {"type": "array", "items": {"enum": list(RUNTIMES)}, "uniqueItems": True},
+        "cells": {"type": "integer", "minimum": 1},
+        "cpu_milli": _AMOUNT,
+        "cpu_used_by_others_milli": _AMOUNT,
+        "memory_bytes": _AMOUNT,
+        "memory_used_by_others_bytes": _AMOUNT,
+        "hugepage_bytes": _AMOUNT,
+        "vfs": _AMOUNT,
+        "gpus": _AMOUNT,
+        "disk_bytes": _AMOUNT,
+        "trust": {"type": "integer", "minimum": 0, "maximum": 3},
+        "only_tenant": _NAME,
+        "price_per_vcpu": {"type": "number", "minimum": 0},
+        "active": {"type": "boolean"},
+        "can_open_workers": {"type": "boolean"},
+        "costs": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": dict.fromkeys(RUNTIMES, _COST),
+        },
+    },
+}
+SCHEMA: Mapping[str, object] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "script": script.SCHEMA,
+        "state_file": _NAME,
+        "hosts": {
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": 100_000},
+                {"type": "array", "minItems": 1, "items": {**_HOST, "required": ["id"]}},
+            ]
+        },
+        "host": _HOST,
+        "latencies": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["zone_a", "zone_b", "one_way_us"],
+                "properties": {"zone_a": _NAME, "zone_b": _NAME, "one_way_us": _AMOUNT},
+            },
+        },
+        "fabric": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["a", "b"],
+                "properties": {"a": _NAME, "b": _NAME, "bandwidth_bps": _AMOUNT, "one_way_us": _AMOUNT},
+            },
+        },
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """One mock: its script, its hosts, and the file that outlives its process (None: nothing does)."""
+
+    rules: tuple[script.Rule, ...]
+    state_file: Path | None
+    hosts: tuple[pb.Host, ...]
+    latencies: tuple[pb.Latency, ...]
+    fabric: tuple[pb.Fabric, ...]
+
+
+def parse(config: Mapping[str, Any], default_state: Path | None) -> Config:
+    """From what SCHEMA allows. `host` holds defaults for all hosts; `hosts` is a number, or a list with their own.
+
+    INVALID_ARGUMENT where ids are doubled or a parent is not there.
+    """
+    wanted = config.get("hosts", 1)
+    entries: Sequence[Mapping[str, Any]] = (
+        [{"id": f"host-{number}"} for number in range(1, wanted + 1)] if isinstance(wanted, int) else wanted
+    )
+    defaults = {key: value for key, value in config.get("host", {}).items() if key != "id"}
+    hosts = tuple(_host({**defaults, **entry}) for entry in entries)
+    ids = {host.id for host in hosts}
+    if len(ids) != len(hosts):
+        raise invalid("config/hosts", "have one id twice")
+    for host in hosts:
+        if host.parent_id and host.parent_id not in ids:
+            raise invalid("config/hosts", f"{host.id!r} has the parent {host.parent_id!r}, which is not there")
+    state_file = config.get("state_file")
+    return Config(
+        rules=script.parse(config.get("script", ())),
+        state_file=Path(state_file) if state_file else default_state,
+        hosts=hosts,
+        latencies=tuple(pb.Latency(**entry) for entry in config.get("latencies", ())),
+        fabric=tuple(pb.Fabric(**entry) for entry in config.get("fabric", ())),
+    )
+
+
+def _host(entry: Mapping[str, Any]) -> pb.Host:
+    count = entry.get("cells", 1)
+    names = entry.get("runtimes", list(RUNTIMES))
+    return pb.Host(
+        id=entry["id"],
+        parent_id=entry.get("parent_id", ""),
+        identities=entry.get("identities", ()),
+        site=entry.get("site", "mock"),
+        zone=entry.get("zone", "mock"),
+        rack=entry.get("rack", ""),
+        arch=entry.get("arch", "x86_64"),
+        runtimes=[RUNTIMES[name] for name in names],
+        cells=[
+            pb.NumaCell(
+                cpu_milli=entry.get("cpu_milli", DEFAULT_CPU_MILLI) // count,
+                cpu_used_by_others_milli=entry.get("cpu_used_by_others_milli", 0) // count,
+                memory_bytes=entry.get("memory_bytes", DEFAULT_MEMORY_BYTES) // count,
+                memory_used_by_others_bytes=entry.get("memory_used_by_others_bytes", 0) // count,
+                hugepage_bytes=entry.get("hugepage_bytes", 0) // count,
+                vfs=entry.get("vfs", 0) // count,
+                gpus=entry.get("gpus", 0) // count,
+            )
+            for _ in range(count)
+        ],
+        disk_bytes=entry.get("disk_bytes", DEFAULT_DISK_BYTES),
+        trust=entry.get("trust", 0),
+        only_tenant=entry.get("only_tenant", ""),
+        price_per_vcpu=entry.get("price_per_vcpu", 1.0),
+        active=entry.get("active", True),
+        costs=[_cost(name, entry.get("costs", {}).get(name, {})) for name in names],
+        can_open_workers=entry.get("can_open_workers", False),
+        refusals=[
+            pb.RuntimeRefusal(runtime=number, reason="the mock's configuration leaves it out")
+            for name, number in RUNTIMES.items()
+            if name not in names
+        ],
+    )
+
+
+def _cost(name: str, entry: Mapping[str, Any]) -> pb.Cost:
+    start_ms, hop_us, memory_bytes = PRIORS[name]
+    return pb.Cost(
+        runtime=RUNTIMES[name],
+        start_ms=entry.get("start_ms", start_ms),
+        memory_bytes=entry.get("memory_bytes", memory_bytes),
+        hop_us=entry.get("hop_us", hop_us),
+        measured=entry.get("measured", False),
+    )

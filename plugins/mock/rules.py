@@ -1,0 +1,148 @@
+"""What the mock's cloud refuses: dangling references, full hosts, removing what is still used. Pure but for reading."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from plugins.mock.world import Thing, World
+from vnfm.pb.common.v1.common_pb2 import Handle, Owner
+from vnfm.pb.vim.v1 import vim_pb2 as pb
+from vnfm.pluginkit.problems import NEW_PLACEMENT, no_capacity, not_ready
+
+
+def ports(thing: Thing) -> Sequence[pb.Port]:
+    """The ports of a compute or SAP."""
+    if isinstance(thing.spec, pb.AllocateComputeRequest):
+        return list(thing.spec.ports)
+    return [thing.spec.port] if isinstance(thing.spec, pb.AllocateSapRequest) else []
+
+
+def images(request: pb.AllocateComputeRequest) -> Iterator[str]:
+    """The images that a compute runs from."""
+    for container in (*request.init_containers, *request.containers):
+        yield container.image_sha256
+    if request.boot.image_sha256:
+        yield request.boot.image_sha256
+
+
+def need(world: World, owner: Owner, handle: Handle, kind: pb.Kind.ValueType, about: str) -> Thing:
+    """What a request refers to: it must be there, running, of that kind, and the same tenant's."""
+    thing = world.get(owner.manager_id, handle.resource_id)
+    what = pb.Kind.Name(kind).removeprefix("KIND_").lower()
+    if thing is None or thing.resource.kind != kind or thing.resource.owner.tenant != owner.tenant:
+        raise not_ready(f"{about}: there is no {what} {handle.resource_id!r}: allocate it first")
+    if thing.resource.state != pb.STATE_RUNNING:
+        state = pb.State.Name(thing.resource.state).removeprefix("STATE_")
+        raise not_ready(f"{about}: {what} {handle.resource_id!r} is {state}, not RUNNING")
+    return thing
+
+
+def check_compute(world: World, hosts: Sequence[pb.Host], request: pb.AllocateComputeRequest) -> pb.Cost:
+    """Images, links, volumes, and room on the host; returns what the realization costs there."""
+    for sha256 in images(request):
+        if world.image_bytes(sha256) is None:
+            raise not_ready(f"image {sha256} is not present: PutImage, then the same call")
+    for port in request.ports:
+        need(world, request.owner, port.link, pb.KIND_LINK, f"port {port.cp_id!r}")
+    for mount in request.volumes:
+        need(world, request.owner, mount.volume, pb.KIND_VOLUME, f"volume at {mount.path!r}")
+    host = known_host(hosts, request.host_id)
+    cost = next((cost for cost in host.costs if cost.runtime == request.runtime), None)
+    if cost is None:
+        name = pb.Runtime.Name(request.runtime)
+        raise not_ready(f"host {host.id!r} does not offer {name}", retry=NEW_PLACEMENT)
+    _check_room(world, host, request, cost)
+    return cost
+
+
+def known_host(hosts: Sequence[pb.Host], host_id: str) -> pb.Host:
+    """The host, where it is there and active."""
+    for host in hosts:
+        if host.id == host_id and host.active:
+            return host
+    raise no_capacity(f"host {host_id!r} is unknown or not active")
+
+
+def _check_room(world: World, host: pb.Host, request: pb.AllocateComputeRequest, cost: pb.Cost) -> None:
+    overheads = {each.runtime: each.memory_bytes for each in host.costs}
+    there = [
+        thing.spec
+        for thing in world.every()
+        if isinstance(thing.spec, pb.AllocateComputeRequest)
+        and thing.spec.host_id == host.id
+        and thing.spec.resource_id != request.resource_id
+    ]
+    free_cpu_milli = sum(cell.cpu_milli - cell.cpu_used_by_others_milli for cell in host.cells)
+    free_cpu_milli -= sum(spec.cpu_milli for spec in there)
+    free_bytes = sum(cell.memory_bytes - cell.memory_used_by_others_bytes for cell in host.cells)
+    free_bytes -= sum(spec.memory_bytes + overheads.get(spec.runtime, 0) for spec in there)
+    if request.cpu_milli > free_cpu_milli:
+        raise no_capacity(f"host {host.id!r} has {free_cpu_milli} cpu_milli free, {request.cpu_milli} were asked for")
+    wanted_bytes = request.memory_bytes + cost.memory_bytes
+    if wanted_bytes > free_bytes:
+        raise no_capacity(
+            f"host {host.id!r} has {free_bytes} memory_bytes free, {wanted_bytes} are needed, overhead included"
+        )
+
+
+def check_path(world: World, request: pb.AllocatePathRequest) -> None:
+    """All hops are there, and each leaves on the link at which the next one is entered."""
+    leaving: str | None = None
+    for index, hop in enumerate(request.hops):
+        entered, left = _links(world, request.owner, hop, f"hops[{index}]")
+        if leaving is not None and entered is not None and leaving != entered:
+            raise not_ready(
+                f"hops[{index}]: the hop before it leaves on link {leaving!r}, this one is entered on {entered!r}"
+            )
+        for replica in hop.replicas:
+            need(world, request.owner, replica, pb.KIND_COMPUTE, f"hops[{index}].replicas")
+        leaving = left
+
+
+def _links(world: World, owner: Owner, hop: pb.Hop, where: str) -> tuple[str | None, str | None]:
+    """The links on which a hop is entered and left; None at an edge, which another VIM knows."""
+    kind = hop.WhichOneof("at")
+    if kind == "edge":
+        return None, None
+    if kind == "sap":
+        link = ports(need(world, owner, hop.sap, pb.KIND_SAP, where))[0].link.resource_id
+        return link, link
+    links = {
+        port.cp_id: port.link.resource_id for port in ports(need(world, owner, hop.compute, pb.KIND_COMPUTE, where))
+    }
+    for cp_id in (hop.ingress_cp_id, hop.egress_cp_id):
+        if cp_id not in links:
+            raise not_ready(f"{where}: compute {hop.compute.resource_id!r} has no port {cp_id!r}")
+    return links[hop.ingress_cp_id], links[hop.egress_cp_id]
+
+
+def users(world: World, thing: Thing) -> list[str]:
+    """Ids of what refers to it: ports and members of paths, mounts of volumes."""
+    manager_id, resource_id = thing.key
+    return sorted(
+        other.key[1]
+        for other in world.of(manager_id)
+        if other.key != thing.key and resource_id in set(_references(other))
+    )
+
+
+def _references(thing: Thing) -> Iterable[str]:
+    for port in ports(thing):
+        yield port.link.resource_id
+    if isinstance(thing.spec, pb.AllocateComputeRequest):
+        for mount in thing.spec.volumes:
+            yield mount.volume.resource_id
+    if isinstance(thing.spec, pb.AllocatePathRequest):
+        for hop in thing.spec.hops:
+            yield hop.compute.resource_id
+            yield hop.sap.resource_id
+            yield from (replica.resource_id for replica in hop.replicas)
+
+
+def image_users(world: World, sha256: str) -> list[str]:
+    """Ids of the computes that run from an image."""
+    return sorted(
+        thing.key[1]
+        for thing in world.every()
+        if isinstance(thing.spec, pb.AllocateComputeRequest) and sha256 in set(images(thing.spec))
+    )

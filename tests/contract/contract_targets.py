@@ -1,0 +1,83 @@
+"""The one table of plugins that the contract is checked on.
+
+A plugin joins by an entry in TARGETS. One that runs already is checked by address:
+VNFM_CONTRACT_ADDRESS=unix:PATH or HOST:PORT, with VNFM_CONTRACT_CONFIG=FILE.json for Configure, and
+VNFM_CONTRACT_IMAGE=FORMAT:FILE for the image that a container runs from.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vnfm.pb.vim.v1 import vim_pb2 as pb
+
+
+@dataclass(frozen=True)
+class Image:
+    """What containers of the tests run from."""
+
+    format: str
+    data: bytes
+
+
+def _no_image() -> Image:
+    return Image("rootfs-tar", b"nothing that anyone would run\n" * 100)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A plugin: how it is started (or reached), configured, and what a compute is made of.
+
+    `slow` is the name of a compute whose allocation takes some 100 ms at least. `skip` gives a reason why it cannot
+    be checked here, or None. `sleeper` is a command that runs until it is killed.
+    """
+
+    name: str
+    argv: tuple[str, ...] = ()
+    address: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    image: Callable[[], Image] = _no_image
+    runtime: pb.Runtime.ValueType = pb.RUNTIME_CONTAINER
+    sleeper: tuple[str, ...] = ("sleep", "1000000")
+    slow: str = "slow"
+    skip: Callable[[], str | None] = lambda: None
+
+
+_MOCK = (sys.executable, "-m", "plugins.mock")
+_MOCK_CONFIG = {
+    "hosts": 3,
+    "script": [{"match": {"rpc": "AllocateCompute", "name": "slow"}, "nth": "*", "do": {"delay_ms": 400}}],
+}
+_OPTIONAL = "JOIN,SAP,PATH,PROBE,PORT_HOTPLUG,EXEC,VOLUME,PAUSE,CPU_PINNING,HUGEPAGES,SRIOV"
+
+TARGETS = [
+    Target("mock", argv=_MOCK, config=_MOCK_CONFIG),
+    Target("mock-bare", argv=(*_MOCK, "--without", _OPTIONAL), config=_MOCK_CONFIG),
+]
+
+
+def _by_address() -> list[Target]:
+    address = os.environ.get("VNFM_CONTRACT_ADDRESS", "")
+    if not address:
+        return []
+    config = os.environ.get("VNFM_CONTRACT_CONFIG")
+    image_format, _, image_file = os.environ.get("VNFM_CONTRACT_IMAGE", "").partition(":")
+    return [
+        Target(
+            "address",
+            address=address,
+            config=json.loads(Path(config).read_text()) if config else {},
+            image=(lambda: Image(image_format, Path(image_file).read_bytes())) if image_file else _no_image,
+        )
+    ]
+
+
+def all_targets() -> list[Target]:
+    """The table, and what the environment adds to it."""
+    return [*TARGETS, *_by_address()]
