@@ -86,7 +86,9 @@ class HostFacts:
         memory = meminfo(Path("/proc/meminfo").read_text())
         ours = sum(self.cgroups.memory_bytes(group) for group in our_groups)
         others = max(0, memory.get("MemTotal", 0) - memory.get("MemAvailable", 0) - ours)
-        cells = numa_cells(_NODES) or [Cell(0, os.cpu_count() or 1, memory.get("MemTotal", 0), others)]
+        cells = numa_cells(_NODES)
+        if len(cells) < 2:  # then the whole says more: some hypervisors tell a node's memory wrongly
+            cells = [Cell(0, os.cpu_count() or 1, memory.get("MemTotal", 0), others)]
         used = sum(cell.used_bytes for cell in cells) or 1
         huge_bytes = memory.get("HugePages_Total", 0) * memory.get("Hugepagesize", 0)
         reserve = self.settings

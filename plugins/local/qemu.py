@@ -56,14 +56,15 @@ def device_of(bus: str) -> str:
 
 
 def command_line(plan: VmPlan) -> list[str]:
-    """Runs in the background from then on, in a session of its own; errors at the start end up on its stderr."""
+    """Errors at the start end up on its stderr; once its monitor answers, it runs."""
     accelerated = plan.accelerator == "kvm"
     accelerator = "kvm" if accelerated else f"tcg,thread=multi,tb-size={_TRANSLATION_CACHE_MIB}"
     argv = [program(), "-name", f"{plan.name},debug-threads=on", "-M", "pc", "-accel", accelerator]
     argv += ["-cpu", "host" if accelerated else "max", "-smp", str(plan.vcpus)]
     argv += ["-m", f"{max(1, plan.memory_bytes // _MIB)}M", "-nodefaults", "-no-user-config", "-display", "none"]
-    argv += ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,resourcecontrol=deny"]
-    argv += ["-daemonize", "-pidfile", PID_FILE]
+    # A guest that breaks out of qemu finds a process that can start nothing. (-daemonize does not go with that.)
+    argv += ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]
+    argv += ["-pidfile", PID_FILE]
     argv += ["-chardev", f"file,id=console,path={CONSOLE},append=on", "-serial", "chardev:console"]
     argv += ["-chardev", f"socket,id=qmp,path={QMP_SOCKET},server=on,wait=off", "-mon", "chardev=qmp,mode=control"]
     argv += ["-chardev", f"socket,id=agent,path={AGENT_SOCKET},server=on,wait=off"]
@@ -133,7 +134,8 @@ def vcpus_of(cpu_milli: int) -> int:
     return max(1, -(-cpu_milli // 1000))
 
 
-def enter_groups(argv: Sequence[str], procs_files: Sequence[Path]) -> list[str]:
-    """The command, begun inside control groups, so that all of its memory is charged to them."""
+def detached(argv: Sequence[str], procs_files: Sequence[Path]) -> list[str]:
+    """The command in a session of its own, nobody's child, and begun inside its control groups: all of its memory is
+    charged to them."""
     script = 'while [ "$1" != -- ]; do echo $$ >"$1" || exit 1; shift; done; shift; exec "$@"'
-    return ["sh", "-c", script, "sh", *map(str, procs_files), "--", *argv]
+    return ["setsid", "--fork", "sh", "-c", script, "sh", *map(str, procs_files), "--", *argv]

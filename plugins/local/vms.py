@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import shlex
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -30,6 +31,8 @@ from vnfm.pluginkit.problems import failed, invalid, not_ready
 _ALLOWANCE_BYTES = 512 << 20  # qemu itself and its translated code, beside the guest's own memory
 _THREADS = 128
 _LOOK_SECONDS = 0.25
+_START_SECONDS = 60
+_FIRST_SECONDS = 1.0
 _STDIN_BYTES = 1 << 20
 _SILENT_IS_FINE_SECONDS = 60
 _NAME = "vm"
@@ -104,16 +107,30 @@ class Vms:
             config_drive=True,
         )
         groups = [where / "cgroup.procs" for where in self._cgroups.folders(leaf) if where.is_dir()]
-        argv = qemu.enter_groups(qemu.command_line(plan), groups)
+        argv = qemu.detached(qemu.command_line(plan), groups)
         environment = {"PATH": os.environ.get("PATH", os.defpath)}
+        (folder / "qemu.log").unlink(missing_ok=True)
         try:
             process.run_with_output(argv, folder / "qemu.log", 60, environment, taps, cwd=folder)
-            ref = ProcessRef.of(int((folder / qemu.PID_FILE).read_text()))
-        except (CommandFailed, OSError, ValueError) as error:
+        except CommandFailed as error:
             raise failed(f"qemu could not be started: {error}", instance=request.resource_id) from error
-        if ref is None:
-            raise failed(f"qemu ended at once: {process.tail(folder / 'qemu.log')}", instance=request.resource_id)
+        began = time.monotonic()
+        up = job.wait(lambda: self._answers(folder) or self._gone(leaf, began), _START_SECONDS)
+        ref = _pid_ref(folder)
+        if not up or ref is None:
+            said = process.tail(folder / "qemu.log") or "it did not come up"
+            raise failed(f"qemu could not be started: {said}", instance=request.resource_id)
         job.note(job.stamp.with_process(_NAME, ref))
+
+    @staticmethod
+    def _answers(folder: Path) -> bool:
+        with suppress(qmp.QmpError):
+            qmp.execute(folder, "query-status")
+            return True
+        return False
+
+    def _gone(self, leaf: str, began: float) -> bool:
+        return time.monotonic() - began > _FIRST_SECONDS and not self._cgroups.processes(leaf)
 
     def _wait_for_guest(self, job: Job, folder: Path) -> None:
         """READY from the agent. A guest that stays silent counts as running after a while: it may have none."""
@@ -216,6 +233,13 @@ class Vms:
             ips=tuple(port.ips),
             routes=tuple((route.destination, route.via) for route in port.routes),
         )
+
+
+def _pid_ref(folder: Path) -> ProcessRef | None:
+    try:
+        return ProcessRef.of(int((folder / qemu.PID_FILE).read_text()))
+    except (OSError, ValueError):
+        return None
 
 
 async def _all_input(start: pb.ExecInput, inputs: AsyncIterator[pb.ExecInput]) -> bytes:
