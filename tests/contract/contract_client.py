@@ -166,6 +166,8 @@ class Caller:
         """Configure alone; `more` is added to the target's configuration."""
         request = pb.ConfigureRequest()
         request.config.update({**target.config, **more})
+        if target.folder_option:
+            request.config[target.folder_option] = str(Path(self.address.removeprefix("unix:")).parent / "state")
         with refusals():
             self.identity.Configure(request, timeout=CALL_S)
 

@@ -35,11 +35,13 @@ class Target:
     """A plugin: how it is started (or reached), configured, and what a compute is made of.
 
     `slow` is the name of a compute whose allocation takes some 100 ms at least. `skip` gives a reason why it cannot
-    be checked here, or None. `sleeper` is a command that runs until it is killed.
+    be checked here, or None. `sleeper` is a command that runs until it is killed. `folder_option` names an option of
+    the configuration that wants a folder: it gets one that outlives the process.
     """
 
     name: str
     argv: tuple[str, ...] = ()
+    folder_option: str = ""
     address: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
     image: Callable[[], Image] = _no_image
@@ -59,6 +61,7 @@ _OPTIONAL = "JOIN,SAP,PATH,PROBE,PORT_HOTPLUG,EXEC,VOLUME,PAUSE,CPU_PINNING,HUGE
 TARGETS = [
     Target("mock", argv=_MOCK, config=_MOCK_CONFIG),
     Target("mock-bare", argv=(*_MOCK, "--without", _OPTIONAL), config=_MOCK_CONFIG),
+    Target("docs-example", argv=(sys.executable, "-m", "tests.contract.doc_example"), folder_option="folder"),
 ]
 
 
