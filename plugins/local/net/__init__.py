@@ -1,5 +1,6 @@
 """Networking of one Linux host: namespaces, links, ports, steered paths and probes. A library: no gRPC in it."""
 
+from plugins.local.net.doctor import checks
 from plugins.local.net.errors import (
     AlreadyExistsError,
     HostRefusedError,
@@ -51,6 +52,7 @@ __all__ = [
     "StaleGenerationError",
     "State",
     "Wiring",
+    "checks",
     "derive_mac",
     "interface_name",
     "namespace_name",

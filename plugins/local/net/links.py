@@ -74,7 +74,6 @@ def _build_pair(plan: LinkPlan, checkpoint: Checkpoint) -> None:
                 far.interface,
                 naming.derive_mac(far.member.resource_id, far.member.cp_id),
                 descriptor,
-                peer_up=False,
             )
             here.send([request, rtnl.set_alias(near.interface, near.alias)])
         finally:
@@ -118,12 +117,12 @@ def _build_port(plan: LinkPlan, port: Port, carrier: RouteSocket, master: int) -
         descriptor = netns.open_fd(plan.carrier)
         try:
             mac = naming.derive_mac(port.member.resource_id, port.member.cp_id)
-            request = rtnl.new_pair(port.interface, mac, plan.mtu_bytes, port.far, "", descriptor, peer_up=True)
+            request = rtnl.new_pair(port.interface, mac, plan.mtu_bytes, port.far, "", descriptor)
             member.send([request, rtnl.set_alias(port.interface, port.alias)])
         finally:
             os.close(descriptor)
         stamp = [rtnl.set_master(port.far, master)] if master else []
-        carrier.send([*stamp, rtnl.set_alias(port.far, port.alias)])
+        carrier.send([*stamp, rtnl.set_up(port.far), rtnl.set_alias(port.far, port.alias)])
     return True
 
 

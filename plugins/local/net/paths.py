@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,6 +22,7 @@ from plugins.local.net.steering import Steering
 
 Checkpoint = Callable[[str], None]
 _ATTEMPTS = 4
+DRAIN_SECONDS = 0.1
 
 
 def check(spec: PathSpec) -> None:
@@ -110,7 +112,7 @@ def allocate(stamps: Stamps, spec: PathSpec, checkpoint: Checkpoint) -> None:
     stamps.paths.write(spec.id, to_stamp(spec))
     checkpoint("path.specified")
     if wanted or netns.exists(fabric):
-        _reconcile(fabric, [*others, spec], plans, frozenset(), checkpoint)
+        _reconcile(fabric, [*others, spec], plans, checkpoint, drain=True)
     checkpoint("path.switched")
 
 
@@ -162,7 +164,7 @@ def restore(stamps: Stamps, fabric: str, checkpoint: Checkpoint, *, renewed: fro
     """Bring the fabric to what the stamped paths want of the ports that are there; its lock is held."""
     paths = _paths_in(stamps, fabric)
     if paths and netns.exists(fabric):
-        _reconcile(fabric, paths, _plans(stamps), renewed, checkpoint)
+        _reconcile(fabric, paths, _plans(stamps), checkpoint, renewed=renewed)
 
 
 def remove(stamps: Stamps, path_id: str, fabric: str, checkpoint: Checkpoint) -> None:
@@ -170,7 +172,7 @@ def remove(stamps: Stamps, path_id: str, fabric: str, checkpoint: Checkpoint) ->
     if netns.exists(fabric):
         others = [path for path in _paths_in(stamps, fabric) if path.id != path_id]
         if fabric_in_use(stamps, fabric):
-            _reconcile(fabric, others, _plans(stamps), frozenset(), checkpoint)
+            _reconcile(fabric, others, _plans(stamps), checkpoint)
         else:
             remove_namespace(fabric)
     checkpoint("path.darkened")
@@ -178,27 +180,44 @@ def remove(stamps: Stamps, path_id: str, fabric: str, checkpoint: Checkpoint) ->
 
 
 def _reconcile(
-    fabric: str, paths: list[PathSpec], plans: list[LinkPlan], renewed: frozenset[str], checkpoint: Checkpoint
+    fabric: str,
+    paths: list[PathSpec],
+    plans: list[LinkPlan],
+    checkpoint: Checkpoint,
+    *,
+    renewed: frozenset[str] = frozenset(),
+    drain: bool = False,
 ) -> None:
+    """Switch to what the paths want of the ports that are there.
+
+    With `drain`, ports that leave the path keep sending where they sent for a moment after the switch, so that what is
+    still inside a removed hop is not lost.
+    """
     wanted_all = steering.merged(_tolerant(paths, plans, fabric))
     ports = frozenset(port.far for plan in plans if plan.carrier == fabric for port in plan.ports)
-    for attempt in range(_ATTEMPTS):
+    failures = 0
+    while True:
         present = _device_names(fabric)
         wanted = {port: to for port, to in wanted_all.items() if port in present and to in present}
         listing = nft.list_table(fabric, naming.TABLE)
         found = steering.parse_table(listing) if listing is not None else steering.Found()
-        text = steering.transaction(found, wanted, ports, renewed & present)
-        if not text or (not wanted and not found.exists):
+        leaving = steering.leaving(found, wanted, present) if drain else {}
+        text = steering.transaction(found, leaving | wanted, ports, renewed & present)
+        if text and (wanted or found.exists):
+            checkpoint("path.computed")
+            try:
+                nft.apply(fabric, text)
+            except HostRefusedError:
+                # A tap may have gone between looking and switching: look again.
+                failures += 1
+                if failures == _ATTEMPTS:
+                    raise
+                continue
+        if not leaving:
             return
-        checkpoint("path.computed")
-        try:
-            nft.apply(fabric, text)
-        except HostRefusedError:
-            # A tap may have gone between looking and switching: look again.
-            if attempt == _ATTEMPTS - 1:
-                raise
-            continue
-        return
+        checkpoint("path.draining")
+        time.sleep(DRAIN_SECONDS)
+        drain, renewed = False, frozenset()
 
 
 def in_force(fabric: str) -> Steering:

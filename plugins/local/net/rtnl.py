@@ -65,10 +65,9 @@ def _body(index: int = 0, flags: int = 0, change: int = 0) -> bytes:
     return _LINK.pack(0, 0, index, flags, change)
 
 
-def new_pair(name: str, mac: str, mtu_bytes: int, peer: str, peer_mac: str, peer_ns_fd: int, peer_up: bool) -> Request:
-    """A veth: `name` in the socket's namespace, `peer` in the one behind the descriptor."""
-    up = UP if peer_up else 0
-    far = _body(0, up, up) + text(_IFLA_NAME, peer) + number(_IFLA_MTU, mtu_bytes) + number(_IFLA_NS_FD, peer_ns_fd)
+def new_pair(name: str, mac: str, mtu_bytes: int, peer: str, peer_mac: str, peer_ns_fd: int) -> Request:
+    """A veth: `name` in the socket's namespace, `peer` in the one behind the descriptor; both down."""
+    far = _body() + text(_IFLA_NAME, peer) + number(_IFLA_MTU, mtu_bytes) + number(_IFLA_NS_FD, peer_ns_fd)
     if peer_mac:
         far += attribute(_IFLA_ADDRESS, _mac(peer_mac))
     info = text(1, "veth") + attribute(2, attribute(1, far))
@@ -84,6 +83,14 @@ def new_bridge(name: str, mtu_bytes: int) -> Request:
     body = _body(0, UP, UP) + text(_IFLA_NAME, name) + number(_IFLA_MTU, mtu_bytes)
     body += attribute(_IFLA_INFO, text(1, "bridge") + attribute(2, data))
     return Request(nl.NEWLINK, body, nl.CREATE, what=f"new bridge {name}")
+
+
+def new_vlan(name: str, parent_index: int, vlan_id: int) -> Request:
+    """A VLAN device on another."""
+    data = attribute(1, struct.pack("=H", vlan_id))
+    body = _body() + text(_IFLA_NAME, name) + number(5, parent_index)
+    body += attribute(_IFLA_INFO, text(1, "vlan") + attribute(2, data))
+    return Request(nl.NEWLINK, body, nl.CREATE | nl.EXCLUSIVE, what=f"new VLAN {name}")
 
 
 def set_alias(name: str, alias: str) -> Request:

@@ -100,6 +100,11 @@ def parse_table(listing: Mapping[str, Any]) -> Found:
     return Found(True, frozenset(chains), frozenset(counters), elements)
 
 
+def leaving(found: Found, wanted: Steering, present: frozenset[str]) -> Steering:
+    """The elements in force of ports that are there and wanted no more."""
+    return {port: to for port, to in found.elements.items() if port not in wanted and port in present and to in present}
+
+
 def _tokens(names: Iterable[str]) -> None:
     for name in names:
         if not _TOKEN.fullmatch(name):
