@@ -101,9 +101,9 @@ class HostNetwork:
                 raise AlreadyExistsError(f"link {spec.id} is there with another wiring: terminate it first")
             self._stamps.links.write(spec.id, link_to_stamp(spec))
             self._checkpoint("link.specified")
-            renewed = links.build(plan, self._checkpoint)
+            links.build(plan, self._checkpoint)
             if plan.wiring is Wiring.FABRIC:
-                paths.restore(self._stamps, plan.carrier, self._checkpoint, renewed=renewed)
+                paths.restore(self._stamps, plan.carrier, self._checkpoint)
         return Link(spec.id, plan.wiring, plan.native_id)
 
     def _terminate_link(self, link_id: str) -> None:
@@ -116,6 +116,8 @@ class HostNetwork:
             return
         plan = plan_link(spec)
         with self._hold_link(plan):
+            if self._stamps.links.read(link_id) is None:
+                return  # another call terminated it meanwhile
             shared = plan.wiring is Wiring.FABRIC and paths.fabric_in_use(self._stamps, plan.carrier, besides=link_id)
             links.demolish(plan, carrier_too=not shared)
             self._checkpoint("link.demolished")
@@ -156,7 +158,7 @@ class HostNetwork:
             descriptor = tap.open_tap(plan.carrier, port.far, port.alias, plan.mtu_bytes, master)
             try:
                 if plan.wiring is Wiring.FABRIC:
-                    paths.restore(self._stamps, plan.carrier, self._checkpoint, renewed=frozenset({port.far}))
+                    paths.restore(self._stamps, plan.carrier, self._checkpoint)
             except BaseException:
                 os.close(descriptor)
                 raise

@@ -24,16 +24,16 @@ def quiet_carrier() -> None:
         netns.write_sysctl(f"net/bridge/bridge-nf-call-{family}", "0")
 
 
-def build(plan: LinkPlan, checkpoint: Checkpoint) -> frozenset[str]:
-    """Make all that is missing of the link; the ports in its carrier that were made anew."""
+def build(plan: LinkPlan, checkpoint: Checkpoint) -> None:
+    """Make all that is missing of the link."""
     for namespace in plan.namespaces:
         netns.ensure(namespace)
         checkpoint("link.namespace")
     try:
         if plan.wiring is Wiring.PAIR:
             _build_pair(plan, checkpoint)
-            return frozenset()
-        return _build_carried(plan, checkpoint)
+        else:
+            _build_carried(plan, checkpoint)
     except NetlinkError as error:
         raise HostRefusedError(f"link {plan.id}: {error.strerror}") from error
 
@@ -83,18 +83,16 @@ def _build_pair(plan: LinkPlan, checkpoint: Checkpoint) -> None:
         checkpoint("link.stamped")
 
 
-def _build_carried(plan: LinkPlan, checkpoint: Checkpoint) -> frozenset[str]:
-    renewed: set[str] = set()
+def _build_carried(plan: LinkPlan, checkpoint: Checkpoint) -> None:
     netns.ensure(plan.carrier, quiet_carrier)
     checkpoint("link.carrier")
     with netns.route_socket(plan.carrier) as carrier:
         master = _ensure_bridge(carrier, plan.mtu_bytes) if plan.wiring is Wiring.BRIDGE else 0
         checkpoint("link.bridge")
         for port in plan.ports:
-            if port.namespace and _build_port(plan, port, carrier, master):
-                renewed.add(port.far)
+            if port.namespace:
+                _build_port(plan, port, carrier, master)
                 checkpoint("link.port")
-    return frozenset(renewed)
 
 
 def _ensure_bridge(carrier: RouteSocket, mtu_bytes: int) -> int:
@@ -105,13 +103,12 @@ def _ensure_bridge(carrier: RouteSocket, mtu_bytes: int) -> int:
     return bridge.index
 
 
-def _build_port(plan: LinkPlan, port: Port, carrier: RouteSocket, master: int) -> bool:
-    """Make a member's port unless it is whole; whether it was made."""
+def _build_port(plan: LinkPlan, port: Port, carrier: RouteSocket, master: int) -> None:
     far_end = _find(carrier, port.far)
     with netns.route_socket(port.namespace) as member:
         have_near = _is_ours(_find(member, port.interface), port, port.namespace)
         if have_near and far_end and far_end.alias == port.alias and far_end.master == master and far_end.is_up:
-            return False
+            return
         member.send([rtnl.delete_device(port.interface)])
         carrier.send([rtnl.delete_device(port.far)])
         descriptor = netns.open_fd(plan.carrier)
@@ -123,7 +120,6 @@ def _build_port(plan: LinkPlan, port: Port, carrier: RouteSocket, master: int) -
             os.close(descriptor)
         stamp = [rtnl.set_master(port.far, master)] if master else []
         carrier.send([*stamp, rtnl.set_up(port.far), rtnl.set_alias(port.far, port.alias)])
-    return True
 
 
 def demolish(plan: LinkPlan, *, carrier_too: bool) -> None:

@@ -67,9 +67,11 @@ def _link_reason(plan: LinkPlan, host: _Host) -> str:
 
 
 def _path_reason(spec_fabric: str, wanted: steering.Steering, host: _Host) -> str:
+    if not wanted:
+        return ""
     devices = host.devices(spec_fabric)
     if devices is None:
-        return f"namespace {spec_fabric} is missing" if wanted else ""
+        return f"namespace {spec_fabric} is missing"
     gone = sorted(port for port in wanted if port not in devices)
     if gone:
         return f"port {spec_fabric}/{gone[0]} is missing"

@@ -160,11 +160,11 @@ def _tolerant(paths: list[PathSpec], plans: list[LinkPlan], fabric: str) -> list
     return parts
 
 
-def restore(stamps: Stamps, fabric: str, checkpoint: Checkpoint, *, renewed: frozenset[str] = frozenset()) -> None:
+def restore(stamps: Stamps, fabric: str, checkpoint: Checkpoint) -> None:
     """Bring the fabric to what the stamped paths want of the ports that are there; its lock is held."""
     paths = _paths_in(stamps, fabric)
     if paths and netns.exists(fabric):
-        _reconcile(fabric, paths, _plans(stamps), checkpoint, renewed=renewed)
+        _reconcile(fabric, paths, _plans(stamps), checkpoint)
 
 
 def remove(stamps: Stamps, path_id: str, fabric: str, checkpoint: Checkpoint) -> None:
@@ -185,7 +185,6 @@ def _reconcile(
     plans: list[LinkPlan],
     checkpoint: Checkpoint,
     *,
-    renewed: frozenset[str] = frozenset(),
     drain: bool = False,
 ) -> None:
     """Switch to what the paths want of the ports that are there.
@@ -202,7 +201,7 @@ def _reconcile(
         listing = nft.list_table(fabric, naming.TABLE)
         found = steering.parse_table(listing) if listing is not None else steering.Found()
         leaving = steering.leaving(found, wanted, present) if drain else {}
-        text = steering.transaction(found, leaving | wanted, ports, renewed & present)
+        text = steering.transaction(found, leaving | wanted, ports)
         if text and (wanted or found.exists):
             checkpoint("path.computed")
             try:
@@ -217,7 +216,7 @@ def _reconcile(
             return
         checkpoint("path.draining")
         time.sleep(DRAIN_SECONDS)
-        drain, renewed = False, frozenset()
+        drain = False
 
 
 def in_force(fabric: str) -> Steering:

@@ -77,6 +77,13 @@ def configure(resource_id: str, spec: PortSpec) -> None:
             raise HostRefusedError(f"port {namespace}/{name}: {error.strerror}") from error
 
 
+def link_local(mac: str) -> Interface:
+    """The link-local address made of a MAC (RFC 4291, appendix A); a router cannot resolve neighbours without one."""
+    octets = bytes.fromhex(mac.replace(":", ""))
+    identifier = bytes([octets[0] ^ 0x02]) + octets[1:3] + b"\xff\xfe" + octets[3:]
+    return ipaddress.IPv6Interface((b"\xfe\x80" + bytes(6) + identifier, 64))
+
+
 def _requests(
     route: RouteSocket,
     device: Device,
@@ -87,14 +94,14 @@ def _requests(
 ) -> list[Request]:
     mtu = spec.mtu_bytes if spec.mtu_bytes != device.mtu_bytes else 0
     has_ipv6 = any(interface.version == 6 for interface in ips)
-    change_mac = mac if mac != device.mac else ""
-    requests = [rtnl.set_device(device.index, mac=change_mac, mtu_bytes=mtu, ipv6_link_local=has_ipv6)]
+    wanted = (link_local(mac), *ips) if has_ipv6 else ips
+    requests = [rtnl.set_device(device.index, mac=mac if mac != device.mac else "", mtu_bytes=mtu)]
     requests.append(rtnl.set_up(index=device.index))
-    addresses = [rtnl.add_address(device.index, interface) for interface in ips]
+    addresses = [rtnl.add_address(device.index, interface) for interface in wanted]
     requests += addresses
     stale_routes: list[Request] = []
     if device.is_up:  # configured before; a new port has nothing stale and needs no listing
-        stale = _stale_addresses(route, device.index, ips)
+        stale = _stale_addresses(route, device, wanted)
         requests += [rtnl.delete_address(device.index, interface) for interface in stale]
         requests += addresses if stale else []  # the kernel drops secondary addresses with their primary one
         stale_routes = [rtnl.delete_route(device.index, old) for old in _our_routes(route, device.index, routes)]
@@ -102,9 +109,14 @@ def _requests(
     return requests + stale_routes
 
 
-def _stale_addresses(route: RouteSocket, index: int, ips: tuple[Interface, ...]) -> list[Interface]:
+def _stale_addresses(route: RouteSocket, device: Device, wanted: tuple[Interface, ...]) -> list[Interface]:
     listed = (rtnl.parse_address(answer) for answer in route.dump(rtnl.dump_addresses()))
-    return [interface for at, interface, is_global in listed if at == index and is_global and interface not in ips]
+    own_link_local = link_local(device.mac)
+    return [
+        interface
+        for index, interface, is_global in listed
+        if index == device.index and interface not in wanted and (is_global or interface == own_link_local)
+    ]
 
 
 def _our_routes(route: RouteSocket, index: int, keep: tuple[DeviceRoute, ...]) -> list[DeviceRoute]:

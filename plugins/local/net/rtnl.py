@@ -115,15 +115,19 @@ def set_up(name: str = "", index: int = 0) -> Request:
     return Request(nl.SETLINK, _body(index, UP, UP) + named, what=f"{name or index} up")
 
 
-def set_device(index: int, *, mac: str = "", mtu_bytes: int = 0, ipv6_link_local: bool = False) -> Request:
-    """Address, MTU and manners: answer ARP only for the device's own addresses, speak with the fitting one."""
+def set_device(index: int, *, mac: str = "", mtu_bytes: int = 0) -> Request:
+    """Address, MTU and manners: answer ARP only for the device's own addresses, speak with the fitting one.
+
+    No IPv6 address comes by itself: the kernel's would wait for duplicate address detection, and where none is wanted
+    a port is to be silent.
+    """
     body = _body(index)
     if mac:
         body += attribute(_IFLA_ADDRESS, _mac(mac))
     if mtu_bytes:
         body += number(_IFLA_MTU, mtu_bytes)
     arp = number(18, 2) + number(19, 1)  # arp_announce, arp_ignore
-    inet6 = attribute(8, b"\0" if ipv6_link_local else b"\1")  # addr_gen_mode: eui64 or none
+    inet6 = attribute(8, b"\1")  # addr_gen_mode: none
     body += attribute(_IFLA_AF_SPEC, attribute(socket.AF_INET, attribute(1, arp)) + attribute(socket.AF_INET6, inet6))
     return Request(nl.SETLINK, body, what=f"device {index}")
 

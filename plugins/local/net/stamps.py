@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from plugins.local.net.errors import HostRefusedError
+
 Stamp = Mapping[str, Any]
 
 
@@ -30,15 +32,17 @@ class StampFolder:
         return self._folder / f"{object_id}.json"
 
     def write(self, object_id: str, stamp: Stamp) -> None:
-        """Put the stamp in place in one step."""
-        descriptor, temporary = tempfile.mkstemp(dir=self._folder, prefix=".", suffix=".new")
+        """Put the stamp in place in one step; HostRefusedError where it cannot be written."""
+        temporary = ""
         try:
+            descriptor, temporary = tempfile.mkstemp(dir=self._folder, prefix=".", suffix=".new")
             with os.fdopen(descriptor, "w") as file:
                 json.dump(stamp, file)
             os.replace(temporary, self._path(object_id))
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        except OSError as error:
+            if temporary:
+                Path(temporary).unlink(missing_ok=True)
+            raise HostRefusedError(f"run folder {self._folder}: {error.strerror}; nothing was made") from error
 
     def remove(self, object_id: str) -> None:
         """Take the stamp away; none is fine."""

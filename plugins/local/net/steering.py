@@ -111,22 +111,24 @@ def _tokens(names: Iterable[str]) -> None:
             raise InvalidSpecError(f"expected the name of a port, got {name!r}")
 
 
-def transaction(found: Found, wanted: Steering, ports: frozenset[str], renewed: frozenset[str] = frozenset()) -> str:
+def transaction(found: Found, wanted: Steering, ports: frozenset[str]) -> str:
     """nft's text that turns what was found into what is wanted in one switch; empty where nothing is to do.
 
-    `ports` are all ports that belong in the fabric: a chain of any other goes. `renewed` are devices made anew, whose
-    chains must be hooked in again. An element that stays is not touched.
+    `ports` are all ports that belong in the fabric: the counter of any other goes. An element that stays is not
+    touched. A wanted port without an element of its own is new or was made anew (elements hold indexes, which no
+    later device gets): only then is its chain hooked in again, which not every kernel does by itself.
     """
-    _tokens([*wanted, *wanted.values(), *found.elements, *found.elements.values(), *found.chains, *renewed])
+    _tokens([*wanted, *wanted.values(), *found.elements, *found.elements.values(), *found.chains, *found.counters])
     lines: list[str] = []
     if not found.exists:
         lines += [f"add table netdev {TABLE}", f"add map netdev {TABLE} {MAP} {{ typeof meta iif : meta oif; }}"]
+    hooked = {port for port in found.chains if port in found.elements and port in wanted}
     stale = {port: to for port, to in found.elements.items() if wanted.get(port) != to}
     if stale:
         lines.append(f"delete element netdev {TABLE} {MAP} {{ {_elements(stale)} }}")
-    lines += [f"delete chain netdev {TABLE} {port}" for port in sorted(found.chains & renewed | found.chains - ports)]
-    lines += [f"delete counter netdev {TABLE} {port}" for port in sorted(found.counters - ports)]
-    for port in sorted(set(wanted) - (found.chains - renewed)):
+    lines += [f"delete chain netdev {TABLE} {port}" for port in sorted(found.chains - hooked)]
+    lines += [f"delete counter netdev {TABLE} {port}" for port in sorted(found.counters - ports - set(wanted))]
+    for port in sorted(set(wanted) - hooked):
         lines += _chain(port)
     fresh = {port: to for port, to in wanted.items() if found.elements.get(port) != to}
     if fresh:

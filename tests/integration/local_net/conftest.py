@@ -33,8 +33,10 @@ def ids() -> Ids:
 def net(tmp_path: Path, ids: Ids) -> Iterator[HostNetwork]:
     """A network whose run folder and namespaces are checked to be empty in the end."""
     network = HostNetwork(tmp_path / "run")
+    at_home = os.readlink("/proc/self/ns/net")
     yield network
     terminate_all(network)
+    assert os.readlink("/proc/self/ns/net") == at_home, "the process changed its namespace"
     assert network.query() == []
     assert [path.name for path in (tmp_path / "run").rglob("*") if path.is_file()] == []
     assert ids.namespaces_left() == []

@@ -116,8 +116,18 @@ class WireGuest:
     """
 
     def __init__(self, net: HostNetwork, resource_id: str, cps: tuple[str, str] = ("left", "right")) -> None:
+        self._start([net.open_tap(resource_id, cp) for cp in cps])
+
+    @classmethod
+    def of_taps(cls, taps: list[int]) -> WireGuest:
+        """A guest on two descriptors that become its own."""
+        guest = cls.__new__(cls)
+        guest._start(taps)
+        return guest
+
+    def _start(self, taps: list[int]) -> None:
         self.drop = False
-        self._taps = [net.open_tap(resource_id, cp) for cp in cps]
+        self._taps = taps
         self._wake_out, self._wake_in = os.pipe()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
+from itertools import pairwise
 
 import pytest
 from local_net_chains import (
@@ -13,6 +15,7 @@ from local_net_chains import (
     build_steered,
     ping,
     run,
+    sysctl,
 )
 
 from plugins.local.net import (
@@ -34,6 +37,7 @@ from plugins.local.net import (
     naming,
     netns,
 )
+from plugins.local.net.tap import open_tap
 
 
 def test_a_chain_of_three_routers_passes_pings_and_the_probe_counts_each_hop(net: HostNetwork, ids: Ids) -> None:
@@ -105,6 +109,99 @@ def test_a_guest_that_drops_is_told_from_the_wire_to_it(net: HostNetwork, ids: I
     finally:
         first.stop()
         second.stop()
+
+
+def test_a_microvm_behind_its_namespace_is_a_hop_like_any_other(net: HostNetwork, ids: Ids) -> None:
+    """A KATA compute's runtime crosses each veth over to a tap by tc; the veth is where its packets are seen."""
+    client, kata, server = ids("client"), ids("kata"), ids("server")
+    chain = ids("chain")
+    hops = [("client", client, MemberKind.SAP), ("kata", kata, MemberKind.KATA), ("server", server, MemberKind.SAP)]
+    for index, ((_, left, left_kind), (_, right, right_kind)) in enumerate(pairwise(hops)):
+        members = (Member(left, "right", left_kind), Member(right, "left", right_kind))
+        assert net.allocate_link(LinkSpec(ids(f"link{index}"), members, chain)).wiring is Wiring.FABRIC
+    net.configure_port(client, PortSpec("right", ("10.1.0.1/24",)))
+    net.configure_port(server, PortSpec("left", ("10.1.0.2/24",)))
+    taps = []
+    for cp in ("left", "right"):
+        net.configure_port(kata, PortSpec(cp, l2_transparent=True))
+        taps.append(open_tap(naming.namespace_name(kata), f"tap-{cp}", "guest", 1500))
+        for here, there in ((cp, f"tap-{cp}"), (f"tap-{cp}", cp)):
+            match = ["u32", "match", "u8", "0", "0", "action", "mirred", "egress", "redirect", "dev", there]
+            assert run(kata, "tc", "qdisc", "add", "dev", here, "ingress").returncode == 0
+            added = run(kata, "tc", "filter", "add", "dev", here, "parent", "ffff:", "protocol", "all", *match)
+            assert added.returncode == 0, added.stderr
+    guest = WireGuest.of_taps(taps)
+    path = PathSpec(
+        ids("path"),
+        tuple(
+            Hop(node, kind, "left" if index else "", "right" if index < 2 else "", name)
+            for index, (name, node, kind) in enumerate(hops)
+        ),
+        chain,
+    )
+    try:
+        net.allocate_path(path)
+        found = net.probe_path(path.id, 20, 10)
+        assert found.complete
+        assert [(hop.from_, hop.to, hop.sent, hop.received) for hop in found.hops] == [
+            ("client", "kata", 20, 20),
+            ("kata", "server", 20, 20),
+        ]
+    finally:
+        guest.stop()
+
+
+def test_a_bump_in_the_wire_made_by_a_container_is_counted_too(net: HostNetwork, ids: Ids) -> None:
+    chain = build_routed(net, ids, 1)
+    bump = chain.routers[0]
+    net.configure_port(chain.client, PortSpec("right", ("10.1.0.1/24", "fd00::1/64")))
+    net.configure_port(chain.server, PortSpec("left", ("10.1.0.2/24", "fd00::2/64")))
+    for cp in ("left", "right"):
+        net.configure_port(bump, PortSpec(cp, l2_transparent=True))
+    lines = "link add br0 type bridge\nlink set left master br0\nlink set right master br0\nlink set br0 up\n"
+    assert run(bump, "ip", "-batch", "-", text=lines).returncode == 0
+    net.allocate_path(chain.path)
+    found = net.probe_path(chain.path.id, 10, 10)
+    assert found.complete
+    assert {(hop.sent, hop.received) for hop in found.hops} == {(10, 10)}
+
+
+def test_a_chain_of_ipv6_alone_is_probed_as_well(net: HostNetwork, ids: Ids) -> None:
+    chain = build_routed(net, ids, 1)
+    router = chain.routers[0]
+    sysctl(router, "net/ipv6/conf/all/forwarding", "1")
+    net.configure_port(chain.client, PortSpec("right", ("fd00:1::1/64",), routes=(Route("::/0", "fd00:1::2"),)))
+    net.configure_port(router, PortSpec("left", ("fd00:1::2/64",)))
+    net.configure_port(router, PortSpec("right", ("fd00:2::1/64",)))
+    net.configure_port(chain.server, PortSpec("left", ("fd00:2::2/64",), routes=(Route("::/0", "fd00:2::1"),)))
+    net.allocate_path(chain.path)
+    found = net.probe_path(chain.path.id, 10, 10)
+    assert found.complete
+    assert {(hop.sent, hop.received) for hop in found.hops} == {(10, 10)}
+
+
+def test_where_nobody_can_answer_the_probe_says_why(net: HostNetwork, ids: Ids) -> None:
+    chain = build_routed(net, ids, 1)
+    net.allocate_path(chain.path)
+    net.configure_port(chain.server, PortSpec("left"))
+    assert "server has no address" in net.probe_path(chain.path.id, 1, 0).unsupported
+
+
+def test_live_traffic_does_not_reach_the_probes_sockets(net: HostNetwork, ids: Ids) -> None:
+    chain = build_routed(net, ids, 1)
+    net.allocate_path(chain.path)
+    name = naming.namespace_name(chain.client)
+    flood = netns.inside(
+        name,
+        lambda: subprocess.Popen(["ping", "-n", "-q", "-f", "-c", "20000", chain.server_ip], stdout=subprocess.DEVNULL),
+    )
+    try:
+        found = net.probe_path(chain.path.id, 50, 10)
+    finally:
+        flood.kill()
+        flood.wait()
+    assert found.complete
+    assert {(hop.sent, hop.received) for hop in found.hops} == {(50, 50)}
 
 
 def test_a_guest_that_starts_again_finds_its_place_in_the_path(net: HostNetwork, ids: Ids) -> None:
@@ -241,8 +338,6 @@ def test_what_was_lost_is_seen_as_failed_and_made_again_by_the_same_call(net: Ho
 
 
 def test_a_namespace_with_a_process_inside_can_be_removed(net: HostNetwork, ids: Ids) -> None:
-    import subprocess
-
     chain = build_routed(net, ids, 1)
     name = naming.namespace_name(chain.routers[0])
     sleeper = netns.inside(name, lambda: subprocess.Popen(["sleep", "60"]))
