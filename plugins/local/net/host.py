@@ -106,6 +106,11 @@ class HostNetwork:
                 paths.restore(self._stamps, plan.carrier, self._checkpoint)
         return Link(spec.id, plan.wiring, plan.native_id)
 
+    def link(self, link_id: str) -> LinkSpec | None:
+        """The link as it was asked for; None where there is none."""
+        stamp = self._stamps.links.read(link_id)
+        return None if stamp is None else link_from_stamp(stamp)
+
     def _terminate_link(self, link_id: str) -> None:
         stamp = self._stamps.links.read(link_id)
         if stamp is None:

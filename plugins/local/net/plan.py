@@ -47,7 +47,7 @@ class LinkPlan:
 
 def wiring_of(spec: LinkSpec) -> Wiring:
     """Two ends: a pair, or fabric ports where one is a guest or steering is asked for; any other number: a bridge."""
-    if len(spec.members) != 2:
+    if spec.open_ended or len(spec.members) != 2:
         return Wiring.BRIDGE
     guest = any(member.kind.is_guest for member in spec.members)
     return Wiring.FABRIC if guest or spec.steered else Wiring.PAIR
@@ -105,6 +105,7 @@ def link_to_stamp(spec: LinkSpec) -> dict[str, Any]:
         "steered": spec.steered,
         "members": [[member.resource_id, member.cp_id, member.kind.value] for member in spec.members],
         "owner": dict(spec.owner),
+        "open_ended": spec.open_ended,
     }
 
 
@@ -118,6 +119,7 @@ def link_from_stamp(stamp: Mapping[str, Any]) -> LinkSpec | None:
             int(stamp["mtu_bytes"]),
             bool(stamp["steered"]),
             dict(stamp["owner"]),
+            bool(stamp.get("open_ended", False)),
         )
     except (KeyError, TypeError, ValueError):
         return None
@@ -125,9 +127,10 @@ def link_from_stamp(stamp: Mapping[str, Any]) -> LinkSpec | None:
 
 def same_wiring(one: LinkSpec, other: LinkSpec) -> bool:
     """Whether two specifications ask for the same thing; who asked does not matter."""
-    return (one.members, one.chain_id, one.mtu_bytes, one.steered) == (
-        other.members,
-        other.chain_id,
-        other.mtu_bytes,
-        other.steered,
-    )
+    open_ended = one.open_ended and other.open_ended
+    return (open_ended or one.members == other.members) and (
+        one.chain_id,
+        one.mtu_bytes,
+        one.steered,
+        one.open_ended,
+    ) == (other.chain_id, other.mtu_bytes, other.steered, other.open_ended)

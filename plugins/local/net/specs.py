@@ -60,7 +60,10 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class LinkSpec:
-    """A virtual link. `owner` is kept in the stamp as it is; `steered` asks for fabric ports even without a guest."""
+    """A virtual link. `owner` is kept in the stamp as it is; `steered` asks for fabric ports even without a guest.
+
+    `open_ended`: who will be on it is not known beforehand; a bridge, whose members may be others at the next call.
+    """
 
     id: str
     members: tuple[Member, ...]
@@ -68,6 +71,7 @@ class LinkSpec:
     mtu_bytes: int = 1500
     steered: bool = False
     owner: Mapping[str, str] = field(default_factory=dict)
+    open_ended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
