@@ -17,9 +17,10 @@ from pathlib import Path
 from plugins.local import mounts
 from plugins.local.containers import Containers, cgroup_of, container_id
 from plugins.local.host import HostFacts
+from plugins.local.images.store import ImageStore
 from plugins.local.job import Job
 from plugins.local.net import HostNetwork, NetError
-from plugins.local.netpart import as_problem, port_spec
+from plugins.local.netpart import MEMBER_KINDS, NetPart, as_problem, port_spec
 from plugins.local.process import CommandFailed
 from plugins.local.settings import Settings
 from plugins.local.stamps import Stamp, StampFolder
@@ -52,13 +53,16 @@ class Computes:
         network: HostNetwork,
         containers: Containers,
         vms: Vms,
+        images: ImageStore,
     ) -> None:
         self._settings = settings
         self._facts = facts
         self._network = network
         self._containers = containers
         self._vms = vms
+        self._images = images
         self.stamps = StampFolder(settings.run_dir)
+        self.net = NetPart(network, settings.host_id, self.runtime_of)
 
     # -- finding
 
@@ -71,6 +75,16 @@ class Computes:
         """The stamp with the state as it is now."""
         state, reason = self._state(stamp)
         return Stamped(self._resource(stamp, state, reason), stamp.spec_digest)
+
+    def runtime_of(self, resource_id: str) -> pb.Runtime.ValueType | None:
+        """What a compute is realized as; None where there is none."""
+        stamp = self.stamps.read(resource_id)
+        return None if stamp is None else pb.Runtime.Value("RUNTIME_" + stamp.runtime)
+
+    def uses_link(self, link_id: str) -> list[str]:
+        """Ids of the computes with a port on it."""
+        stamps = self.stamps.all()
+        return [s.resource_id for s in stamps if any(p.link.resource_id == link_id for p in request_of(s).ports)]
 
     def uses_image(self, sha256: str) -> list[str]:
         """Ids of the computes that were made from it."""
@@ -209,9 +223,14 @@ class Computes:
             self._vms.check(request)
         else:
             self._containers.check(request)
+        for sha256 in images_of(request):
+            if self._images.get(sha256) is None:
+                raise not_ready(f"the image {sha256} is not here: PutImage first, then the same call")
+        self.net.check_links(request.ports)
 
     def _build(self, job: Job) -> None:
         request = job.request
+        self.net.join(request.resource_id, MEMBER_KINDS[request.runtime], request.ports)
         if request.runtime == pb.RUNTIME_VM:
             self._vms.build(job, self._network)
             overhead = self._vms.overhead_bytes(request.resource_id)
@@ -243,6 +262,7 @@ class Computes:
         elif request.runtime in (pb.RUNTIME_CONTAINER, pb.RUNTIME_KATA):
             self._containers.remove(folder, request.resource_id, request, grace_seconds)
             self._network.remove_namespace(request.resource_id)
+        self.net.leave(request.resource_id, {port.link.resource_id for port in request.ports})
         mounts.unmount_below(folder)
         with suppress(FileNotFoundError):
             for entry in folder.iterdir():
@@ -309,16 +329,21 @@ class Computes:
 
 def new_stamp(request: pb.AllocateComputeRequest, spec_digest: str) -> Stamp:
     """What is known before anything is made."""
-    images = {c.image_sha256 for c in (*request.init_containers, *request.containers)} | {request.boot.image_sha256}
     return Stamp(
         resource_id=request.resource_id,
         manager_id=request.owner.manager_id,
         owner_b64=base64.b64encode(request.owner.SerializeToString()).decode(),
         spec_digest=spec_digest,
         runtime=pb.Runtime.Name(request.runtime).removeprefix("RUNTIME_"),
-        images=tuple(sorted(images - {""})),
+        images=images_of(request),
         request_b64=base64.b64encode(request.SerializeToString()).decode(),
     )
+
+
+def images_of(request: pb.AllocateComputeRequest) -> tuple[str, ...]:
+    """What it is made from."""
+    found = {container.image_sha256 for container in (*request.init_containers, *request.containers)}
+    return tuple(sorted((found | {request.boot.image_sha256}) - {""}))
 
 
 def request_of(stamp: Stamp) -> pb.AllocateComputeRequest:

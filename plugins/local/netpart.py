@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import grpc
 
 from plugins.local import net
+from plugins.local.net.locks import NamedLocks
 from vnfm.pb.common.v1.common_pb2 import Handle, Owner
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.pluginkit.handlers import Stamped
@@ -27,7 +29,7 @@ _NET_KINDS = {
     pb.KIND_SAP: net.ResourceKind.NAMESPACE,
     pb.KIND_PATH: net.ResourceKind.PATH,
 }
-_MEMBERS = {
+MEMBER_KINDS = {
     pb.RUNTIME_UNSPECIFIED: net.MemberKind.SAP,
     pb.RUNTIME_CONTAINER: net.MemberKind.CONTAINER,
     pb.RUNTIME_KATA: net.MemberKind.KATA,
@@ -69,6 +71,7 @@ class NetPart:
         self._network = network
         self._host_id = host_id
         self._runtime_of = runtime_of
+        self._reshaping = NamedLocks()
 
     def find_all(self) -> list[Stamped]:
         """Links, SAPs and paths of all managers."""
@@ -94,11 +97,12 @@ class NetPart:
         spec = net.LinkSpec(
             id=request.resource_id,
             members=tuple(
-                net.Member(member.resource_id, member.cp_id, _MEMBERS[member.runtime]) for member in request.members
+                net.Member(member.resource_id, member.cp_id, MEMBER_KINDS[member.runtime]) for member in request.members
             ),
-            chain_id=request.owner.chain_id,
+            chain_id=_fabric(request.owner),
             mtu_bytes=request.mtu_bytes or DEFAULT_MTU_BYTES,
             owner=_owner("LINK", request.owner, digest),
+            open_ended=not request.members,
         )
         try:
             link = self._network.allocate_link(spec)
@@ -112,8 +116,11 @@ class NetPart:
             raise invalid("host_id", f"{request.host_id!r} is unknown here; this VIM has {self._host_id!r}")
         owner = _owner("SAP", request.owner, digest)
         owner["addresses"] = " ".join(request.port.ips)
+        owner["link"] = request.port.link.resource_id
+        self.check_links([request.port])
         try:
             self._network.ensure_namespace(request.resource_id, {**owner, "phase": "building"})
+            self.join(request.resource_id, net.MemberKind.SAP, [request.port])
             self._network.configure_port(request.resource_id, port_spec(request.port))
             name = self._network.ensure_namespace(request.resource_id, owner)
         except net.NetError as error:
@@ -126,7 +133,7 @@ class NetPart:
             _check_match(request.match)
         hops = tuple(self._hop(hop, number) for number, hop in enumerate(request.hops))
         owner = {**_owner("PATH", request.owner, digest), "generation": str(request.generation)}
-        spec = net.PathSpec(request.resource_id, hops, request.owner.chain_id, request.generation, owner)
+        spec = net.PathSpec(request.resource_id, hops, _fabric(request.owner), request.generation, owner)
         try:
             self._network.allocate_path(spec)
         except net.NetError as error:
@@ -151,10 +158,45 @@ class NetPart:
             hops=hops, unsupported=result.unsupported, complete=result.complete, rtt_us=result.rtt_us
         )
 
+    def check_links(self, ports: Iterable[pb.Port]) -> None:
+        """FAILED_PRECONDITION names a link that is not there."""
+        for port in ports:
+            if self._network.link(port.link.resource_id) is None:
+                raise not_ready(f"link {port.link.resource_id!r} is not there: allocate it, then the same call")
+
+    def join(self, resource_id: str, kind: net.MemberKind, ports: Iterable[pb.Port]) -> None:
+        """Where a port's link was allocated without naming its members, it becomes one now."""
+        for port in ports:
+            member = net.Member(resource_id, port.cp_id, kind)
+            self._reshape(port.link.resource_id, resource_id, (member,))
+
+    def leave(self, resource_id: str, link_ids: Iterable[str]) -> None:
+        """No member any more of links that were allocated without naming theirs."""
+        for link_id in link_ids:
+            self._reshape(link_id, resource_id, ())
+
+    def _reshape(self, link_id: str, resource_id: str, joining: tuple[net.Member, ...]) -> None:
+        """On an open-ended link: `joining` come; without any, all of this resource's members go."""
+        with self._reshaping.hold(link_id):
+            spec = self._network.link(link_id)
+            if spec is None or not spec.open_ended:
+                return
+            kept = [one for one in spec.members if joining or one.resource_id != resource_id]
+            members = tuple(dict.fromkeys((*kept, *joining)))
+            if members != spec.members:
+                self._network.allocate_link(replace(spec, members=members))
+
+    def link_in_use(self, link_id: str) -> list[str]:
+        """The SAPs on it."""
+        return [seen.id for seen in self._network.query() if seen.owner.get("link") == link_id]
+
     def terminate(self, resource_id: str, kind: pb.Kind.ValueType | None) -> None:
         """Gone, whatever is left; without a kind all are tried."""
         kinds = [_NET_KINDS[kind]] if kind in _NET_KINDS else list(_NET_KINDS.values())
         try:
+            if kind == pb.KIND_SAP:
+                links = [seen.owner.get("link", "") for seen in self._network.query() if seen.id == resource_id]
+                self.leave(resource_id, filter(None, links))
             for one in kinds:
                 self._network.terminate(resource_id, one)
         except net.NetError as error:
@@ -173,7 +215,7 @@ class NetPart:
             runtime = self._runtime_of(resource_id)
             if runtime is None:
                 raise not_ready(f"{where}: compute {resource_id!r} is not there: allocate it, then the same call")
-            kind = _MEMBERS[runtime]
+            kind = MEMBER_KINDS[runtime]
         return net.Hop(resource_id, kind, hop.ingress_cp_id, hop.egress_cp_id, hop.name or resource_id)
 
     def _stamped(self, seen: net.Observed, kind: pb.Kind.ValueType) -> Stamped:
@@ -211,6 +253,11 @@ def _check_match(match: pb.Classifier) -> None:
             raise invalid(
                 f"match.{name}", f"is {value}; this VIM steers all traffic between a path's ends, leave it empty"
             )
+
+
+def _fabric(owner: Owner) -> str:
+    """Whose steered ports lie together: the chain's; what belongs to no chain lies with its manager's other such."""
+    return owner.chain_id or f"no-chain.{owner.manager_id}"[:128]
 
 
 def _owner(kind: str, owner: Owner, digest: str) -> dict[str, str]:

@@ -67,11 +67,7 @@ def make_parts(settings: Settings) -> Parts:
     }
     containers = Containers(found, hierarchy, images, settings.pids_limit)
     vms = Vms(settings, hierarchy, images)
-    computes = Computes(settings, facts, network, containers, vms)
-
-    def runtime_of(resource_id: str) -> pb.Runtime.ValueType | None:
-        stamp = computes.stamps.read(resource_id)
-        return None if stamp is None else pb.Runtime.Value("RUNTIME_" + stamp.runtime)
+    computes = Computes(settings, facts, network, containers, vms, images)
 
     return Parts(
         settings,
@@ -79,7 +75,7 @@ def make_parts(settings: Settings) -> Parts:
         images,
         network,
         computes,
-        NetPart(network, settings.host_id, runtime_of),
+        computes.net,
         ExecRunner(containers, vms, computes.stamps),
         asyncio.Semaphore(settings.parallel or 2 * (os.cpu_count() or 1)),
     )
@@ -216,7 +212,14 @@ class LocalVim:
             manager_id = request.owner.manager_id
             await self._thread(at.computes.terminate, resource_id, manager_id, grace, request.force)
         if found is not None and found.resource.kind != pb.KIND_COMPUTE:
+            if found.resource.kind == pb.KIND_LINK:
+                await self._thread(self._refuse_used_link, resource_id)
             await self._thread(at.net.terminate, resource_id, found.resource.kind)
+
+    def _refuse_used_link(self, link_id: str) -> None:
+        users = [*self._at.computes.uses_link(link_id), *self._at.net.link_in_use(link_id)]
+        if users:
+            raise not_ready(f"{', '.join(users[:3])} still use the link: terminate them first", instance=link_id)
 
     # -- images
 

@@ -62,7 +62,7 @@ def busybox_image() -> Image:
         info = tarfile.TarInfo("bin/busybox")
         info.size, info.mode = len(content), 0o755
         archive.addfile(info, io.BytesIO(content))
-        for name in ("sh", "sleep", "cat", "true"):
+        for name in ("sh", "sleep", "cat", "echo", "true", "false"):
             link = tarfile.TarInfo(f"bin/{name}")
             link.type, link.linkname = tarfile.SYMTYPE, "busybox"
             archive.addfile(link)
