@@ -7,9 +7,12 @@ VNFM_CONTRACT_IMAGE=FORMAT:FILE for the image that a container runs from.
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import shutil
 import sys
+import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,6 +54,29 @@ class Target:
     skip: Callable[[], str | None] = lambda: None
 
 
+def busybox_image() -> Image:
+    """The host's busybox, alone in a root file system."""
+    content = Path(shutil.which("busybox") or "/bin/busybox").read_bytes()
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        info = tarfile.TarInfo("bin/busybox")
+        info.size, info.mode = len(content), 0o755
+        archive.addfile(info, io.BytesIO(content))
+        for name in ("sh", "sleep", "cat", "echo", "true", "false"):
+            link = tarfile.TarInfo(f"bin/{name}")
+            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+            archive.addfile(link)
+    return Image("rootfs-tar", out.getvalue())
+
+
+def why_not_local() -> str | None:
+    """The local VIM makes namespaces and containers on this very host."""
+    if os.geteuid() != 0:
+        return "needs root: it makes network namespaces, mounts and control groups"
+    missing = [name for name in ("crun", "busybox") if shutil.which(name) is None]
+    return f"needs {', '.join(missing)}: apt-get install -y crun busybox-static" if missing else None
+
+
 _MOCK = (sys.executable, "-m", "plugins.mock")
 _MOCK_CONFIG = {
     "hosts": 3,
@@ -61,6 +87,13 @@ _OPTIONAL = "JOIN,SAP,PATH,PROBE,PORT_HOTPLUG,EXEC,VOLUME,PAUSE,CPU_PINNING,HUGE
 TARGETS = [
     Target("mock", argv=_MOCK, config=_MOCK_CONFIG),
     Target("mock-bare", argv=(*_MOCK, "--without", _OPTIONAL), config=_MOCK_CONFIG),
+    Target(
+        "local",
+        argv=(sys.executable, "-m", "plugins.local"),
+        folder_option="state_dir",
+        image=busybox_image,
+        skip=why_not_local,
+    ),
     Target("docs-example", argv=(sys.executable, "-m", "tests.contract.doc_example"), folder_option="folder"),
 ]
 

@@ -1,0 +1,1 @@
+"""The local VIM: containers, microVMs and VMs of one Linux host."""

@@ -1,0 +1,289 @@
+"""CONTAINER and KATA: an OCI bundle for each container, handed to a program with runc's command line.
+
+<compute's folder>/<index>/   config.json, rootfs (overlay), upper, work, files/, pid, output.log, init
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from plugins.local import accounts, memory, mounts, process
+from plugins.local.bundle import (
+    OWN_KERNEL_CAPABILITIES,
+    SHARED_KERNEL_CAPABILITIES,
+    SYSCTL_PREFIXES,
+    ContainerPlan,
+    config_json,
+)
+from plugins.local.cgroups import Hierarchy, Limits
+from plugins.local.images.errors import ImageRefused
+from plugins.local.images.store import Image, ImageStore
+from plugins.local.initrun import run_to_end
+from plugins.local.job import Job
+from plugins.local.process import CommandFailed, ProcessRef
+from plugins.local.runtimes import OciRuntime
+from plugins.local.stamps import Stamp, key_of
+from vnfm.pb.vim.v1 import vim_pb2 as pb
+from vnfm.pluginkit.problems import PluginError, failed, invalid, not_ready
+
+CGROUP_BASE = "vnfm"
+_EXEC_SECONDS = 30
+_SETTLE_SECONDS = 0.1
+_INIT_SECONDS = 300
+_GUEST_ALLOWANCE_BYTES = 768 << 20  # qemu, its translated code and the relays, beside the guest's own memory
+
+
+def cgroup_of(resource_id: str) -> str:
+    """The compute's control group."""
+    return f"{CGROUP_BASE}/{key_of(resource_id)}"
+
+
+def container_id(resource_id: str, index: int) -> str:
+    """The runtime's name for it; short, since sockets stand below folders of this name."""
+    return f"{hashlib.sha256(resource_id.encode()).hexdigest()[:16]}-{index}"
+
+
+class Containers:
+    """Builds, stops, starts and removes the containers of computes; blocking."""
+
+    def __init__(
+        self, runtimes: Mapping[int, OciRuntime], cgroups: Hierarchy, images: ImageStore, pids_limit: int
+    ) -> None:
+        self._runtimes = runtimes
+        self._cgroups = cgroups
+        self._images = images
+        self._pids_limit = pids_limit
+
+    def check(self, request: pb.AllocateComputeRequest) -> None:
+        """Refuses what cannot be realized, before anything is made."""
+        own_kernel = self._runtimes[request.runtime].own_kernel
+        if own_kernel and len(request.containers) > 1:
+            raise invalid("containers", "KATA takes one container a compute here: give each its own VDU")
+        allowed = OWN_KERNEL_CAPABILITIES if own_kernel else SHARED_KERNEL_CAPABILITIES
+        for container in (*request.init_containers, *request.containers):
+            for capability in container.linux_capabilities:
+                if capability not in allowed:
+                    kernel = "its own kernel" if own_kernel else "a kernel shared with the host; KATA or VM may give it"
+                    raise invalid(
+                        "linux_capabilities",
+                        f"{container.name} asks for {capability}, which is not given with {kernel}",
+                    )
+            for key in container.sysctls:
+                if not key.startswith(SYSCTL_PREFIXES):
+                    raise invalid(
+                        "sysctls", f"{container.name} sets {key}; expected one of {', '.join(SYSCTL_PREFIXES)}*"
+                    )
+
+    def build(self, job: Job, netns: Path) -> None:
+        """From nothing to running; the processes are noted in the stamp as they come."""
+        request = job.request
+        self._cgroups.create(cgroup_of(request.resource_id), self._limits(request))
+        every = [*request.init_containers, *request.containers]
+        for index, container in enumerate(every):
+            job.check()
+            job.report(20 + 60 * index // len(every), f"container {container.name}")
+            bundle = self._bundle(job, index, container, netns)
+            if index < len(request.init_containers):
+                self._run_init(job, index, container.name, bundle)
+            else:
+                self._start(job, index, container.name, bundle)
+
+    def settle(self, job: Job) -> None:
+        """Raises where a payload does not outlive its first moments."""
+        seconds = _SETTLE_SECONDS
+        for name, ref in job.stamp.refs().items():
+            if ref.wait_gone(seconds):
+                raise self._died(job, name)
+            seconds = 0.0
+
+    def start_again(self, job: Job, netns: Path) -> None:
+        """After a stop: the containers anew on what they had written."""
+        for index, container in enumerate(job.request.containers, len(job.request.init_containers)):
+            bundle = self._bundle(job, index, container, netns)
+            self._start(job, index, container.name, bundle)
+
+    def stop(self, stamp: Stamp, request: pb.AllocateComputeRequest, grace_seconds: float) -> None:
+        """Ends all payloads, TERM first; what they wrote stays."""
+        runtime = self._runtimes[request.runtime]
+        indexes = list(enumerate(request.containers, len(request.init_containers)))
+        refs = stamp.refs()
+        if grace_seconds > 0:
+            for index, container in indexes:
+                if container.name in refs and refs[container.name].alive():
+                    runtime.kill(container_id(stamp.resource_id, index), "TERM")
+            for ref in refs.values():
+                ref.wait_gone(grace_seconds)
+        for index, _ in indexes:
+            runtime.delete(container_id(stamp.resource_id, index))
+        self._cgroups.kill(cgroup_of(stamp.resource_id))
+
+    def remove(self, folder: Path, resource_id: str, request: pb.AllocateComputeRequest, grace_seconds: float) -> None:
+        """Everything gone, from whatever half-made state; what resists raises OSError."""
+        runtime = self._runtimes[request.runtime]
+        count = len(request.init_containers) + len(request.containers)
+        for index in range(count):
+            name = container_id(resource_id, index)
+            if not (runtime.root / name).exists():
+                continue
+            ref = _pid_ref(folder / str(index))
+            if grace_seconds > 0 and ref is not None:
+                runtime.kill(name, "TERM")
+                ref.wait_gone(grace_seconds)
+            runtime.delete(name)
+        self._cgroups.kill(cgroup_of(resource_id))
+        self._cgroups.remove(cgroup_of(resource_id))
+        mounts.unmount_below(folder)
+        with suppress(OSError):
+            runtime.root.rmdir()
+
+    def reason_of_death(self, stamp: Stamp, folder: Path, request: pb.AllocateComputeRequest) -> str:
+        """In words: the memory limit, or the last lines of its output."""
+        names = [c.name for c in (*request.init_containers, *request.containers)]
+        dead = [name for name, ref in stamp.refs().items() if not ref.alive()]
+        if not dead:
+            return ""
+        said = process.tail(folder / str(names.index(dead[0])) / "output.log") if dead[0] in names else ""
+        kills = self._cgroups.out_of_memory_kills(cgroup_of(stamp.resource_id))
+        why = "was killed for its memory limit" if kills else "has ended"
+        return f"container {dead[0]} {why}" + (f"; its last lines: {said}" if said else "")
+
+    def overhead_bytes(self, request: pb.AllocateComputeRequest) -> int:
+        """Memory that the realization itself takes now."""
+        group = cgroup_of(request.resource_id)
+        if self._runtimes[request.runtime].own_kernel:
+            return memory.guest_overhead_bytes(self._cgroups.processes(group))
+        return memory.kernel_bytes(self._cgroups, group)
+
+    def runtime(self, request: pb.AllocateComputeRequest) -> OciRuntime:
+        """Who runs its containers."""
+        return self._runtimes[request.runtime]
+
+    def _limits(self, request: pb.AllocateComputeRequest) -> Limits:
+        if self._runtimes[request.runtime].own_kernel:
+            # The guest's limits hold inside; around it the whole microVM may not eat the host either.
+            return Limits(request.memory_bytes + _GUEST_ALLOWANCE_BYTES, 0, 4 * self._pids_limit)
+        return Limits(request.memory_bytes, request.cpu_milli, self._pids_limit)
+
+    def _image(self, sha256: str) -> tuple[Image, Path]:
+        image = self._images.get(sha256)
+        if image is None:
+            raise not_ready(f"the image {sha256} is not here: PutImage first, then the same call")
+        if image.rootfs is None:
+            raise invalid("image_sha256", f"{sha256} is a {image.format} disk; a container needs a root file system")
+        return image, image.rootfs
+
+    def _bundle(self, job: Job, index: int, container: pb.Container, netns: Path) -> Path:
+        request, folder = job.request, job.folder / str(index)
+        image, rootfs = self._image(container.image_sha256)
+        own_kernel = self._runtimes[request.runtime].own_kernel
+        for name in ("upper", "work", "rootfs", "files"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        # The root's own mode and owner are taken from the upper folder.
+        shutil.copystat(rootfs, folder / "upper")
+        if not mounts.mounts_below(folder / "rootfs"):
+            mounts.mount_overlay(rootfs, folder / "upper", folder / "work", folder / "rootfs")
+        only = own_kernel and len(request.containers) == 1
+        plan = ContainerPlan(
+            hostname=request.name or key_of(request.resource_id),
+            args=_command(container, image),
+            env=(*image.config.env, *(f"{key}={value}" for key, value in sorted(container.env.items()))),
+            working_dir=image.config.working_dir,
+            user=_account(rootfs, image.config.user),
+            netns=str(netns),
+            cgroup_path=f"/{cgroup_of(request.resource_id)}/{index}",
+            files=_files(folder / "files", container.files),
+            capabilities=tuple(container.linux_capabilities),
+            sysctls=dict(container.sysctls),
+            memory_bytes=container.memory_bytes or (request.memory_bytes if only else 0),
+            cpu_milli=container.cpu_milli or (request.cpu_milli if only else 0),
+            pids=self._pids_limit,
+            own_kernel=own_kernel,
+            annotations=dict(request.annotations),
+        )
+        (folder / "config.json").write_text(json.dumps(config_json(plan)))
+        return folder
+
+    def _start(self, job: Job, index: int, name: str, bundle: Path) -> None:
+        runtime, container = self._runtimes[job.request.runtime], container_id(job.request.resource_id, index)
+        output = bundle / "output.log"
+        try:
+            ref = ProcessRef.of(runtime.create(container, bundle, output, job.lock_fd))
+            if ref is None:
+                raise self._died(job, name)
+            job.note(job.stamp.with_process(name, ref))
+            before = _executable(ref)
+            runtime.start(container)
+        except CommandFailed as error:
+            said = process.tail(output)
+            raise self._refused(job, name, error, said) from error
+        if not runtime.own_kernel and not job.wait(
+            lambda: not ref.alive() or _executable(ref) != before, _EXEC_SECONDS
+        ):
+            raise failed(f"container {name} did not begin to run its command within {_EXEC_SECONDS} s")
+        if not ref.alive():
+            raise self._died(job, name)
+
+    def _run_init(self, job: Job, index: int, name: str, bundle: Path) -> None:
+        runtime, container = self._runtimes[job.request.runtime], container_id(job.request.resource_id, index)
+        output = bundle / "output.log"
+        try:
+            exit_code = run_to_end(job, runtime, container, bundle, output, _INIT_SECONDS)
+        except CommandFailed as error:
+            raise self._refused(job, name, error, process.tail(output)) from error
+        if exit_code != 0:
+            raise failed(f"init container {name} ended with {exit_code}; its last lines: {process.tail(output)}")
+        runtime.delete(container)
+
+    def _died(self, job: Job, name: str) -> PluginError:
+        reason = self.reason_of_death(job.stamp, job.folder, job.request) or f"container {name} has ended"
+        return failed(f"{reason.replace('has ended', 'ended at once')}", instance=job.request.resource_id)
+
+    @staticmethod
+    def _refused(job: Job, name: str, error: CommandFailed, said: str) -> PluginError:
+        output = error.output or said
+        return failed(f"container {name} could not be started: {output}", instance=job.request.resource_id)
+
+
+def _pid_ref(bundle: Path) -> ProcessRef | None:
+    try:
+        return ProcessRef.of(int((bundle / "pid").read_text()))
+    except (OSError, ValueError):
+        return None
+
+
+def _executable(ref: ProcessRef) -> tuple[int, int]:
+    try:
+        status = os.stat(f"/proc/{ref.pid}/exe")
+    except OSError:
+        return (0, 0)
+    return status.st_dev, status.st_ino
+
+
+def _account(rootfs: Path, user: str) -> accounts.Account:
+    try:
+        return accounts.resolve(rootfs, user)
+    except ImageRefused as refused:
+        raise failed(refused.detail) from refused
+
+
+def _command(container: pb.Container, image: Image) -> tuple[str, ...]:
+    command = tuple(container.command) or (*image.config.entrypoint, *image.config.cmd)
+    if not command:
+        raise invalid("containers.command", f"{container.name} has none, and its image names none either")
+    return command
+
+
+def _files(folder: Path, files: Mapping[str, bytes]) -> tuple[tuple[str, str], ...]:
+    made: Sequence[tuple[str, str]] = []
+    for number, (inside, content) in enumerate(sorted(files.items())):
+        path = folder / str(number)
+        path.write_bytes(content)
+        path.chmod(0o444)
+        made = [*made, (inside, str(path))]
+    return tuple(made)

@@ -1,0 +1,119 @@
+"""What is there of what the stamps want."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from plugins.local.net import naming, netns, paths, ports, rtnl, steering
+from plugins.local.net.errors import NotThereError
+from plugins.local.net.plan import LinkPlan, plan_link
+from plugins.local.net.rtnl import Device
+from plugins.local.net.specs import LinkSpec, Observed, ResourceKind, State
+from plugins.local.net.stamps import Stamps
+
+UNREADABLE = "its stamp is unreadable: terminate it and allocate it anew"
+
+
+class _Host:
+    """The devices of each namespace, looked at once."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, dict[str, Device] | None] = {}
+
+    def devices(self, namespace: str) -> dict[str, Device] | None:
+        """Devices by name, None where there is no such namespace."""
+        if namespace not in self._seen:
+            self._seen[namespace] = self._look(namespace)
+        return self._seen[namespace]
+
+    @staticmethod
+    def _look(namespace: str) -> dict[str, Device] | None:
+        if not netns.exists(namespace):
+            return None
+        with netns.route_socket(namespace) as route:
+            found = [rtnl.parse_device(answer) for answer in route.dump(rtnl.dump_devices())]
+        return {device.name: device for device in found}
+
+    def missing(self, namespace: str, name: str, alias: str) -> str:
+        """Why a device is not as it should be; empty where it is."""
+        devices = self.devices(namespace)
+        if devices is None:
+            return f"namespace {namespace} is missing"
+        device = devices.get(name)
+        if device is None:
+            return f"device {namespace}/{name} is missing"
+        return "" if device.alias == alias else f"device {namespace}/{name} belongs to another"
+
+
+def _observed(kind: ResourceKind, object_id: str, native_id: str, stamp: Mapping[str, Any], reason: str) -> Observed:
+    state = State.FAILED if reason else State.RUNNING
+    owner = stamp.get("owner")
+    return Observed(object_id, kind, state, native_id, dict(owner) if isinstance(owner, dict) else {}, reason)
+
+
+def _link_reason(plan: LinkPlan, host: _Host) -> str:
+    for port in plan.ports:
+        if not port.namespace:
+            continue  # a tap is there while its VM runs: the VM's state tells
+        reason = host.missing(port.namespace, port.interface, port.alias)
+        if not reason and plan.carrier:
+            reason = host.missing(plan.carrier, port.far, port.alias)
+        if reason:
+            return reason
+    if plan.carrier and host.devices(plan.carrier) is None:
+        return f"namespace {plan.carrier} is missing"
+    return ""
+
+
+def _path_reason(spec_fabric: str, wanted: steering.Steering, host: _Host) -> str:
+    if not wanted:
+        return ""
+    devices = host.devices(spec_fabric)
+    if devices is None:
+        return f"namespace {spec_fabric} is missing"
+    gone = sorted(port for port in wanted if port not in devices)
+    if gone:
+        return f"port {spec_fabric}/{gone[0]} is missing"
+    found = paths.in_force(spec_fabric)
+    wrong = sorted(port for port, to in wanted.items() if found.get(port) != to)
+    return f"port {spec_fabric}/{wrong[0]} is not steered as wanted" if wrong else ""
+
+
+def observe(stamps: Stamps, links: Mapping[str, LinkSpec]) -> list[Observed]:
+    """Every stamped object: namespaces, links, paths."""
+    host = _Host()
+    return [
+        *(_observe_namespace(object_id, stamp, host) for object_id, stamp in stamps.namespaces.all().items()),
+        *(_observe_link(object_id, stamp, links, host) for object_id, stamp in stamps.links.all().items()),
+        *(_observe_path(object_id, stamp, links, host) for object_id, stamp in stamps.paths.all().items()),
+    ]
+
+
+def _observe_namespace(resource_id: str, stamp: Mapping[str, Any], host: _Host) -> Observed:
+    name = naming.namespace_name(resource_id)
+    if host.devices(name) is None:
+        return _observed(ResourceKind.NAMESPACE, resource_id, name, stamp, f"namespace {name} is missing")
+    found = _observed(ResourceKind.NAMESPACE, resource_id, name, stamp, "")
+    addresses = tuple(str(address) for address in ports.addresses_of(name))
+    return Observed(found.id, found.kind, found.state, name, found.owner, "", addresses)
+
+
+def _observe_link(link_id: str, stamp: Mapping[str, Any], links: Mapping[str, LinkSpec], host: _Host) -> Observed:
+    spec = links.get(link_id)
+    if spec is None:
+        return _observed(ResourceKind.LINK, link_id, "", stamp, UNREADABLE)
+    plan = plan_link(spec)
+    return _observed(ResourceKind.LINK, link_id, plan.native_id, stamp, _link_reason(plan, host))
+
+
+def _observe_path(path_id: str, stamp: Mapping[str, Any], links: Mapping[str, LinkSpec], host: _Host) -> Observed:
+    spec = paths.from_stamp(stamp)
+    if spec is None:
+        return _observed(ResourceKind.PATH, path_id, "", stamp, UNREADABLE)
+    fabric = paths.fabric_of(spec)
+    try:
+        wanted = steering.steering(spec, [plan_link(link) for link in links.values()], fabric)
+    except NotThereError as error:
+        return _observed(ResourceKind.PATH, path_id, fabric, stamp, error.detail)
+    return _observed(ResourceKind.PATH, path_id, fabric, stamp, _path_reason(fabric, wanted, host))

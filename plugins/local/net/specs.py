@@ -1,0 +1,170 @@
+"""What goes in and comes out: plain frozen values. Lengths in bytes, times as their names say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class MemberKind(StrEnum):
+    """What stands at an end of a link. KATA and VM are guests; a VM alone has no namespace of its own."""
+
+    SAP = "SAP"
+    CONTAINER = "CONTAINER"
+    KATA = "KATA"
+    VM = "VM"
+
+    @property
+    def is_guest(self) -> bool:
+        """Whether the far end is a guest kernel, whose routes are not ours to edit."""
+        return self in (MemberKind.KATA, MemberKind.VM)
+
+    @property
+    def has_namespace(self) -> bool:
+        """Whether its ports are interfaces in a namespace of its own."""
+        return self is not MemberKind.VM
+
+
+class ResourceKind(StrEnum):
+    """What an id stands for in `terminate` and `query`. NAMESPACE: of a compute or a SAP."""
+
+    NAMESPACE = "NAMESPACE"
+    LINK = "LINK"
+    PATH = "PATH"
+
+
+class Wiring(StrEnum):
+    """How a link was made."""
+
+    PAIR = "PAIR"  # one veth, an end in each member's namespace
+    FABRIC = "FABRIC"  # ports in the chain's fabric, dark until a path is allocated
+    BRIDGE = "BRIDGE"  # a bridge in a namespace of the link
+
+
+class State(StrEnum):
+    """An object as observed on the host."""
+
+    RUNNING = "RUNNING"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Who will be on a link, through which connection point."""
+
+    resource_id: str
+    cp_id: str
+    kind: MemberKind
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSpec:
+    """A virtual link. `owner` is kept in the stamp as it is; `steered` asks for fabric ports even without a guest.
+
+    `open_ended`: who will be on it is not known beforehand; a bridge, whose members may be others at the next call.
+    """
+
+    id: str
+    members: tuple[Member, ...]
+    chain_id: str = ""
+    mtu_bytes: int = 1500
+    steered: bool = False
+    owner: Mapping[str, str] = field(default_factory=dict)
+    open_ended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link as made. `native_id` names the namespace that carries it, or the pair."""
+
+    id: str
+    wiring: Wiring
+    native_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route out of a port: `destination` with prefix length, `via` empty for what is on the link itself."""
+
+    destination: str
+    via: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PortSpec:
+    """A port inside a namespace. `ips` with prefix length; `mac` empty: derived; `mtu_bytes` 0: the link's."""
+
+    cp_id: str
+    ips: tuple[str, ...] = ()
+    mac: str = ""
+    mtu_bytes: int = 0
+    routes: tuple[Route, ...] = ()
+    l2_transparent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """A position of a path; the first has no ingress, the last no egress connection point."""
+
+    resource_id: str
+    kind: MemberKind
+    ingress_cp: str
+    egress_cp: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class PathSpec:
+    """Steering along hops, both ways. A higher generation replaces a lower one in one switch."""
+
+    id: str
+    hops: tuple[Hop, ...]
+    chain_id: str = ""
+    generation: int = 1
+    owner: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HopCount:
+    """Probe packets between two neighbours of a path; `rtt_us` of all pairs add up to the end-to-end one."""
+
+    from_: str
+    to: str
+    sent: int
+    received: int
+    rtt_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """What a probe saw. `complete`: every packet crossed every hop in order and came back."""
+
+    hops: tuple[HopCount, ...]
+    complete: bool
+    rtt_us: int = 0
+    unsupported: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A stamped object and its state on the host; `reason` is empty unless FAILED."""
+
+    id: str
+    kind: ResourceKind
+    state: State
+    native_id: str
+    owner: Mapping[str, str]
+    reason: str = ""
+    addresses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A line of the doctor's report; `required` is False for what is good to know only."""
+
+    name: str
+    ok: bool
+    detail: str
+    fix: str = ""
+    required: bool = True

@@ -1,0 +1,87 @@
+"""The run folder: a JSON stamp for every object, written before the object is made and removed after it is gone.
+
+A stamp says what is wanted; what is there is asked of the kernel. So the same call completes what a killed
+process left.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from plugins.local.net.errors import HostRefusedError
+
+Stamp = Mapping[str, Any]
+
+
+class StampFolder:
+    """Stamps of one kind, a file an id. Safe between threads and processes: whole files are renamed into place."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._cache: dict[str, tuple[tuple[int, int], Stamp]] = {}
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def _path(self, object_id: str) -> Path:
+        return self._folder / f"{object_id}.json"
+
+    def write(self, object_id: str, stamp: Stamp) -> None:
+        """Put the stamp in place in one step; HostRefusedError where it cannot be written."""
+        temporary = ""
+        try:
+            descriptor, temporary = tempfile.mkstemp(dir=self._folder, prefix=".", suffix=".new")
+            with os.fdopen(descriptor, "w") as file:
+                json.dump(stamp, file)
+            os.replace(temporary, self._path(object_id))
+        except OSError as error:
+            if temporary:
+                Path(temporary).unlink(missing_ok=True)
+            raise HostRefusedError(f"run folder {self._folder}: {error.strerror}; nothing was made") from error
+
+    def remove(self, object_id: str) -> None:
+        """Take the stamp away; none is fine."""
+        self._path(object_id).unlink(missing_ok=True)
+
+    def read(self, object_id: str) -> Stamp | None:
+        """The stamp, None where there is none; an unreadable one is an empty mapping."""
+        path = self._path(object_id)
+        try:
+            status = path.stat()
+            key = (status.st_ino, status.st_mtime_ns)
+            with self._lock:
+                known = self._cache.get(object_id)
+            if known and known[0] == key:
+                return known[1]
+            content = path.read_bytes()
+        except FileNotFoundError:
+            with self._lock:
+                self._cache.pop(object_id, None)
+            return None
+        try:
+            stamp = json.loads(content)
+        except ValueError:
+            stamp = {}
+        stamp = stamp if isinstance(stamp, dict) else {}
+        with self._lock:
+            self._cache[object_id] = (key, stamp)
+        return stamp
+
+    def all(self) -> dict[str, Stamp]:
+        """All stamps by id."""
+        ids = [entry.name[:-5] for entry in os.scandir(self._folder) if entry.name.endswith(".json")]
+        return {object_id: stamp for object_id in sorted(ids) if (stamp := self.read(object_id)) is not None}
+
+
+class Stamps:
+    """The run folder's parts: links, paths, and the namespaces that a compute or SAP asked for."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.links = StampFolder(run_dir / "links")
+        self.paths = StampFolder(run_dir / "paths")
+        self.namespaces = StampFolder(run_dir / "namespaces")

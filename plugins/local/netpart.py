@@ -1,0 +1,264 @@
+"""Links, service access points, paths and probes: the contract's words turned into those of plugins.local.net."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import grpc
+
+from plugins.local import net
+from plugins.local.net.locks import NamedLocks
+from vnfm.pb.common.v1.common_pb2 import Handle, Owner
+from vnfm.pb.vim.v1 import vim_pb2 as pb
+from vnfm.pluginkit.handlers import Stamped
+from vnfm.pluginkit.problems import (
+    PluginError,
+    already_exists,
+    failed,
+    invalid,
+    not_ready,
+    unimplemented,
+)
+
+DEFAULT_MTU_BYTES = 1500
+_KINDS = {"LINK": pb.KIND_LINK, "SAP": pb.KIND_SAP, "PATH": pb.KIND_PATH}
+_NET_KINDS = {
+    pb.KIND_LINK: net.ResourceKind.LINK,
+    pb.KIND_SAP: net.ResourceKind.NAMESPACE,
+    pb.KIND_PATH: net.ResourceKind.PATH,
+}
+MEMBER_KINDS = {
+    pb.RUNTIME_UNSPECIFIED: net.MemberKind.SAP,
+    pb.RUNTIME_CONTAINER: net.MemberKind.CONTAINER,
+    pb.RUNTIME_KATA: net.MemberKind.KATA,
+    pb.RUNTIME_VM: net.MemberKind.VM,
+}
+
+
+def as_problem(error: net.NetError, instance: str = "") -> PluginError:
+    """A refusal of the network library in the contract's terms."""
+    if isinstance(error, net.InvalidSpecError):
+        return PluginError("invalid-request", error.detail, grpc.StatusCode.INVALID_ARGUMENT, instance=instance)
+    if isinstance(error, net.AlreadyExistsError):
+        return already_exists(instance, error.detail)
+    if isinstance(error, net.NotThereError):
+        return not_ready(error.detail, instance=instance)
+    if isinstance(error, net.StaleGenerationError):
+        return PluginError("stale-generation", error.detail, grpc.StatusCode.ABORTED, instance=instance)
+    return failed(error.detail, instance=instance)
+
+
+def port_spec(port: pb.Port) -> net.PortSpec:
+    """A port of a compute or SAP."""
+    return net.PortSpec(
+        cp_id=port.cp_id,
+        ips=tuple(port.ips),
+        mac=port.mac,
+        mtu_bytes=port.mtu_bytes,
+        routes=tuple(net.Route(route.destination, route.via) for route in port.routes),
+        l2_transparent=port.l2_transparent,
+    )
+
+
+class NetPart:
+    """Blocking; `runtime_of` tells what a compute is realized as, None where it is not there."""
+
+    def __init__(
+        self, network: net.HostNetwork, host_id: str, runtime_of: Callable[[str], pb.Runtime.ValueType | None]
+    ) -> None:
+        self._network = network
+        self._host_id = host_id
+        self._runtime_of = runtime_of
+        self._reshaping = NamedLocks()
+
+    def find_all(self) -> list[Stamped]:
+        """Links, SAPs and paths of all managers."""
+        found = []
+        for seen in self._network.query():
+            kind = _KINDS.get(seen.owner.get("kind", ""))
+            if kind is not None:
+                found.append(self._stamped(seen, kind))
+        return found
+
+    def find(self, resource_id: str) -> Stamped | None:
+        """One of them by its id."""
+        return next((item for item in self.find_all() if item.resource.handle.resource_id == resource_id), None)
+
+    def allocate_link(self, request: pb.AllocateLinkRequest, digest: str) -> pb.Resource:
+        """A link with its members' ports."""
+        for number, member in enumerate(request.members):
+            if member.host_id not in ("", self._host_id):
+                raise invalid(
+                    f"members[{number}].host_id",
+                    f"{member.host_id!r} is not this host ({self._host_id!r}): cut the link",
+                )
+        spec = net.LinkSpec(
+            id=request.resource_id,
+            members=tuple(
+                net.Member(member.resource_id, member.cp_id, MEMBER_KINDS[member.runtime]) for member in request.members
+            ),
+            chain_id=_fabric(request.owner),
+            mtu_bytes=request.mtu_bytes or DEFAULT_MTU_BYTES,
+            owner=_owner("LINK", request.owner, digest),
+            open_ended=not request.members,
+        )
+        try:
+            link = self._network.allocate_link(spec)
+        except net.NetError as error:
+            raise as_problem(error, request.resource_id) from error
+        return self._resource(request.resource_id, link.native_id, pb.KIND_LINK, request.owner)
+
+    def allocate_sap(self, request: pb.AllocateSapRequest, digest: str) -> pb.Resource:
+        """A namespace with an address of its own, on its link."""
+        if request.host_id != self._host_id:
+            raise invalid("host_id", f"{request.host_id!r} is unknown here; this VIM has {self._host_id!r}")
+        owner = _owner("SAP", request.owner, digest)
+        owner["addresses"] = " ".join(request.port.ips)
+        owner["link"] = request.port.link.resource_id
+        self.check_links([request.port])
+        try:
+            self._network.ensure_namespace(request.resource_id, {**owner, "phase": "building"})
+            self.join(request.resource_id, net.MemberKind.SAP, [request.port])
+            self._network.configure_port(request.resource_id, port_spec(request.port))
+            name = self._network.ensure_namespace(request.resource_id, owner)
+        except net.NetError as error:
+            raise as_problem(error, request.resource_id) from error
+        return self._resource(request.resource_id, name, pb.KIND_SAP, request.owner, tuple(request.port.ips))
+
+    def allocate_path(self, request: pb.AllocatePathRequest, digest: str) -> pb.Resource:
+        """Steering along the hops, or another generation of it."""
+        if request.match != pb.Classifier():
+            _check_match(request.match)
+        hops = tuple(self._hop(hop, number) for number, hop in enumerate(request.hops))
+        owner = {**_owner("PATH", request.owner, digest), "generation": str(request.generation)}
+        spec = net.PathSpec(request.resource_id, hops, _fabric(request.owner), request.generation, owner)
+        try:
+            self._network.allocate_path(spec)
+        except net.NetError as error:
+            raise as_problem(error, request.resource_id) from error
+        return self._resource(request.resource_id, "", pb.KIND_PATH, request.owner)
+
+    def probe(self, request: pb.ProbePathRequest) -> pb.ProbePathResponse:
+        """Real packets, counted at every hop."""
+        patience = request.patience.seconds + request.patience.nanos / 1e9
+        path_id = request.path.resource_id
+        try:
+            result = self._network.probe_path(path_id, request.packets, patience)
+        except net.NetError as error:
+            raise as_problem(error, path_id) from error
+        count = pb.ProbePathResponse.HopCount
+        hops = []
+        for seen in result.hops:
+            hop = count(to=seen.to, sent=seen.sent, received=seen.received, rtt_us=seen.rtt_us)
+            setattr(hop, "from", seen.from_)
+            hops.append(hop)
+        return pb.ProbePathResponse(
+            hops=hops, unsupported=result.unsupported, complete=result.complete, rtt_us=result.rtt_us
+        )
+
+    def check_links(self, ports: Iterable[pb.Port]) -> None:
+        """FAILED_PRECONDITION names a link that is not there."""
+        for port in ports:
+            if self._network.link(port.link.resource_id) is None:
+                raise not_ready(f"link {port.link.resource_id!r} is not there: allocate it, then the same call")
+
+    def join(self, resource_id: str, kind: net.MemberKind, ports: Iterable[pb.Port]) -> None:
+        """Where a port's link was allocated without naming its members, it becomes one now."""
+        for port in ports:
+            member = net.Member(resource_id, port.cp_id, kind)
+            self._reshape(port.link.resource_id, resource_id, (member,))
+
+    def leave(self, resource_id: str, link_ids: Iterable[str]) -> None:
+        """No member any more of links that were allocated without naming theirs."""
+        for link_id in link_ids:
+            self._reshape(link_id, resource_id, ())
+
+    def _reshape(self, link_id: str, resource_id: str, joining: tuple[net.Member, ...]) -> None:
+        """On an open-ended link: `joining` come; without any, all of this resource's members go."""
+        with self._reshaping.hold(link_id):
+            spec = self._network.link(link_id)
+            if spec is None or not spec.open_ended:
+                return
+            kept = [one for one in spec.members if joining or one.resource_id != resource_id]
+            members = tuple(dict.fromkeys((*kept, *joining)))
+            if members != spec.members:
+                self._network.allocate_link(replace(spec, members=members))
+
+    def link_in_use(self, link_id: str) -> list[str]:
+        """The SAPs on it."""
+        return [seen.id for seen in self._network.query() if seen.owner.get("link") == link_id]
+
+    def terminate(self, resource_id: str, kind: pb.Kind.ValueType | None) -> None:
+        """Gone, whatever is left; without a kind all are tried."""
+        kinds = [_NET_KINDS[kind]] if kind in _NET_KINDS else list(_NET_KINDS.values())
+        try:
+            if kind == pb.KIND_SAP:
+                links = [seen.owner.get("link", "") for seen in self._network.query() if seen.id == resource_id]
+                self.leave(resource_id, filter(None, links))
+            for one in kinds:
+                self._network.terminate(resource_id, one)
+        except net.NetError as error:
+            raise as_problem(error, resource_id) from error
+
+    def _hop(self, hop: pb.Hop, number: int) -> net.Hop:
+        where = f"hops[{number}]"
+        if hop.HasField("edge"):
+            raise unimplemented(f"{where}.edge", "CAPABILITY_JOIN_VXLAN or CAPABILITY_JOIN_VLAN")
+        if hop.replicas:
+            raise invalid(f"{where}.replicas", "balancing over replicas is not offered by this VIM: name one compute")
+        if hop.HasField("sap"):
+            resource_id, kind = hop.sap.resource_id, net.MemberKind.SAP
+        else:
+            resource_id = hop.compute.resource_id
+            runtime = self._runtime_of(resource_id)
+            if runtime is None:
+                raise not_ready(f"{where}: compute {resource_id!r} is not there: allocate it, then the same call")
+            kind = MEMBER_KINDS[runtime]
+        return net.Hop(resource_id, kind, hop.ingress_cp_id, hop.egress_cp_id, hop.name or resource_id)
+
+    def _stamped(self, seen: net.Observed, kind: pb.Kind.ValueType) -> Stamped:
+        owner = Owner.FromString(base64.b64decode(seen.owner.get("owner", "")))
+        state = pb.STATE_RUNNING if seen.state is net.State.RUNNING else pb.STATE_FAILED
+        if seen.owner.get("phase") == "building":
+            state = pb.STATE_BUILDING
+        addresses = tuple(seen.owner.get("addresses", "").split())
+        resource = self._resource(seen.id, seen.native_id, kind, owner, addresses)
+        resource.state, resource.reason = state, seen.reason
+        return Stamped(resource, seen.owner.get("digest", ""), int(seen.owner.get("generation", "0")))
+
+    def _resource(
+        self, resource_id: str, native_id: str, kind: pb.Kind.ValueType, owner: Owner, addresses: tuple[str, ...] = ()
+    ) -> pb.Resource:
+        return pb.Resource(
+            handle=Handle(resource_id=resource_id, native_id=native_id),
+            state=pb.STATE_RUNNING,
+            addresses=addresses,
+            host_id=self._host_id,
+            kind=kind,
+            owner=owner,
+        )
+
+
+def _check_match(match: pb.Classifier) -> None:
+    """Only all traffic of a chain's path is steered here; cidrs are what the ends' addresses say anyway."""
+    for name, value in (
+        ("ip_protocol", match.ip_protocol),
+        ("destination_port", match.destination_port),
+        ("vlan", match.vlan),
+        ("dscp", match.dscp),
+    ):
+        if value:
+            raise invalid(
+                f"match.{name}", f"is {value}; this VIM steers all traffic between a path's ends, leave it empty"
+            )
+
+
+def _fabric(owner: Owner) -> str:
+    """Whose steered ports lie together: the chain's; what belongs to no chain lies with its manager's other such."""
+    return owner.chain_id or f"no-chain.{owner.manager_id}"[:128]
+
+
+def _owner(kind: str, owner: Owner, digest: str) -> dict[str, str]:
+    return {"kind": kind, "owner": base64.b64encode(owner.SerializeToString()).decode(), "digest": digest}

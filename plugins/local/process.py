@@ -1,0 +1,189 @@
+"""Processes by identity (pid and start time), and short-lived commands."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+_DEAD_STATES = ("Z", "X", "x")
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessRef:
+    """A process that cannot be mistaken for a later one with the same pid."""
+
+    pid: int
+    start_ticks: int
+
+    @staticmethod
+    def of(pid: int) -> ProcessRef | None:
+        """The live process with this pid; a zombie counts as dead."""
+        found = _stat(pid)
+        return None if found is None or found[0] in _DEAD_STATES else ProcessRef(pid, found[1])
+
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return ProcessRef.of(self.pid) == self
+
+    def open(self) -> int | None:
+        """A pidfd, readable once the process has ended; None where it is gone."""
+        try:
+            fd = os.pidfd_open(self.pid)
+        except OSError:
+            return None
+        if self.alive():
+            return fd
+        os.close(fd)
+        return None
+
+    def send(self, number: signal.Signals) -> None:
+        """A signal to exactly this process; gone is fine."""
+        fd = self.open()
+        if fd is None:
+            return
+        try:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(fd, number)
+        finally:
+            os.close(fd)
+
+    def wait_gone(self, timeout_seconds: float) -> bool:
+        """Whether it ended within the time."""
+        fd = self.open()
+        if fd is None:
+            return True
+        try:
+            poll = select.poll()
+            poll.register(fd, select.POLLIN)
+            return bool(poll.poll(max(0, int(timeout_seconds * 1000))))
+        finally:
+            os.close(fd)
+
+    def end(self, grace_seconds: float, timeout_seconds: float = 10) -> bool:
+        """TERM, then KILL after the grace; whether it is gone."""
+        if grace_seconds > 0:
+            self.send(signal.SIGTERM)
+            if self.wait_gone(grace_seconds):
+                return True
+        self.send(signal.SIGKILL)
+        return self.wait_gone(timeout_seconds)
+
+
+def _stat(pid: int) -> tuple[str, int] | None:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return None
+    fields = text.rpartition(")")[2].split()
+    return fields[0], int(fields[19])
+
+
+class CommandFailed(Exception):
+    """A command ended badly; `output` holds the last lines of what it said."""
+
+    def __init__(self, argv: Sequence[str], returncode: int | None, output: str) -> None:
+        outcome = "took too long" if returncode is None else f"ended with {returncode}"
+        super().__init__(f"{Path(argv[0]).name} {outcome}: {output}")
+        self.returncode = returncode
+        self.output = output
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    timeout_seconds: float = 60,
+    env: Mapping[str, str] | None = None,
+    pass_fds: Sequence[int] = (),
+    check: bool = True,
+) -> subprocess.CompletedProcess[str]:
+    """Runs a command to its end, output captured. Raises CommandFailed on a bad exit or a timeout.
+
+    Its children must not keep stdout open: give daemons files of their own.
+    """
+    try:
+        done = subprocess.run(
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout_seconds,
+            env=None if env is None else dict(env),
+            pass_fds=tuple(pass_fds),
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise CommandFailed(argv, None, f"no end after {timeout_seconds:g} s") from error
+    except OSError as error:
+        raise CommandFailed(argv, 127, f"{argv[0]}: {error.strerror}") from error
+    if check and done.returncode != 0:
+        raise CommandFailed(argv, done.returncode, last_lines(done.stderr or done.stdout))
+    return done
+
+
+def last_lines(text: str, lines: int = 10, chars: int = 1200) -> str:
+    """The end of an output, fit for a problem's detail."""
+    return "\n".join(text.strip().splitlines()[-lines:])[-chars:]
+
+
+def wait_until(deadline: float, seconds: float) -> bool:
+    """Sleeps `seconds`, or less where the deadline (time.monotonic) is nearer; False once it has passed."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        return False
+    time.sleep(min(seconds, left))
+    return True
+
+
+def run_with_output(
+    argv: Sequence[str],
+    output: Path,
+    timeout_seconds: float,
+    env: Mapping[str, str],
+    pass_fds: Sequence[int],
+    cwd: Path | None = None,
+) -> None:
+    """Runs a command whose children keep its stdout and stderr: both are `output`, opened to append.
+
+    Raises CommandFailed with the end of what it added there.
+    """
+    fd = os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        before = os.fstat(fd).st_size
+        done = subprocess.run(
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=fd,
+            stderr=fd,
+            timeout=timeout_seconds,
+            env=dict(env),
+            pass_fds=tuple(pass_fds),
+            cwd=cwd,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise CommandFailed(argv, None, tail(output)) from error
+    except OSError as error:
+        raise CommandFailed(argv, 127, f"{argv[0]}: {error.strerror}") from error
+    finally:
+        os.close(fd)
+    if done.returncode != 0:
+        raise CommandFailed(argv, done.returncode, tail(output, before))
+
+
+def tail(path: Path, offset: int = 0, limit_bytes: int = 4096) -> str:
+    """The last lines of a file from `offset` on."""
+    try:
+        with path.open("rb") as stream:
+            end = stream.seek(0, os.SEEK_END)
+            stream.seek(max(offset, end - limit_bytes))
+            return last_lines(stream.read(limit_bytes).decode(errors="replace"))
+    except OSError:
+        return ""

@@ -1,0 +1,57 @@
+"""The cache folder: what is made once and used by many, each thing under the digest of what it was made from."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+CACHE_ENV = "VNFM_MICROVM_CACHE"
+DEFAULT_CACHE = Path("/var/cache/vnfm/microvm")
+
+
+def cache_folder(given: str | None = None) -> Path:
+    """The cache to use: the one given, else of the environment, else the default."""
+    folder = Path(given or os.environ.get(CACHE_ENV) or DEFAULT_CACHE)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o755)
+    return folder
+
+
+def digest(*parts: str | bytes) -> str:
+    """A name for something made from `parts`."""
+    state = hashlib.sha256()
+    for part in parts:
+        raw = part.encode() if isinstance(part, str) else part
+        state.update(b"%d:" % len(raw) + raw)
+    return state.hexdigest()
+
+
+@contextlib.contextmanager
+def locked(folder: Path, name: str) -> Iterator[None]:
+    """Hold the lock `name` of a folder; it is freed by the kernel if this process dies."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / f".{name}.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def once(target: Path, make: Callable[[Path], None]) -> Path:
+    """`target`, made by `make` if it is not there: in a folder of its own beside it, moved in place when it is whole."""
+    if target.exists():
+        return target
+    with locked(target.parent, target.name):
+        if target.exists():
+            return target
+        work = Path(tempfile.mkdtemp(prefix=".making-", dir=target.parent))
+        try:
+            make(work / "it")
+            (work / "it").rename(target)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+            (target.parent / f".{target.name}.lock").unlink(missing_ok=True)
+    return target

@@ -1,0 +1,193 @@
+"""A real plugin process and a client for it, used as the manager would."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+from google.protobuf import json_format
+from google.rpc import status_pb2
+
+from vnfm.pb.common.v1.common_pb2 import Handle, Owner, Problem
+from vnfm.pb.vim.v1 import vim_pb2 as pb
+from vnfm.pb.vim.v1 import vim_pb2_grpc as rpc
+
+ROOT = Path(__file__).resolve().parents[3]
+MIB = 1 << 20
+HOST = "here"
+CHUNK_BYTES = 1 << 20
+
+
+class Plugin:
+    """`python -m plugins.local` on folders of its own; can be killed and started again on the same ones."""
+
+    def __init__(self, folder: Path, manager: str = "m1", **config: object) -> None:
+        self.folder = folder
+        self.manager = manager
+        self.config = {"state_dir": str(folder / "state"), "run_dir": str(folder / "run"), "host_id": HOST, **config}
+        self.run_dir = Path(str(self.config["run_dir"]))
+        self.start()
+
+    def start(self) -> None:
+        self._sockets = tempfile.mkdtemp(prefix="vnfm-t-")
+        environment = {**os.environ, "VNFM_PLUGIN_COOKIE": "1", "VNFM_PLUGIN_DIR": self._sockets}
+        self.log = (self.folder / "plugin.log").open("ab")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "plugins.local"],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        fields = line.strip().split("|")
+        assert len(fields) == 5, f"no handshake: {line!r}; {(self.folder / 'plugin.log').read_text()[-2000:]}"
+        self.channel = grpc.insecure_channel(f"unix:{fields[3]}")
+        self.identity = rpc.IdentityStub(self.channel)
+        self.inventory = rpc.InventoryStub(self.channel)
+        self.resources = rpc.ResourcesStub(self.channel)
+        self.images = rpc.ImagesStub(self.channel)
+        self.compute = rpc.ComputeStub(self.channel)
+        self.network = rpc.NetworkStub(self.channel)
+        request = pb.ConfigureRequest()
+        json_format.ParseDict(self.config, request.config)
+        self.identity.Configure(request, timeout=60)
+
+    def kill(self) -> None:
+        """As by kill -9."""
+        self.process.kill()
+        self._ended()
+
+    def stop(self) -> None:
+        """As the manager does it."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        assert self.process.wait(15) == 0
+        self._ended()
+
+    def _ended(self) -> None:
+        self.process.wait()
+        self.channel.close()
+        self.log.close()
+        shutil.rmtree(self._sockets, ignore_errors=True)
+
+    # -- calls
+
+    def owner(self, chain: str = "chain1") -> Owner:
+        return Owner(tenant="t", chain_id=chain, manager_id=self.manager, op_occ_id="op", fence=1)
+
+    def put_image(self, content: bytes, image_format: str) -> str:
+        sha256 = hashlib.sha256(content).hexdigest()
+        self.images.PutImage(chunks(sha256, image_format, content), timeout=120)
+        return sha256
+
+    def container(self, resource_id: str, image: str, *command: str, **more: object) -> pb.AllocateComputeRequest:
+        fields = {name: more.pop(name) for name in list(more) if name in pb.Container.DESCRIPTOR.fields_by_name}
+        memory = int(str(fields.pop("memory_bytes", 64 * MIB)))
+        request = pb.AllocateComputeRequest(
+            resource_id=resource_id,
+            owner=self.owner(),
+            host_id=HOST,
+            runtime=more.pop("runtime", pb.RUNTIME_CONTAINER),  # type: ignore[arg-type]
+            cpu_milli=500,
+            memory_bytes=memory,
+            name="box",
+        )
+        request.containers.add(name="main", image_sha256=image, command=command, **fields)
+        for name, value in more.items():
+            getattr(request, name).extend(value) if isinstance(value, list) else setattr(request, name, value)
+        return request
+
+    def allocate(self, request: pb.AllocateComputeRequest, timeout: float = 120) -> pb.Resource:
+        return last(self.compute.AllocateCompute(request, timeout=timeout))
+
+    def operate(self, resource_id: str, op: int, timeout: float = 60) -> pb.Resource:
+        request = pb.OperateComputeRequest(handle=Handle(resource_id=resource_id), owner=self.owner(), op=op)  # type: ignore[arg-type]
+        request.grace.seconds = 1
+        return last(self.compute.OperateCompute(request, timeout=timeout))
+
+    def terminate(self, resource_id: str, *, force: bool = True, manager: str = "") -> pb.Resource:
+        owner = self.owner()
+        owner.manager_id = manager or self.manager
+        request = pb.TerminateRequest(handle=Handle(resource_id=resource_id), owner=owner, force=force)
+        return last(self.resources.Terminate(request, timeout=60))
+
+    def query(self, *ids: str) -> list[pb.Resource]:
+        request = pb.QueryRequest(owner=Owner(manager_id=self.manager), resource_ids=ids)
+        return list(self.resources.QueryResources(request, timeout=30))
+
+    def run(self, resource_id: str, *command: str, stdin: bytes = b"", container: str = "") -> tuple[int, bytes, bytes]:
+        """Exec: exit code, stdout, stderr."""
+        start = pb.ExecInput(
+            compute=Handle(resource_id=resource_id), container=container, command=command, stdin=stdin, eof=True
+        )
+        out, err = b"", b""
+        for item in self.compute.Exec(iter([start]), timeout=60):
+            out, err = out + item.stdout, err + item.stderr
+            if item.exited:
+                return item.exit_code, out, err
+        raise AssertionError("no exit code came")
+
+
+class Watch:
+    """WatchResources in a thread; what it told so far."""
+
+    def __init__(self, plugin: Plugin) -> None:
+        self.seen: list[pb.Resource] = []
+        self._call = plugin.resources.WatchResources(pb.QueryRequest(owner=Owner(manager_id=plugin.manager)))
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        try:
+            for resource in self._call:
+                self.seen.append(resource)
+        except grpc.RpcError:
+            return
+
+    def until(self, resource_id: str, state: int, seconds: float) -> pb.Resource:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            for resource in list(self.seen):
+                if resource.handle.resource_id == resource_id and resource.state == state:
+                    return resource
+            time.sleep(0.005)
+        raise AssertionError(f"{resource_id} was not seen {pb.State.Name(state)}; seen: {self.seen}")
+
+    def close(self) -> None:
+        self._call.cancel()
+
+
+def chunks(sha256: str, image_format: str, content: bytes) -> Iterator[pb.PutImageChunk]:
+    for at in range(0, max(1, len(content)), CHUNK_BYTES):
+        data = content[at : at + CHUNK_BYTES]
+        yield pb.PutImageChunk(sha256=sha256, format=image_format, total_bytes=len(content), data=data)
+
+
+def last(stream: Iterator[pb.Progress]) -> pb.Resource:
+    for progress in stream:
+        if progress.HasField("done"):
+            return progress.done
+    raise AssertionError("the stream ended without `done`")
+
+
+def problem_of(error: grpc.RpcError) -> Problem:
+    """The one Problem of a refused call."""
+    trailer = dict(error.trailing_metadata() or ())  # type: ignore[attr-defined]
+    status = status_pb2.Status.FromString(trailer["grpc-status-details-bin"])
+    assert len(status.details) == 1
+    problem = Problem()
+    status.details[0].Unpack(problem)
+    return problem

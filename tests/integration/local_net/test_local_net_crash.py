@@ -1,0 +1,141 @@
+"""The process dies between any two steps: the same call completes the work, and terminate leaves nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from local_net_chains import Ids, WireGuest, build_steered, ping, terminate_all
+
+from plugins.local.net import HostNetwork, LinkSpec, Member, MemberKind, PortSpec, ResourceKind, State
+
+DIED, DONE = 9, 0
+Action = Callable[[HostNetwork], object]
+
+
+def _die_at(step: int) -> Callable[[str], None]:
+    passed = iter(range(10_000))
+
+    def checkpoint(_name: str) -> None:
+        if next(passed) == step:
+            os._exit(DIED)  # as kill -9: no cleaning up, no handlers
+
+    return checkpoint
+
+
+def _in_a_process_that_dies(run_dir: Path, step: int, action: Action) -> int:
+    """Run the action in a child that dies after so many steps; its exit status, DONE where it came to the end."""
+    child = os.fork()
+    if child == 0:
+        try:
+            action(HostNetwork(run_dir, checkpoint=_die_at(step)))
+            os._exit(DONE)
+        finally:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _deaths(run_dir: Path, action: Action) -> Iterator[int]:
+    """Die at the first step, the second and so on, until the action comes to its end without."""
+    for step in range(1000):
+        status = _in_a_process_that_dies(run_dir, step, action)
+        if status == DONE:
+            assert step > 0, "no step was met"
+            return
+        assert status == DIED
+        yield step
+    raise AssertionError("the action has no end")
+
+
+def _members(ids: Ids, shape: str) -> tuple[Member, ...]:
+    container = [Member(ids(name), "eth0", MemberKind.CONTAINER) for name in ("a", "b", "c")]
+    return {
+        "pair": (container[0], container[1]),
+        "fabric": (container[0], Member(ids("b"), "eth0", MemberKind.KATA)),
+        "bridge": tuple(container),
+    }[shape]
+
+
+def _check_link(net: HostNetwork, ids: Ids, spec: LinkSpec, shape: str) -> None:
+    assert [one.state for one in net.query()] == [State.RUNNING]
+    if shape == "fabric":
+        return
+    for index, member in enumerate(spec.members):
+        net.configure_port(member.resource_id, PortSpec("eth0", (f"10.7.0.{index + 1}/24",)))
+    assert ping(ids("a"), "10.7.0.2") == 3
+
+
+@pytest.mark.parametrize("shape", ["pair", "fabric", "bridge"])
+def test_a_link_is_completed_by_the_same_call_wherever_its_maker_died(
+    net: HostNetwork, ids: Ids, tmp_path: Path, shape: str
+) -> None:
+    spec = LinkSpec(ids("link"), _members(ids, shape), ids("chain"))
+    for _ in _deaths(tmp_path / "run", lambda dying: dying.allocate_link(spec)):
+        net.allocate_link(spec)
+        _check_link(net, ids, spec, shape)
+        net.terminate(spec.id, ResourceKind.LINK)
+        assert ids.namespaces_left() == []
+
+
+@pytest.mark.parametrize("shape", ["pair", "fabric", "bridge"])
+def test_a_half_made_link_is_terminated_without_a_rest_wherever_its_maker_died(
+    net: HostNetwork, ids: Ids, tmp_path: Path, shape: str
+) -> None:
+    spec = LinkSpec(ids("link"), _members(ids, shape), ids("chain"))
+    for _ in _deaths(tmp_path / "run", lambda dying: dying.allocate_link(spec)):
+        net.terminate(spec.id, ResourceKind.LINK)
+        assert net.query() == []
+        assert ids.namespaces_left() == []
+
+
+@pytest.mark.parametrize("shape", ["pair", "fabric", "bridge"])
+def test_a_termination_is_completed_by_the_same_call(net: HostNetwork, ids: Ids, tmp_path: Path, shape: str) -> None:
+    spec = LinkSpec(ids("link"), _members(ids, shape), ids("chain"))
+    net.allocate_link(spec)
+    for _ in _deaths(tmp_path / "run", lambda dying: dying.terminate(spec.id, ResourceKind.LINK)):
+        net.terminate(spec.id, ResourceKind.LINK)
+        assert net.query() == []
+        assert ids.namespaces_left() == []
+        net.allocate_link(spec)
+
+
+def test_a_path_is_completed_or_terminated_wherever_its_maker_died(net: HostNetwork, ids: Ids, tmp_path: Path) -> None:
+    chain = build_steered(net, ids)
+    guest = WireGuest(net, chain.guests[0])
+    try:
+        for step in _deaths(tmp_path / "run", lambda dying: dying.allocate_path(chain.path)):
+            if step % 2:
+                net.terminate(chain.path.id, ResourceKind.PATH)
+                assert not [one for one in net.query() if one.kind is ResourceKind.PATH]
+                assert ping(chain.client, chain.server_ip, 1) == 0
+            net.allocate_path(chain.path)
+            assert ping(chain.client, chain.server_ip) == 3
+            net.terminate(chain.path.id, ResourceKind.PATH)
+        for _ in _deaths(tmp_path / "run", lambda dying: dying.terminate(chain.path.id, ResourceKind.PATH)):
+            net.terminate(chain.path.id, ResourceKind.PATH)
+            assert ping(chain.client, chain.server_ip, 1) == 0
+            net.allocate_path(chain.path)
+    finally:
+        guest.stop()
+
+
+def test_a_namespace_file_without_a_namespace_is_made_one(net: HostNetwork, ids: Ids) -> None:
+    from plugins.local.net import netns
+
+    name = netns.path(net.ensure_namespace(ids("a")))
+    net.remove_namespace(ids("a"))
+    name.touch()  # what a death between the file and the mount leaves
+    net.ensure_namespace(ids("a"))
+    assert netns.exists(name.name)
+
+
+def test_an_unreadable_stamp_is_reported_and_can_be_terminated(net: HostNetwork, ids: Ids, tmp_path: Path) -> None:
+    (tmp_path / "run" / "links" / f"{ids('torn')}.json").write_text("{")
+    (found,) = net.query()
+    assert found.state is State.FAILED
+    assert "unreadable" in found.reason
+    net.terminate(ids("torn"), ResourceKind.LINK)
+    terminate_all(net)
+    assert net.query() == []
