@@ -41,7 +41,7 @@ def locked(folder: Path, name: str) -> Iterator[None]:
 
 
 def once(target: Path, make: Callable[[Path], None]) -> Path:
-    """`target`, made by `make` if it is not there: in a folder of its own beside it, moved in place when it is whole."""
+    """`target`, made by `make` if it is not there: in a folder beside it, moved in place when it is whole."""
     if target.exists():
         return target
     with locked(target.parent, target.name):
