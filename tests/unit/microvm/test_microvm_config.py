@@ -179,7 +179,7 @@ def test_arguments() -> None:
         accelerator="tcg",
         kernel=Path("/k"),
         initrd=Path("/i"),
-        append=qemu.command_line(machine, 2596120),
+        append=qemu.command_line(machine, 2596120, "tcg"),
         agent=5,
         console=6,
         nics=(qemu.Nic(7, "02:00:00:00:00:01"), qemu.Nic(8, "02:00:00:00:00:02")),
