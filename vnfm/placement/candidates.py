@@ -12,7 +12,8 @@ from vnfm.model.placement import Runtime
 from vnfm.model.vnfd import Isolation
 from vnfm.placement.ledger import NOTHING, Load
 from vnfm.placement.network import Network
-from vnfm.placement.rules import ISOLATION, Option, Row, judge
+from vnfm.placement.option import Option
+from vnfm.placement.rules import ISOLATION, Row, judge
 from vnfm.placement.score import Weights, option_score
 from vnfm.placement.snapshot import Snapshot, cost_of
 from vnfm.placement.types import Demand, Host, HostKey

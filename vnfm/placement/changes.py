@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from vnfm.placement.ledger import MIB, capacity_of, quantity
-from vnfm.placement.rules import NOT_OFFERED, Row, values_of
+from vnfm.placement.option import values_of
+from vnfm.placement.rules import NOT_OFFERED, Row
 from vnfm.placement.score import DEFAULT_WEIGHTS, Weights
 from vnfm.placement.search import Found, State, mbit, name_of, solve
 from vnfm.placement.snapshot import Snapshot

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from vnfm.model.placement import Runtime
 from vnfm.placement.candidates import Candidate
-from vnfm.placement.rules import MIB, met_texts, refusal_text
+from vnfm.placement.option import MIB
+from vnfm.placement.rules import met_texts, refusal_text
 from vnfm.placement.search import Conflict, Placed, State, choices, extend, name_of, start
 from vnfm.placement.snapshot import cost_of
 from vnfm.placement.task import Task

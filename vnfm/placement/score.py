@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vnfm.placement.network import Route
-from vnfm.placement.rules import MIB, Option
+from vnfm.placement.option import MIB, Option
 from vnfm.placement.types import Demand
 
 
