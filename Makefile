@@ -1,7 +1,54 @@
+# Two commands are all: `make demo` runs the main job, `make test` the tests. Both set up what they need.
 .DELETE_ON_ERROR:
-PY := .venv/bin/python
-PROTOS := common/v1/common vim/v1/vim nfvo/v1/nfvo
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMPS := build/.setup
 
-.PHONY: stubs
-stubs: ## generate vnfm/pb from protos/
-	$(PY) tools/stubs.py .
+.PHONY: help setup demo test test-long check stubs format clean
+
+help: ## these lines
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+setup: $(STAMPS)/host $(STAMPS)/python $(STAMPS)/guest ## make .venv and install what the host lacks
+
+$(STAMPS)/host: tools/setup_host.sh
+	@mkdir -p $(STAMPS)
+	@bash tools/setup_host.sh
+	@touch $@
+
+$(STAMPS)/python: pyproject.toml tools/setup_python.sh $(STAMPS)/host
+	@PYTHON=$(PYTHON) bash tools/setup_python.sh $(VENV)
+	@touch $@
+
+# what the microVM runtime makes once; it is cached by content, so a second run costs nothing
+$(STAMPS)/guest: $(STAMPS)/python $(wildcard plugins/microvm/*.py plugins/microvm/agent/*)
+	@$(PY) -m plugins.microvm prepare >/dev/null 2>build/microvm-prepare.log \
+		|| echo "microVMs are not ready: $$(tail -n 1 build/microvm-prepare.log)" >&2
+	@touch $@
+
+demo: setup ## the main job, told step by step
+	@$(PY) tools/demo.py
+
+test: setup ## all tests that fit into a quarter of an hour
+	@bash tools/run_tests.sh
+
+test-long: setup ## what takes longer
+	@bash tools/run_tests.sh --long
+
+check: $(STAMPS)/python ## style, types, floors, stubs
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-logo 2>/dev/null || $(VENV)/bin/lint-imports
+	$(PY) tools/stubs.py --check
+
+stubs: $(STAMPS)/python ## generate vnfm/pb from protos/
+	$(PY) tools/stubs.py
+
+format: $(STAMPS)/python ## put the code into its form
+	$(VENV)/bin/ruff check --fix -q . ; $(VENV)/bin/ruff format -q .
+
+clean: ## what was built here; nothing that runs
+	rm -rf build $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Runs the tests with pytest: first those that may run side by side, then those that build on this host one at a time.
+set -uo pipefail
+py=.venv/bin/python
+code=0
+run() { # pytest's 5 means that nothing was selected
+  "$py" -m pytest -p no:cacheprovider "$@"
+  local got=$?
+  [ $got -eq 0 ] || [ $got -eq 5 ] || code=1
+}
+if [ "${1:-}" = --long ]; then
+  run tests -m long
+  exit $code
+fi
+run tests -m "not host and not long" -n 2 --dist loadfile
+run tests -m "host and not long"
+exit $code
