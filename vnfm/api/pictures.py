@@ -20,9 +20,7 @@ def chain_svg(chain: ChainRecord, instances: Sequence[VnfInstance]) -> str:
     return draw_chain(
         ChainPicture(
             name=chain.name,
-            ends=tuple(
-                PictureEnd(e.name, ends.get(e.name, {}).get("address", e.cidr)) for e in chain.descriptor.ends
-            ),
+            ends=tuple(PictureEnd(e.name, ends.get(e.name, {}).get("address", e.cidr)) for e in chain.descriptor.ends),
             vnfs=tuple(_vnf(v.alias, planned.get(v.alias, {}), by_alias.get(v.alias)) for v in chain.descriptor.vnfs),
             links=_links(chain),
             hosts=_hosts(planned.values()),

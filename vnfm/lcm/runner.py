@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from vnfm.lcm.actions import ACTIONS, Context
+from vnfm.lcm.actions import ACTIONS, Action, Context
 from vnfm.lcm.machine import Run, St, next_runs, on_retry, on_rollback, rollback_allowed, settle
 from vnfm.lcm.operation import Design, Journal, LogEntry, Operation, StepOutput
 from vnfm.lcm.ports import Blobs, Clock, Vims
-from vnfm.lcm.steps import Step, nodes
+from vnfm.lcm.steps import Step, StepKind, nodes
 from vnfm.model.lcm import CancelMode, LcmOperationState
 from vnfm.model.problem import Problem, ProblemError, Retry, problem
 from vnfm.model.resources import Handle, Owner
@@ -54,6 +54,7 @@ class Runner:
         handles: Handles,
         clock: Clock,
         parallel_calls: int = 64,
+        actions: Mapping[StepKind, Action] = ACTIONS,
     ) -> None:
         self._journal = journal
         self._vims = vims
@@ -61,6 +62,7 @@ class Runner:
         self._granter = granter
         self._handles = handles
         self._clock = clock
+        self._actions = actions
         self._slots = asyncio.Semaphore(parallel_calls)
         self._granting = asyncio.Lock()
         self._driven: dict[str, _Driven] = {}
@@ -219,7 +221,7 @@ class Runner:
 
         owner = Owner(operation.tenant, chain_of(operation), step.vnf_instance_id, operation.id)
         context = Context(self._vims, self._blobs, owner, handles, say)
-        action = ACTIONS[step.kind]
+        action = self._actions[step.kind]
         output: StepOutput | None = None
         found: Problem | None = None
         try:

@@ -57,7 +57,13 @@ class Database:
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in one transaction on the writer thread; durable when this returns."""
-        return await asyncio.get_running_loop().run_in_executor(self._writer, self._transaction, work)
+        running = asyncio.get_running_loop().run_in_executor(self._writer, self._transaction, work)
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            # the thread cannot be called back: whoever comes next has to find its transaction ended
+            await asyncio.wait([running])
+            raise
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run `work` on a reader thread."""

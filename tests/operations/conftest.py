@@ -1,0 +1,26 @@
+"""One world for all stories of a file: its event loop runs in the fixture's thread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+import pytest
+from operation_world import World, world
+
+Play = Callable[[Callable[[World], Coroutine[Any, Any, None]]], None]
+
+
+@pytest.fixture(scope="module")
+def play(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Play]:
+    """Runs a story in the file's world."""
+    folder = tmp_path_factory.mktemp("world")
+    loop = asyncio.new_event_loop()
+    context = world(folder)
+    made = loop.run_until_complete(context.__aenter__())
+    try:
+        yield lambda story: loop.run_until_complete(story(made))
+    finally:
+        loop.run_until_complete(context.__aexit__(None, None, None))
+        loop.close()

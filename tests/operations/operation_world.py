@@ -1,0 +1,283 @@
+"""A manager's core on a real database and a real mock plugin, with faults planted into single steps."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import shutil
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+
+from vnfm.graph.chainfile import read_chain
+from vnfm.lcm import control
+from vnfm.lcm.actions import ACTIONS, Act, Action, Context
+from vnfm.lcm.granting import Granting
+from vnfm.lcm.operation import Operation, StepOutput
+from vnfm.lcm.runner import Runner
+from vnfm.lcm.steps import Step, StepKind
+from vnfm.model.lcm import LcmOperationState, LcmOperationType
+from vnfm.model.problem import problem
+from vnfm.model.vnfd import (
+    Container,
+    Cpd,
+    ExtCpd,
+    Flavour,
+    ImageFormat,
+    Isolation,
+    Needs,
+    SwImage,
+    Vdu,
+    VirtualLinkDesc,
+    Vnfd,
+)
+from vnfm.pb.common.v1 import common_pb2 as cpb
+from vnfm.pb.vim.v1 import vim_pb2 as pb
+from vnfm.pb.vim.v1 import vim_pb2_grpc as rpc
+from vnfm.store.blobs import BlobStore
+from vnfm.store.database import Database, sqlite_url
+from vnfm.store.facts import StoredFacts
+from vnfm.store.journal import SqlJournal
+from vnfm.store.orders import NewInstance, Order, OrderStore
+from vnfm.store.packages import PackageStore
+from vnfm.store.resources import ResourceStore
+from vnfm.vim.connection import VimSettings
+from vnfm.vim.registry import VimRegistry
+
+TENANT = "default"
+SETTLE_S = 30.0
+CHAIN = """
+chain: NAME
+ends: {client: {cidr: 10.1.0.0/24}, server: {cidr: 10.9.0.0/24}}
+vnfs: {fw: {vnfd: fw}, rt: {vnfd: rt}}
+path: [client, fw, rt, server]
+"""
+
+
+class Mode(StrEnum):
+    """What goes wrong with a step, once."""
+
+    FAILS = "fails"
+    FAILS_HALF_DONE = "fails after its effect"
+    CRASH_BEFORE = "manager dies before the call"
+    CRASH_AFTER = "manager dies after the call"
+    TWICE = "runs twice"
+
+
+@dataclass(slots=True)
+class Fault:
+    """Planted into one step, in one direction; spent when it has struck."""
+
+    step: str
+    mode: Mode
+    undo: bool = False
+    spent: bool = False
+
+
+class Faults:
+    """Wraps the actions; `died` is set when a crash was struck."""
+
+    def __init__(self, *faults: Fault) -> None:
+        self.faults = list(faults)
+        self.died = asyncio.Event()
+
+    def actions(self) -> Mapping[StepKind, Action]:
+        """The real ones, with the faults in."""
+        return {k: Action(self._wrap(a.do, False), self._wrap(a.undo, True)) for k, a in ACTIONS.items()}
+
+    def _wrap(self, act: Act, undo: bool) -> Act:
+        async def wrapped(step: Step, ctx: Context) -> StepOutput:
+            fault = next((f for f in self.faults if not f.spent and f.step == step.key and f.undo == undo), None)
+            if fault is None:
+                return await act(step, ctx)
+            fault.spent = True
+            return await self._strike(fault, act, step, ctx)
+
+        return wrapped
+
+    async def _strike(self, fault: Fault, act: Act, step: Step, ctx: Context) -> StepOutput:
+        match fault.mode:
+            case Mode.FAILS:
+                raise problem("planted", f"{step.key} fails")
+            case Mode.FAILS_HALF_DONE:
+                await act(step, ctx)
+                raise problem("planted", f"{step.key} fails half done")
+            case Mode.CRASH_BEFORE:
+                return await self._die()
+            case Mode.CRASH_AFTER:
+                await act(step, ctx)
+                return await self._die()
+            case Mode.TWICE:
+                await act(step, ctx)
+                return await act(step, ctx)
+
+    async def _die(self) -> StepOutput:
+        self.died.set()
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+
+def vnfd(vnfd_id: str, level: Isolation, image: SwImage) -> Vnfd:
+    """A VNF of two VDUs with a link between them, so that internal links are walked too."""
+    container = Container("c", image, cpu_milli=10, memory_bytes=16 << 20)
+    front = Vdu("front", "front", "", 10, 16 << 20, 0, Needs(isolation=level), containers=(container,))
+    back = Vdu("back", "back", "", 10, 16 << 20, 0, Needs(isolation=level), containers=(container,))
+    flavour = Flavour(
+        "default",
+        vdus=(front, back),
+        cps=(
+            Cpd("left", "front", "", 0),
+            Cpd("right", "front", "", 1),
+            Cpd("in", "front", "vl", 2),
+            Cpd("b", "back", "vl", 0),
+        ),
+        virtual_links=(VirtualLinkDesc("vl"),),
+        external_cps=(ExtCpd("left", "left"), ExtCpd("right", "right")),
+    )
+    return Vnfd(vnfd_id, "tests", vnfd_id, "1", "1", (flavour,))
+
+
+class World:
+    """Stores, a registry with one mock VIM `m`, and a runner that can die and come back."""
+
+    def __init__(self, folder: Path) -> None:
+        self.database = Database(sqlite_url(folder))
+        self.database.migrate()
+        self.blobs = BlobStore(folder / "blobs")
+        self.registry = VimRegistry(folder / "vim", "tests", 1)
+        config = {"state_file": str(folder / "mock.json"), "hosts": 2}
+        self.registry.add(VimSettings("m", "mock", config))
+        self.packages = PackageStore(self.database)
+        self.orders = OrderStore(self.database)
+        self.resources = ResourceStore(self.database)
+        self.journal = SqlJournal(self.database)
+        facts = StoredFacts(self.packages, self.orders, self.resources)
+        self.granting = Granting(facts, self.registry)
+        self.runner = self.new_runner(Faults())
+        self.names = itertools.count()
+
+    def new_runner(self, faults: Faults) -> Runner:
+        """A manager's life."""
+        return Runner(
+            self.journal,
+            self.registry,
+            self.blobs,
+            self.granting.design,
+            self.resources.handles,
+            clock,
+            actions=faults.actions(),
+        )
+
+    async def onboard(self) -> None:
+        """Two VNFDs: a container and a microVM."""
+        sha = self.blobs.take_file(lambda part: part.write_bytes(b"an image"))
+        image = SwImage("img", "1", ImageFormat.OCI_ARCHIVE, "Files/img.tar", sha, 8)
+        for name, level in (("fw", Isolation.TENANT), ("rt", Isolation.KERNEL)):
+            package = await self.packages.create(str(uuid.uuid4()), TENANT, "", clock())
+            await self.packages.uploading(TENANT, package.id, "strict")
+            await self.packages.processing(TENANT, package.id, sha)
+            images = {"Files/img.tar": sha}
+            await self.packages.onboarded(TENANT, package.id, vnfd(name, level, image), images, (), clock())
+
+    async def create(self, name: str = "") -> Operation:
+        """Order a chain; nothing runs yet."""
+        chain = read_chain(CHAIN.replace("NAME", name or f"chain-{next(self.names)}").encode(), "chain.yaml")
+        found = await self.packages.by_vnfd(TENANT, ["fw", "rt"])
+        instances = [
+            NewInstance(
+                str(uuid.uuid4()), f"{chain.name}/{v.alias}", v.alias, v.vnfd_id, found[v.vnfd_id].package.id, ""
+            )
+            for v in chain.vnfs
+        ]
+        chain_id = str(uuid.uuid4())
+        subjects = {chain_id: "", **{i.id: i.alias for i in instances}}
+        order = Order(str(uuid.uuid4()), TENANT, LcmOperationType.CHAIN_CREATE, chain.name, chain_id, subjects)
+        return await self.orders.create_chain(order, chain, instances, clock())
+
+    async def terminate(self, created: Operation) -> Operation:
+        """Order its removal; nothing runs yet."""
+        order = Order(
+            str(uuid.uuid4()),
+            TENANT,
+            LcmOperationType.CHAIN_TERMINATE,
+            created.target,
+            created.target_id,
+            created.subjects,
+        )
+        return await self.orders.order(order, clock())
+
+    async def run(self, operation: Operation, *faults: Fault) -> Operation:
+        """Drive to where it settles; a manager that dies on the way is followed by another with the faults left."""
+        planted = Faults(*faults)
+        self.runner = self.new_runner(planted)
+        self.runner.drive(operation.id)
+        return await self.settled(operation, planted)
+
+    async def settled(self, operation: Operation, planted: Faults) -> Operation:
+        """Wait for a final state or FAILED_TEMP."""
+        async with asyncio.timeout(SETTLE_S):
+            while True:
+                if planted.died.is_set():
+                    await self.runner.close()
+                    planted = Faults(*(f for f in planted.faults if not f.spent))
+                    self.runner = self.new_runner(planted)
+                    assert await self.runner.resume() >= 1
+                now = await self.journal.load(operation.id)
+                if now.state.final or now.state is LcmOperationState.FAILED_TEMP:
+                    return now
+                await asyncio.sleep(0.002)
+
+    async def retry(self, operation: Operation, *faults: Fault) -> Operation:
+        """The way forward."""
+        return await self._control(control.retry, operation, faults)
+
+    async def rollback(self, operation: Operation, *faults: Fault) -> Operation:
+        """The way back."""
+        return await self._control(control.rollback, operation, faults)
+
+    async def _control(self, way, operation: Operation, faults: tuple[Fault, ...]) -> Operation:  # type: ignore[no-untyped-def]
+        planted = Faults(*faults)
+        self.runner = self.new_runner(planted)
+        await way(self.journal, self.runner, await self.journal.load(operation.id), clock)
+        return await self.settled(operation, planted)
+
+    async def objects(self, chain_id: str) -> dict[str, int]:
+        """What the VIM really has of a chain: ids and how often."""
+        channel, _ = await self.registry.get("m").connection.channel(10)
+        owner = cpb.Owner(manager_id="tests", tenant=TENANT, chain_id=chain_id)
+        seen: dict[str, int] = {}
+        async for found in rpc.ResourcesStub(channel).QueryResources(pb.QueryRequest(owner=owner)):
+            seen[found.handle.resource_id] = seen.get(found.handle.resource_id, 0) + 1
+        return seen
+
+    async def held(self, operation: Operation) -> int:
+        """Reservations of the operation that are left."""
+        ids = {s.allocates for s in operation.steps}
+        return sum(r.resource_id in ids for r in (await self.resources.holdings()).reservations)
+
+    async def close(self) -> None:
+        """Everything away."""
+        await self.runner.close()
+        await self.registry.close()
+        self.database.close()
+
+
+def clock() -> datetime:
+    """Now."""
+    return datetime.now(UTC)
+
+
+@asynccontextmanager
+async def world(folder: Path) -> AsyncIterator[World]:
+    """A world of its own."""
+    made = World(folder)
+    try:
+        await made.onboard()
+        yield made
+    finally:
+        await made.close()
+        shutil.rmtree(folder / "blobs", ignore_errors=True)
