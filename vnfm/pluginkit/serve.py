@@ -38,7 +38,7 @@ from vnfm.pluginkit.work import ComputeServicer, NetworkServicer, StorageService
 COOKIE = "VNFM_PLUGIN_COOKIE"
 FOLDER = "VNFM_PLUGIN_DIR"
 MESSAGE_BYTES = 16 << 20
-_GRACE_S = 3.0  # calls in flight may end by themselves
+_GRACE_S = 1.0  # calls in flight may end by themselves; watches never do
 _CLOSE_S = 3.0  # the plugin may let go of what it holds
 _HARD_S = 10.0  # then the process ends, whatever hangs
 _UNIX_PATH_BYTES = 107
