@@ -39,7 +39,7 @@ def _boots(assets: Assets) -> bool:
             accelerator="kvm",
             kernel=assets.kernel,
             initrd=assets.base,
-            append=qemu.command_line(machine, qemu.tsc_khz(Path("/proc/cpuinfo").read_text())),
+            append=qemu.command_line(machine, qemu.tsc_khz(Path("/proc/cpuinfo").read_text()), "kvm"),
             agent=theirs.fileno(),
             console=their_console.fileno(),
         )

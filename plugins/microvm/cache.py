@@ -41,17 +41,20 @@ def locked(folder: Path, name: str) -> Iterator[None]:
 
 
 def once(target: Path, make: Callable[[Path], None]) -> Path:
-    """`target`, made by `make` if it is not there: in a folder of its own beside it, moved in place when it is whole."""
+    """`target`, made by `make` if it is not there: in a folder beside it, moved in place when it is whole."""
     if target.exists():
         return target
+    prefix = f".making-{target.name}-"
     with locked(target.parent, target.name):
         if target.exists():
             return target
-        work = Path(tempfile.mkdtemp(prefix=".making-", dir=target.parent))
+        # We hold the lock, so these are of makers that were killed.
+        for stale in target.parent.glob(f"{prefix}*"):
+            shutil.rmtree(stale, ignore_errors=True)
+        work = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
         try:
             make(work / "it")
             (work / "it").rename(target)
         finally:
             shutil.rmtree(work, ignore_errors=True)
-            (target.parent / f".{target.name}.lock").unlink(missing_ok=True)
     return target

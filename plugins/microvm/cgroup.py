@@ -22,6 +22,7 @@ PIDS_OVERHEAD = 64
 
 _MARK = "trusted.vnfm.microvm"
 _DEFAULT_PARENT = "/vnfm-microvm"
+_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,23 +130,34 @@ def _weight(shares: int) -> int:
 
 
 def _make(hierarchy: Hierarchy, path: PurePosixPath) -> None:
-    folder = hierarchy.mountpoint
-    for part in path.relative_to("/").parts:
-        if hierarchy.version == 2:
-            _delegate(folder)
-        parent, folder = folder, folder / part
+    for attempt in range(_ATTEMPTS):
         try:
-            folder.mkdir()
-        except FileExistsError:
-            continue
+            folder = hierarchy.mountpoint
+            for part in path.relative_to("/").parts:
+                _make_one(hierarchy, folder, folder / part)
+                folder = folder / part
+            return
+        except FileNotFoundError as error:
+            # Another container's delete took an empty parent away under our feet.
+            if attempt == _ATTEMPTS - 1:
+                raise RuntimeFailure(f"cgroup {path}: {error.strerror}") from error
         except OSError as error:
-            raise RuntimeFailure(f"cgroup {folder}: {error.strerror}") from error
+            raise RuntimeFailure(f"cgroup {path}: {error.strerror}") from error
+
+
+def _make_one(hierarchy: Hierarchy, parent: Path, folder: Path) -> None:
+    if hierarchy.version == 2:
+        _delegate(parent)
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir()
         # Without extended attributes (not the rule) parents are left behind; that is no reason not to start.
         with contextlib.suppress(OSError):
             os.setxattr(folder, _MARK, b"1")
-        if "cpuset" in hierarchy.controllers:
-            # Nothing may run in a fresh cpuset before it has CPUs and memory nodes.
-            for name in ("cpuset.cpus", "cpuset.mems"):
+    if "cpuset" in hierarchy.controllers:
+        # Nothing may run in a fresh cpuset before it has CPUs and memory nodes.  Whoever made the folder may be about
+        # to fill it in as well.
+        for name in ("cpuset.cpus", "cpuset.mems"):
+            if not (folder / name).read_text().strip():
                 (folder / name).write_text((parent / name).read_text())
 
 

@@ -65,7 +65,7 @@ def _address(body: bytes, known: set[int]) -> Patch | None:
 
 
 def _route(body: bytes, known: set[int]) -> tuple[int, Patch] | None:
-    """The route with the order in which it may be set: what is on the link, what goes through a gateway, unreachables."""
+    """The route, and when it may be set: 0 on the link, 1 through a gateway, 2 unreachable and such."""
     family, _, _, _, table, _, scope, kind, flags = struct.unpack_from("=BBBBBBBBI", body)
     found = [(k, v) for k, v in rtnl.attributes(body[12:]) if k != _RTA_CACHEINFO]
     kinds = {k for k, _ in found}

@@ -29,7 +29,7 @@ class Kernel:
 
 
 def find_kernel(boot: Path = Path("/boot"), modules: Path = Path("/lib/modules")) -> Kernel:
-    """The newest installed kernel that has its modules; Debian's cloud flavour before others, since it boots fastest."""
+    """The newest installed kernel that has its modules; Debian's cloud flavour first, since it boots fastest."""
     wanted = os.environ.get(KERNEL_ENV)
     images = [Path(wanted)] if wanted else list(boot.glob("vmlinuz-*"))
     found = []

@@ -128,7 +128,7 @@ def _launch(
                 accelerator=kind,
                 kernel=assets.kernel,
                 initrd=image.path,
-                append=qemu.command_line(machine, qemu.tsc_khz(Path("/proc/cpuinfo").read_text())),
+                append=qemu.command_line(machine, qemu.tsc_khz(Path("/proc/cpuinfo").read_text()), kind),
                 agent=guest_agent.fileno(),
                 console=guest_console.fileno(),
                 nics=tuple(qemu.Nic(tap, link.mac) for tap, link in zip(taps, seen.nics, strict=True)),

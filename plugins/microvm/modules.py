@@ -41,7 +41,7 @@ overlay
 """
 
 ON_DEMAND = tuple(word for line in _LISTED.splitlines() if not line.startswith("#") for word in line.split())
-"""Loaded when something in the guest needs them.  A name that this kernel has built in, or does not have, is left out."""
+"""Loaded when something in the guest needs them.  What a kernel has built in, or has not, is left out."""
 
 
 @dataclass(frozen=True, slots=True)

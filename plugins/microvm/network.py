@@ -153,7 +153,7 @@ def _link(body: bytes) -> Link | None:
 
 
 def _raise_tap(kernel: rtnl.Rtnl, index: int, mtu: int) -> None:
-    """Up, with the link's MTU, and without IPv6 addresses, so that the namespace says nothing to the guest by itself."""
+    """Up, with the link's MTU, and without IPv6 addresses, so that the namespace says nothing to the guest."""
     mode = rtnl.attribute(_IFLA_INET6_ADDR_GEN_MODE, struct.pack("=B", _IN6_ADDR_GEN_MODE_NONE))
     spec = rtnl.attribute(_IFLA_AF_SPEC, rtnl.attribute(socket.AF_INET6, mode))
     # A kernel without IPv6 refuses this, and needs it not.

@@ -22,8 +22,8 @@ To the guest, id = number of the process, not answered: INPUT (bytes; empty clos
 then how many bytes more are accepted), CLOSE (stream in one byte: nobody reads it any more).  SHUTDOWN ends the guest.
 
 From the guest: READY once after boot (id = protocol version, text: kernel release and uptime), OUTPUT (id = process;
-stream in one byte, bytes; no bytes = end), CREDIT (id = process; bytes of input taken), EXITED (id = process; exit code,
-128 + signal for one that was killed).
+stream in one byte, bytes; no bytes = end), CREDIT (id = process; bytes of input taken), EXITED (id = process; its exit
+code, 128 + signal if it was killed).
 
 Neither side sends stream bytes that the other has not granted, so that one full pipe never holds up the port:
 input starts with WINDOW granted to the host, output starts with nothing and is granted by the relay.

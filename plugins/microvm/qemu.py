@@ -75,13 +75,17 @@ def tsc_khz(cpuinfo: str) -> int | None:
     return int(float(found[1]) * 500) if found else None
 
 
-def command_line(machine: Machine, tsc: int | None) -> str:
+def command_line(machine: Machine, tsc: int | None, accelerator: str) -> str:
     """The kernel's command line.
 
     A microVM has no timer that the kernel could measure its clock against; when the early calibration misses, which is
     usual under emulation, the guest would hang for ever.  So the rate is handed over.
     """
     words = ["console=ttyS0", "quiet", "panic=-1", "reboot=t", "no_timer_check"]
+    words += ["audit=0", "cryptomgr.notests", "8250.nr_uarts=1"]
+    if accelerator == "tcg":
+        # An emulated processor does not speculate, so there is nothing to mitigate.
+        words.append("mitigations=off")
     if tsc:
         words += [f"tsc_early_khz={tsc}", "tsc=reliable"]
     return " ".join(words + ([machine.kernel_params] if machine.kernel_params else []))

@@ -33,7 +33,7 @@ def update(folder: str, **changes: object) -> None:
 
 
 def start_time(pid: int) -> int:
-    """When a process started, in the kernel's ticks: with the pid it names one process for good.  0 = no such process."""
+    """When a process started, in the kernel's ticks: with the pid it names one process.  0 = no such process."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
