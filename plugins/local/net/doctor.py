@@ -129,6 +129,7 @@ def checks() -> list[Check]:
 
 
 def _make(namespace: str) -> str:
+    links.remove_namespace(namespace)  # of a doctor of the same process id that was killed
     netns.ensure(namespace, links.quiet_carrier)
     return "can be made"
 

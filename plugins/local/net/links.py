@@ -89,6 +89,8 @@ def _build_carried(plan: LinkPlan, checkpoint: Checkpoint) -> None:
     with netns.route_socket(plan.carrier) as carrier:
         master = _ensure_bridge(carrier, plan.mtu_bytes) if plan.wiring is Wiring.BRIDGE else 0
         checkpoint("link.bridge")
+        if master:
+            _detach_others(carrier, plan)
         for port in plan.ports:
             if port.namespace:
                 _build_port(plan, port, carrier, master)
@@ -101,6 +103,15 @@ def _ensure_bridge(carrier: RouteSocket, mtu_bytes: int) -> int:
     if bridge is None:
         raise HostRefusedError(f"bridge {BRIDGE} is gone right after it was made")
     return bridge.index
+
+
+def _detach_others(carrier: RouteSocket, plan: LinkPlan) -> None:
+    """Remove ports beside a bridge whose members are on the link no more."""
+    wanted = {BRIDGE, *(port.far for port in plan.ports)}
+    listed = (rtnl.parse_device(answer) for answer in carrier.dump(rtnl.dump_devices()))
+    carrier.send(
+        [rtnl.delete_device(one.name) for one in listed if one.kind in ("veth", "tun") and one.name not in wanted]
+    )
 
 
 def _build_port(plan: LinkPlan, port: Port, carrier: RouteSocket, master: int) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ Stamp = Mapping[str, Any]
 
 
 class StampFolder:
-    """Stamps of one kind, a file an id. Safe between threads and processes: whole files are renamed into place."""
+    """Stamps of one kind, a file an id. Readers in other threads and processes see whole files only."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -31,21 +31,27 @@ class StampFolder:
     def _path(self, object_id: str) -> Path:
         return self._folder / f"{object_id}.json"
 
+    def _unfinished(self, object_id: str) -> Path:
+        # Named by the id, so that what a killed writer leaves is overwritten or removed by the next call.
+        return self._folder / f".{object_id}.new"
+
     def write(self, object_id: str, stamp: Stamp) -> None:
-        """Put the stamp in place in one step; HostRefusedError where it cannot be written."""
-        temporary = ""
+        """Put the stamp in place in one step; HostRefusedError where it cannot be written.
+
+        Two writers of one id must not meet: callers hold the lock of what the stamp stands for.
+        """
+        unfinished = self._unfinished(object_id)
         try:
-            descriptor, temporary = tempfile.mkstemp(dir=self._folder, prefix=".", suffix=".new")
-            with os.fdopen(descriptor, "w") as file:
-                json.dump(stamp, file)
-            os.replace(temporary, self._path(object_id))
+            unfinished.write_text(json.dumps(stamp))
+            os.replace(unfinished, self._path(object_id))
         except OSError as error:
-            if temporary:
-                Path(temporary).unlink(missing_ok=True)
+            with suppress(OSError):
+                unfinished.unlink()
             raise HostRefusedError(f"run folder {self._folder}: {error.strerror}; nothing was made") from error
 
     def remove(self, object_id: str) -> None:
         """Take the stamp away; none is fine."""
+        self._unfinished(object_id).unlink(missing_ok=True)
         self._path(object_id).unlink(missing_ok=True)
 
     def read(self, object_id: str) -> Stamp | None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import select
+import socket
 import subprocess
 import threading
+import time
+from collections import deque
 from dataclasses import dataclass, field
 
 from plugins.local.net import (
@@ -18,6 +21,7 @@ from plugins.local.net import (
     PortSpec,
     ResourceKind,
     Route,
+    capture,
     naming,
     netns,
 )
@@ -68,6 +72,45 @@ def ping(resource_id: str, address: str, count: int = 3) -> int:
     return int(answer.stdout.split(" received")[0].rsplit(" ", 1)[-1])
 
 
+class SteadyPinger:
+    """Sends an echo request every 2 ms, whatever comes back (ping(8) slows down while replies are pending)."""
+
+    def __init__(self, resource_id: str, address: str, packets: int) -> None:
+        self.packets = packets
+        self._address = address
+        self._token = os.urandom(capture.TOKEN_BYTES)
+        self._returned: set[int] = set()
+        kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
+        self._socket = netns.inside(
+            naming.namespace_name(resource_id), lambda: socket.socket(socket.AF_INET, kind, socket.IPPROTO_ICMP)
+        )
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        start = time.monotonic()
+        for sequence in range(self.packets):
+            self._receive_until(start + sequence * 0.002)
+            self._socket.sendto(capture.echo_request(4, self._token, sequence), (self._address, 0))
+        deadline = time.monotonic() + 2
+        while len(self._returned) < self.packets and time.monotonic() < deadline:
+            self._receive_until(time.monotonic() + 0.05)
+
+    def _receive_until(self, until: float) -> None:
+        while (left := until - time.monotonic()) > 0:
+            if not select.select([self._socket], [], [], left)[0]:
+                return
+            message = self._socket.recv(2048)[20:]
+            if message[0] == 0 and message[8:24] == self._token:
+                self._returned.add(int.from_bytes(message[24:28], "big"))
+
+    def returned(self) -> int:
+        """Wait for the end; how many came back."""
+        self._thread.join(60)
+        self._socket.close()
+        return len(self._returned)
+
+
 @dataclass(frozen=True)
 class Routed:
     """A chain client - routers - server of pairs."""
@@ -110,9 +153,8 @@ def build_routed(net: HostNetwork, ids: Ids, routers: int) -> Routed:
 
 
 class WireGuest:
-    """Stands in for a VM that passes frames between its two ports as they are; `drop` makes it swallow them.
-
-    The frames' virtio-net headers are copied along.
+    """Stands in for a VM that passes frames between its two ports as they are; `drop` makes it swallow them,
+    `delay_seconds` hold each for a while. The frames' virtio-net headers are copied along.
     """
 
     def __init__(self, net: HostNetwork, resource_id: str, cps: tuple[str, str] = ("left", "right")) -> None:
@@ -127,6 +169,7 @@ class WireGuest:
 
     def _start(self, taps: list[int]) -> None:
         self.drop = False
+        self.delay_seconds = 0.0
         self._taps = taps
         self._wake_out, self._wake_in = os.pipe()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -134,17 +177,22 @@ class WireGuest:
 
     def _run(self) -> None:
         other = dict(zip(self._taps, reversed(self._taps), strict=True))
-        while True:
-            ready, _, _ = select.select([*self._taps, self._wake_out], [], [])
-            if self._wake_out in ready:
-                return
-            for tap in ready:
-                try:
+        held: deque[tuple[float, int, bytes]] = deque()
+        try:
+            while True:
+                patience = max(0.0, held[0][0] - time.monotonic()) if held else None
+                ready, _, _ = select.select([*self._taps, self._wake_out], [], [], patience)
+                if self._wake_out in ready:
+                    return
+                for tap in ready:
                     frame = os.read(tap, 70000)
                     if not self.drop:
-                        os.write(other[tap], frame)
-                except OSError:
-                    return  # the link was terminated under the guest
+                        held.append((time.monotonic() + self.delay_seconds, other[tap], frame))
+                while held and held[0][0] <= time.monotonic():
+                    _due, tap, frame = held.popleft()
+                    os.write(tap, frame)
+        except OSError:
+            return  # the link was terminated under the guest
 
     def stop(self) -> None:
         """Die as a qemu that is killed: the descriptors close and the taps are gone."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -34,9 +35,11 @@ from plugins.local.net import (
     State,
     Wiring,
     derive_mac,
+    links,
     naming,
     netns,
 )
+from plugins.local.net.plan import plan_link
 from plugins.local.net.tap import open_tap
 
 
@@ -279,6 +282,16 @@ def test_a_link_of_three_is_a_bridge_and_a_vm_can_stand_on_it(net: HostNetwork, 
     shown = netns.inside(naming.bridge_namespace_name(spec.id), lambda: _read("/proc/thread-self/net/dev"))
     assert naming.port_name(ids("vm"), "left") in shown
     os.close(tap)
+
+
+def test_a_bridge_built_for_fewer_lets_go_of_the_others(net: HostNetwork, ids: Ids) -> None:
+    members = tuple(Member(ids(name), "eth0", MemberKind.CONTAINER) for name in "abcd")
+    spec = LinkSpec(ids("lan"), members)
+    net.allocate_link(spec)
+    links.build(plan_link(replace(spec, members=members[:3])), lambda _step: None)
+    shown = run(ids("d"), "ip", "-o", "link").stdout
+    assert "eth0" not in shown
+    assert "eth0" in run(ids("c"), "ip", "-o", "link").stdout
 
 
 def _read(path: str) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from local_net_chains import Ids, WireGuest, build_steered, ping, terminate_all
 
-from plugins.local.net import HostNetwork, LinkSpec, Member, MemberKind, PortSpec, ResourceKind, State
+from plugins.local.net import HostNetwork, HostRefusedError, LinkSpec, Member, MemberKind, PortSpec, ResourceKind, State
 
 DIED, DONE = 9, 0
 Action = Callable[[HostNetwork], object]
@@ -129,6 +131,27 @@ def test_a_namespace_file_without_a_namespace_is_made_one(net: HostNetwork, ids:
     name.touch()  # what a death between the file and the mount leaves
     net.ensure_namespace(ids("a"))
     assert netns.exists(name.name)
+
+
+def test_on_a_full_disk_nothing_is_made(ids: Ids, tmp_path: Path) -> None:
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"no tmpfs can be mounted here: {mounted.stderr.strip()}")
+    try:
+        net = HostNetwork(tmp_path / "run")
+        with open(tmp_path / "filler", "wb", buffering=0) as filler, suppress(OSError):
+            while True:
+                filler.write(b"x" * 4096)
+        with pytest.raises(HostRefusedError, match="No space left"):
+            net.allocate_link(LinkSpec(ids("link"), _members(ids, "pair")))
+        with pytest.raises(HostRefusedError, match="No space left"):
+            net.ensure_namespace(ids("a"))
+        assert net.query() == []
+        assert ids.namespaces_left() == []
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
 
 
 def test_an_unreadable_stamp_is_reported_and_can_be_terminated(net: HostNetwork, ids: Ids, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from plugins.local.net import Hop, InvalidSpecError, MemberKind, PathSpec, PortSpec, Route, naming
+from plugins.local.net import Hop, HostRefusedError, InvalidSpecError, MemberKind, PathSpec, PortSpec, Route, naming
 from plugins.local.net import paths as paths_room
 from plugins.local.net.locks import NamedLocks
 from plugins.local.net.ports import check_mac, link_local, needs_onlink, ordered_routes, parse_ips
@@ -98,6 +98,16 @@ def test_a_rest_of_a_killed_writer_is_no_stamp(tmp_path: Path) -> None:
     folder = StampFolder(tmp_path)
     (tmp_path / ".abc.new").write_text("{")
     assert folder.all() == {}
+    folder.remove("abc")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stamp_that_cannot_be_written_leaves_the_old_one_and_no_rest(tmp_path: Path) -> None:
+    folder = StampFolder(tmp_path)
+    folder.write("a", {"n": 1})
+    with pytest.raises(HostRefusedError, match="run folder"):
+        folder.write("b" * 300, {"n": 2})
+    assert folder.all() == {"a": {"n": 1}}
 
 
 def test_names_are_held_by_one_at_a_time_and_forgotten_after() -> None:
