@@ -20,7 +20,7 @@ from plugins.local.host import HostFacts
 from plugins.local.images.store import ImageStore
 from plugins.local.job import Job
 from plugins.local.net import HostNetwork, NetError
-from plugins.local.netpart import MEMBER_KINDS, NetPart, as_problem, port_spec
+from plugins.local.netpart import MEMBER_KINDS, NetPart, as_problem
 from plugins.local.process import CommandFailed
 from plugins.local.settings import Settings
 from plugins.local.stamps import Stamp, StampFolder
@@ -39,7 +39,7 @@ from vnfm.pluginkit.problems import (
 )
 
 Report = Callable[[int, str], None]
-_LOCK_SECONDS = 60.0
+_LOCK_SECONDS = 30.0
 _MIB = 1 << 20
 
 
@@ -62,7 +62,7 @@ class Computes:
         self._vms = vms
         self._images = images
         self.stamps = StampFolder(settings.run_dir)
-        self.net = NetPart(network, settings.host_id, self.runtime_of)
+        self.net = NetPart(network, settings.host_id, self.runtime_of, self.ports_of)
 
     # -- finding
 
@@ -80,6 +80,11 @@ class Computes:
         """What a compute is realized as; None where there is none."""
         stamp = self.stamps.read(resource_id)
         return None if stamp is None else pb.Runtime.Value("RUNTIME_" + stamp.runtime)
+
+    def ports_of(self, resource_id: str) -> list[pb.Port]:
+        """The ports that a compute was asked with."""
+        stamp = self.stamps.read(resource_id)
+        return [] if stamp is None else list(request_of(stamp).ports)
 
     def uses_link(self, link_id: str) -> list[str]:
         """Ids of the computes with a port on it."""
@@ -110,7 +115,7 @@ class Computes:
             job.note(stamp)
             if known is not None:
                 report(5, "clearing away what a broken attempt left")
-                self._clear(request, grace_seconds=0)
+                self._clear_rest(request, 0)
                 job.note(stamp)
             with self._problems(request.resource_id):
                 self._build(job)
@@ -127,7 +132,10 @@ class Computes:
                 return
             with self._problems(resource_id):
                 request = request_of(stamp) if stamp is not None else pb.AllocateComputeRequest(resource_id=resource_id)
-                self._clear(request, 0 if force else grace_seconds)
+                self._clear_rest(request, 0 if force else grace_seconds)
+                if request.runtime in (pb.RUNTIME_CONTAINER, pb.RUNTIME_KATA):
+                    self._network.remove_namespace(resource_id)
+                self.net.leave(resource_id, {port.link.resource_id for port in request.ports})
                 with suppress(FileNotFoundError):
                     shutil.rmtree(folder)
 
@@ -250,19 +258,19 @@ class Computes:
     def _namespace(self, job: Job) -> Path:
         owner = {"kind": "COMPUTE", "manager_id": job.stamp.manager_id}
         name = self._network.ensure_namespace(job.request.resource_id, owner)
-        for port in job.request.ports:
-            self._network.configure_port(job.request.resource_id, port_spec(port))
+        self.net.configure(job.request.resource_id, job.request.ports)
         return Path("/run/netns") / name
 
-    def _clear(self, request: pb.AllocateComputeRequest, grace_seconds: float) -> None:
-        """Everything but the stamp: processes, mounts, groups, namespace, files."""
+    def _clear_rest(self, request: pb.AllocateComputeRequest, grace_seconds: float) -> None:
+        """Everything but the stamp and the network: processes, mounts, groups, files.
+
+        The namespace stays where the compute is built anew, for the links' ports stand in it.
+        """
         folder = self.stamps.folder(request.resource_id)
         if request.runtime == pb.RUNTIME_VM:
             self._vms.remove(folder, request.resource_id, self.stamps.read(request.resource_id), grace_seconds)
         elif request.runtime in (pb.RUNTIME_CONTAINER, pb.RUNTIME_KATA):
             self._containers.remove(folder, request.resource_id, request, grace_seconds)
-            self._network.remove_namespace(request.resource_id)
-        self.net.leave(request.resource_id, {port.link.resource_id for port in request.ports})
         mounts.unmount_below(folder)
         with suppress(FileNotFoundError):
             for entry in folder.iterdir():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 import grpc
@@ -63,14 +63,19 @@ def port_spec(port: pb.Port) -> net.PortSpec:
 
 
 class NetPart:
-    """Blocking; `runtime_of` tells what a compute is realized as, None where it is not there."""
+    """Blocking; `runtime_of` tells what a compute is realized as (None: not there), `ports_of` what ports it has."""
 
     def __init__(
-        self, network: net.HostNetwork, host_id: str, runtime_of: Callable[[str], pb.Runtime.ValueType | None]
+        self,
+        network: net.HostNetwork,
+        host_id: str,
+        runtime_of: Callable[[str], pb.Runtime.ValueType | None],
+        ports_of: Callable[[str], list[pb.Port]],
     ) -> None:
         self._network = network
         self._host_id = host_id
         self._runtime_of = runtime_of
+        self._ports_of = ports_of
         self._reshaping = NamedLocks()
 
     def find_all(self) -> list[Stamped]:
@@ -117,11 +122,13 @@ class NetPart:
         owner = _owner("SAP", request.owner, digest)
         owner["addresses"] = " ".join(request.port.ips)
         owner["link"] = request.port.link.resource_id
+        owner["cp"] = request.port.cp_id
+        owner["port"] = base64.b64encode(request.port.SerializeToString()).decode()
         self.check_links([request.port])
         try:
             self._network.ensure_namespace(request.resource_id, {**owner, "phase": "building"})
             self.join(request.resource_id, net.MemberKind.SAP, [request.port])
-            self._network.configure_port(request.resource_id, port_spec(request.port))
+            self.configure(request.resource_id, [request.port])
             name = self._network.ensure_namespace(request.resource_id, owner)
         except net.NetError as error:
             raise as_problem(error, request.resource_id) from error
@@ -131,14 +138,19 @@ class NetPart:
         """Steering along the hops, or another generation of it."""
         if request.match != pb.Classifier():
             _check_match(request.match)
-        hops = tuple(self._hop(hop, number) for number, hop in enumerate(request.hops))
+        cps = {seen.id: seen.owner.get("cp", "") for seen in self._network.query()}
+        hops = tuple(self._hop(hop, number, cps) for number, hop in enumerate(request.hops))
+        hops = (replace(hops[0], ingress_cp=""), *hops[1:-1], replace(hops[-1], egress_cp=""))
         owner = {**_owner("PATH", request.owner, digest), "generation": str(request.generation)}
         spec = net.PathSpec(request.resource_id, hops, _fabric(request.owner), request.generation, owner)
         try:
             self._network.allocate_path(spec)
         except net.NetError as error:
             raise as_problem(error, request.resource_id) from error
-        return self._resource(request.resource_id, "", pb.KIND_PATH, request.owner)
+        made = self.find(request.resource_id)
+        if made is None:
+            raise failed("the path went away as soon as it was made", instance=request.resource_id)
+        return made.resource
 
     def probe(self, request: pb.ProbePathRequest) -> pb.ProbePathResponse:
         """Real packets, counted at every hop."""
@@ -157,6 +169,29 @@ class NetPart:
         return pb.ProbePathResponse(
             hops=hops, unsupported=result.unsupported, complete=result.complete, rtt_us=result.rtt_us
         )
+
+    def configure(self, resource_id: str, ports: Iterable[pb.Port]) -> None:
+        """Addresses and routes of ports; where a port went with an earlier namespace, its link is mended first."""
+        for port in ports:
+            try:
+                self._network.configure_port(resource_id, port_spec(port))
+            except net.NotThereError:
+                self._mend(port.link.resource_id)
+                self._network.configure_port(resource_id, port_spec(port))
+
+    def _mend(self, link_id: str) -> None:
+        """Makes what is missing of a link anew. The ends of a pair go and come together, so all are set up again."""
+        spec = self._network.link(link_id)
+        if spec is None:
+            return
+        self._network.allocate_link(spec)
+        saps = {seen.id: seen.owner.get("port", "") for seen in self._network.query()}
+        for member in spec.members:
+            sap = saps.get(member.resource_id)
+            ports = [pb.Port.FromString(base64.b64decode(sap))] if sap else self._ports_of(member.resource_id)
+            for port in ports:
+                if port.cp_id == member.cp_id and member.kind.has_namespace:
+                    self._network.configure_port(member.resource_id, port_spec(port))
 
     def check_links(self, ports: Iterable[pb.Port]) -> None:
         """FAILED_PRECONDITION names a link that is not there."""
@@ -202,7 +237,7 @@ class NetPart:
         except net.NetError as error:
             raise as_problem(error, resource_id) from error
 
-    def _hop(self, hop: pb.Hop, number: int) -> net.Hop:
+    def _hop(self, hop: pb.Hop, number: int, sap_cps: Mapping[str, str]) -> net.Hop:
         where = f"hops[{number}]"
         if hop.HasField("edge"):
             raise unimplemented(f"{where}.edge", "CAPABILITY_JOIN_VXLAN or CAPABILITY_JOIN_VLAN")
@@ -216,7 +251,9 @@ class NetPart:
             if runtime is None:
                 raise not_ready(f"{where}: compute {resource_id!r} is not there: allocate it, then the same call")
             kind = MEMBER_KINDS[runtime]
-        return net.Hop(resource_id, kind, hop.ingress_cp_id, hop.egress_cp_id, hop.name or resource_id)
+        only = sap_cps.get(resource_id, "")  # a SAP has one port: it need not be named
+        ingress, egress = hop.ingress_cp_id or only, hop.egress_cp_id or only
+        return net.Hop(resource_id, kind, ingress, egress, hop.name or resource_id)
 
     def _stamped(self, seen: net.Observed, kind: pb.Kind.ValueType) -> Stamped:
         owner = Owner.FromString(base64.b64decode(seen.owner.get("owner", "")))

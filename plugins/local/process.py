@@ -147,19 +147,23 @@ def run_with_output(
     output: Path,
     timeout_seconds: float,
     env: Mapping[str, str],
-    pass_fds: Sequence[int],
+    pass_fds: Sequence[int] = (),
     cwd: Path | None = None,
+    lock_fd: int | None = None,
 ) -> None:
     """Runs a command whose children keep its stdout and stderr: both are `output`, opened to append.
 
-    Raises CommandFailed with the end of what it added there.
+    `lock_fd` is held by a shell around the command until the command ends, also when we are killed meanwhile; not
+    by the command's own children. Raises CommandFailed with the end of what it added to `output`.
     """
+    # An open file description that is the shell's stdin and nobody else's; `exit` keeps the shell from exec'ing.
+    whole = list(argv) if lock_fd is None else ["sh", "-c", '"$@" </dev/null; exit $?', "sh", *argv]
     fd = os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         before = os.fstat(fd).st_size
         done = subprocess.run(
-            list(argv),
-            stdin=subprocess.DEVNULL,
+            whole,
+            stdin=subprocess.DEVNULL if lock_fd is None else lock_fd,
             stdout=fd,
             stderr=fd,
             timeout=timeout_seconds,

@@ -35,7 +35,7 @@ class OciRuntime:
         pid_file.unlink(missing_ok=True)
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         argv = self.create_argv(container, bundle)
-        process.run_with_output(argv, output, self.create_seconds, self._environment(), (lock_fd,))
+        process.run_with_output(argv, output, self.create_seconds, self._environment(), lock_fd=lock_fd)
         return int(pid_file.read_text())
 
     def start(self, container: str) -> None:

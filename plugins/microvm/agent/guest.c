@@ -15,6 +15,8 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -96,6 +98,21 @@ static void loopback_up(void)
 	close(s);
 }
 
+/* Files live in memory.  A container that fills its disk shall be told so, not be killed for want of memory. */
+static void bound_files(void)
+{
+	struct sysinfo memory;
+	struct statfs files;
+	char size[64];
+
+	if (sysinfo(&memory) || statfs("/", &files))
+		return;
+	unsigned long long used = (unsigned long long)(files.f_blocks - files.f_bfree) * files.f_bsize;
+	unsigned long long spare = (unsigned long long)memory.freeram * memory.mem_unit;
+	snprintf(size, sizeof size, "size=%llu", used + spare / 5 * 3);
+	mount(NULL, "/", NULL, MS_REMOUNT, size);
+}
+
 void guest_boot(void)
 {
 	char list[4096];
@@ -121,8 +138,7 @@ void guest_boot(void)
 		write_file("/cgroup/cgroup.subtree_control", "+pids", 5);
 		mkdir("/cgroup/container", 0755);
 	}
-	/* Half of the memory is the kernel's rule for files; here they are the container's disk. */
-	mount(NULL, "/", NULL, MS_REMOUNT, "size=75%");
+	bound_files();
 	loopback_up();
 }
 

@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).parents[3]
 PREFIX = f"mvt{os.getpid()}"
 APPLETS = (
     "sh ls cat echo ip ping sleep true false ps mount id "
-    "hostname nc sysctl env wc dd kill chroot mkdir mknod grep yes head tr"
+    "hostname nc sysctl env wc dd kill chroot mkdir mknod rm grep yes head tr"
 )
 NEEDED = ("qemu-system-x86_64", "setpriv", "gcc", "ip", "busybox")
 

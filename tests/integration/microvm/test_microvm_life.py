@@ -274,6 +274,13 @@ def test_limits_are_in_the_control_group(runtime: Runtime, bundle: Bundler) -> N
     assert values.get("cpu.cfs_quota_us", "80000") == "80000"
 
 
+def test_a_full_disk_is_told_and_kills_nobody(runtime: Runtime, bundle: Bundler) -> None:
+    runtime.up(bundle(resources={"memory": {"limit": 128 << 20}}), "full")
+    done = runtime.exec("full", "dd if=/dev/zero of=/fill bs=1M count=300", check=False)
+    assert "No space left on device" in done.stderr
+    assert runtime.exec("full", "rm -f /fill; echo alive").stdout == "alive\n"
+
+
 @pytest.mark.parametrize("victim", ["relay", "qemu"])
 def test_kill_9_leaves_a_stopped_container_that_can_be_deleted(runtime: Runtime, bundle: Bundler, victim: str) -> None:
     runtime.up(bundle(), "hit")

@@ -8,7 +8,7 @@ import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
-APPLETS = "sh cat echo sleep true false ls id ip ping wc mkdir touch dd tail head grep ps kill hostname env free yes nc"
+APPLETS = "sh cat echo sleep true false ls id ip ping wc mkdir touch dd tail head grep ps kill hostname"
 
 
 def busybox_rootfs() -> bytes:

@@ -17,6 +17,8 @@ import grpc
 from google.protobuf import json_format
 from google.rpc import status_pb2
 
+from plugins.local.net import namespace_name
+from plugins.local.stamps import key_of
 from vnfm.pb.common.v1.common_pb2 import Handle, Owner, Problem
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.pb.vim.v1 import vim_pb2_grpc as rpc
@@ -35,6 +37,7 @@ class Plugin:
         self.manager = manager
         self.config = {"state_dir": str(folder / "state"), "run_dir": str(folder / "run"), "host_id": HOST, **config}
         self.run_dir = Path(str(self.config["run_dir"]))
+        self.ids: set[str] = set()
         self.start()
 
     def start(self) -> None:
@@ -110,7 +113,21 @@ class Plugin:
             getattr(request, name).extend(value) if isinstance(value, list) else setattr(request, name, value)
         return request
 
+    def vm(self, resource_id: str, image: str, memory_mib: int = 256) -> pb.AllocateComputeRequest:
+        boot = pb.Disk(image_sha256=image, format="qcow2")
+        return pb.AllocateComputeRequest(
+            resource_id=resource_id,
+            owner=self.owner(),
+            host_id=HOST,
+            runtime=pb.RUNTIME_VM,
+            cpu_milli=1000,
+            memory_bytes=memory_mib * MIB,
+            boot=boot,
+            name="machine",
+        )
+
     def allocate(self, request: pb.AllocateComputeRequest, timeout: float = 120) -> pb.Resource:
+        self.ids.add(request.resource_id)
         return last(self.compute.AllocateCompute(request, timeout=timeout))
 
     def operate(self, resource_id: str, op: int, timeout: float = 60) -> pb.Resource:
@@ -123,6 +140,26 @@ class Plugin:
         owner.manager_id = manager or self.manager
         request = pb.TerminateRequest(handle=Handle(resource_id=resource_id), owner=owner, force=force)
         return last(self.resources.Terminate(request, timeout=60))
+
+    def sweep(self) -> None:
+        """Terminates everything of this manager, links last."""
+        every = sorted(self.query(), key=lambda resource: resource.kind == pb.KIND_LINK)
+        for resource in every:
+            self.terminate(resource.handle.resource_id)
+        assert self.query() == []
+
+    def link(self, resource_id: str, *members: tuple[str, str, int]) -> pb.Resource:
+        """Members as (resource_id, cp_id, runtime)."""
+        request = pb.AllocateLinkRequest(resource_id=resource_id, owner=self.owner())
+        for member_id, cp_id, runtime in members:
+            request.members.add(resource_id=member_id, cp_id=cp_id, runtime=runtime, host_id=HOST)  # type: ignore[arg-type]
+        return last(self.network.AllocateLink(request, timeout=30))
+
+    def sap(self, resource_id: str, port: pb.Port) -> pb.Resource:
+        request = pb.AllocateSapRequest(
+            resource_id=resource_id, owner=self.owner(), host_id=HOST, name=resource_id, port=port
+        )
+        return last(self.network.AllocateSap(request, timeout=30))
 
     def query(self, *ids: str) -> list[pb.Resource]:
         request = pb.QueryRequest(owner=Owner(manager_id=self.manager), resource_ids=ids)
@@ -139,6 +176,23 @@ class Plugin:
             if item.exited:
                 return item.exit_code, out, err
         raise AssertionError("no exit code came")
+
+
+def leftovers(folder: Path, ids: set[str]) -> list[str]:
+    """Whatever on this host still bears these ids or lies below this folder, besides the image cache."""
+    found = [f"file {path}" for path in folder.glob("run/**/*")]
+    found += [f"mount {line}" for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(folder) in line]
+    keys = {key_of(resource_id) for resource_id in ids}
+    found += [f"cgroup {path}" for path in Path("/sys/fs/cgroup").glob("**/vnfm/*") if path.name in keys]
+    found += [f"namespace {name}" for name in map(namespace_name, ids) if (Path("/run/netns") / name).exists()]
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = entry.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if str(folder) in command:
+            found.append(f"process {entry.parent.name} {command}")
+    return found
 
 
 class Watch:
