@@ -75,9 +75,12 @@ class Draft:
 def finish(draft: Draft, bad: Complaints) -> ServiceChain:
     """The chain, if its parts fit together; raises a ProblemError that tells everything found before and here."""
     _check_ends(draft, bad)
-    _check_vnfs(draft, bad)
+    _check_names(draft, bad)
+    before = len(bad.found)
     for path, hops in draft.paths:
         _check_path(draft, path, hops, bad)
+    if len(bad.found) == before:
+        _check_visited(draft, bad)
     _check_matches(draft, bad)
     _check_rules(draft, bad)
     bad.raise_if_any()
@@ -108,14 +111,19 @@ def _check_ends(draft: Draft, bad: Complaints) -> None:
         seen.append((part.value.name, network))
 
 
-def _check_vnfs(draft: Draft, bad: Complaints) -> None:
+def _check_names(draft: Draft, bad: Complaints) -> None:
     ends = {p.value.name for p in draft.ends}
+    for part in draft.vnfs:
+        if part.value.alias in ends:
+            what = f"{part.value.alias!r} is an end too"
+            bad.at("duplicate-name", part.at, what, "Give the VNF or the end another name.")
+
+
+def _check_visited(draft: Draft, bad: Complaints) -> None:
+    """A VNF off all paths would be realized for nothing."""
     visited = {hop.name for path, _ in draft.paths for hop in path.value.hops}
     for part in draft.vnfs:
-        alias = part.value.alias
-        if alias in ends:
-            bad.at("duplicate-name", part.at, f"{alias!r} is an end too", "Give the VNF or the end another name.")
-        elif draft.paths and alias not in visited:
+        if draft.paths and part.value.alias not in visited:
             bad.at("vnf-off-path", part.at, "no path leads through it", "Add it to a path or take it out of `vnfs`.")
 
 
