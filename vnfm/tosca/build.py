@@ -29,7 +29,8 @@ def build_package(folder: Path, out: Path, *, now: datetime) -> None:
 
     TOSCA-Metadata/TOSCA.meta is kept or generated for the one YAML at the root; the manifest's digests are written
     anew, its metadata kept or taken from the VNFD. Where the manifest has no release time, `now` becomes it, so the
-    bytes are the same for the same folder and `now`. Raises ProblemError: bad-package naming what stands in the way, no-space.
+    bytes are the same for the same folder and `now`. Raises ProblemError: bad-package
+    naming what stands in the way, no-space.
     """
     notes, limits = Notes(), Limits()
     if not folder.is_dir():
