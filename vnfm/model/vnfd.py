@@ -79,7 +79,7 @@ class Needs:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """SOL001 Vdu.OsContainer."""
+    """SOL001 Vdu.OsContainer. `cpu_milli` is what is requested; with a limit of 0 no more than that is said."""
 
     id: str
     image: SwImage | None
@@ -89,6 +89,7 @@ class Container:
     memory_bytes: int = 0
     linux_capabilities: tuple[str, ...] = ()
     sysctls: Mapping[str, str] = field(default_factory=dict)
+    cpu_limit_milli: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from vnfm.model.problem import problem
 from vnfm.tosca.archive import CHUNK, Archive, UnsafeArchive, open_archive
 from vnfm.tosca.digests import clean_source
+from vnfm.tosca.disk import full_disk_is_named
 from vnfm.tosca.limits import Limits
 from vnfm.tosca.manifest import META, Manifest, Meta, parse_manifest, parse_meta
 from vnfm.tosca.notes import Notes
@@ -28,13 +29,14 @@ def build_package(folder: Path, out: Path, *, now: datetime) -> None:
 
     TOSCA-Metadata/TOSCA.meta is kept or generated for the one YAML at the root; the manifest's digests are written
     anew, its metadata kept or taken from the VNFD. Where the manifest has no release time, `now` becomes it, so the
-    bytes are the same for the same folder and `now`. Raises ProblemError (bad-package) naming what stands in the way.
+    bytes are the same for the same folder and `now`. Raises ProblemError: bad-package
+    naming what stands in the way, no-space.
     """
     notes, limits = Notes(), Limits()
     if not folder.is_dir():
         raise problem("bad-package", f"{folder} is no folder", instance=str(folder))
     try:
-        with open_archive(folder, limits, notes) as archive:
+        with full_disk_is_named(out.parent), open_archive(folder, limits, notes) as archive:
             if notes.failed:
                 raise UnsafeArchive
             _build(folder, archive, out, now, notes)

@@ -6,6 +6,7 @@ Started with `-I -S` and a request on stdin; its one answer goes into the file t
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ _FORBIDDEN = ("socket.", "urllib.Request", "subprocess.Popen", "os.system", "os.
 def main(request: Mapping[str, Any]) -> None:
     """Answer one request (see vnfm.tosca.worker)."""
     limits = decode(Limits, request["limits"])
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for good; the answer has a file of its own
     confine(limits)
     answer = read(request, limits)
     with open(request["answer"], "w", encoding="utf-8") as out:

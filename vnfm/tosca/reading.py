@@ -17,6 +17,7 @@ from vnfm.model.problem import problem
 from vnfm.model.vnfd import Vnfd
 from vnfm.tosca.archive import Archive, UnsafeArchive, open_archive
 from vnfm.tosca.digests import PackageFile, clean_source, same, survey, verify
+from vnfm.tosca.disk import full_disk_is_named
 from vnfm.tosca.limits import Limits
 from vnfm.tosca.manifest import META, Manifest, Meta, parse_manifest, parse_meta
 from vnfm.tosca.notes import Notes, Place
@@ -50,7 +51,7 @@ class PackageReading:
         """Write one file of the package to `dest`, which appears whole or not at all.
 
         Raises ProblemError: not-found for a name that is not in the package, data-loss where the package has changed
-        since it was read.
+        since it was read, no-space where the disk is full.
         """
         expected = self.files.get(name)
         if expected is None:
@@ -58,7 +59,11 @@ class PackageReading:
         handle, partial = tempfile.mkstemp(prefix=f".{dest.name}.", dir=dest.parent)
         try:
             digest = hashlib.sha256()
-            with os.fdopen(handle, "wb") as out, open_archive(self.path, self.limits, Notes()) as archive:
+            with (
+                full_disk_is_named(dest.parent),
+                os.fdopen(handle, "wb") as out,
+                open_archive(self.path, self.limits, Notes()) as archive,
+            ):
                 for chunk in archive.stream(name):
                     digest.update(chunk)
                     out.write(chunk)
@@ -87,6 +92,8 @@ def read_package(
 ) -> PackageReading:
     """Read a VNF package: a CSAR, or a folder with the same files. Never raises for what is in it.
 
+    Raises ProblemError no-space where the folder for temporary files is full.
+
     `digests` says whether a digest that does not hold refuses the package. With `flavour` only that one is read. Blocks
     for the time of a child process (about 0.3 s); may be called from several threads at once.
     """
@@ -95,7 +102,7 @@ def read_package(
         notes.error("package-absent", f"{path} does not exist", hint="give a .csar file or a folder")
         return _result(path, notes, limits)
     try:
-        with open_archive(path, limits, notes) as archive:
+        with full_disk_is_named(Path(tempfile.gettempdir())), open_archive(path, limits, notes) as archive:
             return _read(path, archive, digests == "strict", flavour, types or default_types_folder(), limits, notes)
     except UnsafeArchive:
         return _result(path, notes, limits)

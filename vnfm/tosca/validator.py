@@ -27,6 +27,12 @@ KNOWN_MISTAKES = (
     ("", r"wrong number of occurrences", "occurrences", "SOL001 leaves some links to the NSD"),
     ("MissingRequiredFieldError", r"numa_enabled|rdma_enabled", "default", "the type has a default, which is false"),
     ("UnknownFieldError", r'"(workflows|status)"', "unknown-keyname", "TOSCA 1.3 has that keyname"),
+    (
+        "InvalidSchemaError",
+        r"expects comparable values",
+        "bound",
+        "a bound of an amount has a unit, as in SOL001's types",
+    ),
     ("InvalidTemplateVersion", r"", "version", "a version of TOSCA that it does not know"),
 )
 

@@ -180,6 +180,7 @@ class VduReader:
             ),
             linux_capabilities=view.texts("linux_capabilities"),
             sysctls=view.mapping("sysctls"),
+            cpu_limit_milli=view.cpu_milli("cpu_resource_limit", bare_milli=1),
         )
 
     def _image_container(self, name: str, view: View, image: SwImage, cpu: int, memory: int) -> Container:

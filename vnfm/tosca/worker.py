@@ -67,7 +67,7 @@ def _run(request: str, empty: Path, stderr: Path, limits: Limits) -> str:
             done = subprocess.run(
                 [sys.executable, "-I", "-S", "-c", _BOOT],
                 input=request.encode(),
-                stdout=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,  # says nothing: its end tells at once that the child is done
                 stderr=errors,
                 cwd=empty,
                 env={},

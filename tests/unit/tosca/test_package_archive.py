@@ -6,6 +6,7 @@ import io
 import os
 import stat
 import struct
+import subprocess
 import time
 import warnings
 import zipfile
@@ -242,3 +243,19 @@ def test_a_folder_reads_like_its_csar(tmp_path: Path) -> None:
     assert folder.ok
     assert folder.vnfd == packed.vnfd
     assert folder.files == packed.files
+
+
+@pytest.mark.host
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root")
+def test_a_full_disk_is_named_and_nothing_is_left(tmp_path: Path) -> None:
+    reading = read_package(write_csar(tmp_path / "p.csar", {"vnfd.yaml": vnfd(), "Files/big": os.urandom(2**20)}))
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "vnfm-test", str(small)], check=True)
+    try:
+        with pytest.raises(ProblemError, match="full") as caught:
+            reading.extract("Files/big", small / "big")
+        assert caught.value.problem.word == "no-space"
+        assert list(small.iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(small)], check=True)

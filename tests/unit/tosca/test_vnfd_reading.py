@@ -395,6 +395,7 @@ def test_a_deployable_unit_with_its_containers(tmp_path: Path) -> None:
     assert main.image is not None
     assert (main.image.format, main.image.sha256) == (ImageFormat.OCI_ARCHIVE, digest(oci))
     assert main.image.size_bytes == len(oci)
+    assert (main.cpu_limit_milli, side.cpu_milli, side.cpu_limit_milli) == (0, 100, 100)
     assert side.image is not None
     assert (side.image.format, side.image.path) == (ImageFormat.REFERENCE, "registry.example/side:1")
     assert unit.init_containers[0].image is not None

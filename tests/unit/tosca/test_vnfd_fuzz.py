@@ -1,0 +1,102 @@
+"""One value of a good descriptor replaced by something else: there is an answer, whatever it is."""
+
+from __future__ import annotations
+
+import tempfile
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import yaml
+from csar_writer import HEAD, VDU, block, vnfd
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from test_vnfd_reading import DISK, GROUP, NETWORK, SCALING, UNIT
+
+from vnfm.tosca import Limits, default_types_folder
+from vnfm.tosca.child import read
+
+MAPPINGS = """
+substitution_mappings:
+  node_type: acme.VNF
+  properties: { flavour_id: { get_input: flavour } }
+  requirements:
+    virtual_link_out: [ cp_out, virtual_link ]
+inputs:
+  flavour: { type: string, default: simple }
+"""
+WHOLE = yaml.safe_load(
+    vnfd(
+        VDU + block(NETWORK, 4) + block(UNIT, 4) + block(DISK.replace("vdu1", "vdu2"), 4),
+        policies=SCALING,
+        more=GROUP + MAPPINGS,
+        head=HEAD + "  - vnfm_types.yaml\n",
+    )
+)
+
+
+def paths(value: Any, prefix: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [p for k, v in items for p in [(*prefix, k), *paths(v, (*prefix, k))]]
+
+
+def answer(text: str) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "vnfd.yaml").write_text(text)
+        request = {
+            "root": folder,
+            "types": str(default_types_folder()),
+            "entry": "vnfd.yaml",
+            "files": {},
+            "strict": True,
+            "flavour": None,
+        }
+        return read(request, Limits())
+
+
+ODD = st.sampled_from(
+    [
+        None,
+        True,
+        0,
+        -1,
+        10**30,
+        1.5,
+        float("nan"),
+        "",
+        "x",
+        "512 MiB",
+        [],
+        {},
+        [[]],
+        [None],
+        {"get_input": "flavour"},
+        {"get_input": []},
+        {"get_property": ["SELF", "name"]},
+        {"get_property": ["SELF", {}]},
+        {"concat": [{}, None]},
+        {"token": ["a", "", 0]},
+        {"node": {}},
+        {1: 2},
+        ["vdu1", "vdu1"],
+        [{"a": 1}],
+    ]
+)
+
+
+def test_the_whole_descriptor_is_good_to_begin_with() -> None:
+    found = answer(yaml.safe_dump(WHOLE, sort_keys=False))
+    assert [f for f in found["findings"] if f["severity"] == "ERROR" and f["code"] != "artifact-absent"] == []
+    assert found["vnfd"] is not None
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.sampled_from(paths(WHOLE)), ODD)
+def test_any_value_may_be_anything(path: tuple[Any, ...], odd: Any) -> None:
+    changed = deepcopy(WHOLE)
+    holder = changed
+    for key in path[:-1]:
+        holder = holder[key]
+    holder[path[-1]] = odd
+    found = answer(yaml.safe_dump(changed, sort_keys=False))
+    assert found["vnfd"] is not None or found["findings"]
