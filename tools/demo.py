@@ -158,7 +158,8 @@ class Demo:
             op: dict[str, Any] = self.cli.ask("op", "show", op_id)
             states = [s["state"] for s in op["steps"]]
             if op["state"] not in ("STARTING", "PROCESSING"):
-                raise StoryError(f"{SECOND} was {op['state']} before the manager could be killed")
+                why = f": {op['error']['detail']}" if op["error"] else ""
+                raise StoryError(f"{SECOND} was {op['state']} before the manager could be killed{why}")
             if "STARTED" in states and op["progress_percent"] >= 15:
                 return op
             time.sleep(0.05)
