@@ -114,13 +114,8 @@ class Demo:
         firewall = next(v["vnf_instance_id"] for v in chain["vnfs"] if v["alias"] == "fw")
         self.teller.line(f"client {client_ip} → fw → rt → gw → server {server_ip}")
 
-        reply = demo_traffic.request(self.cli, "vcpe", "client", server_ip, ALLOWED_PORT)
-        if not reply.answer:
-            raise StoryError(f"port {ALLOWED_PORT} must pass the firewall, but: {reply.error}")
-        self.teller.good(f"port {ALLOWED_PORT} passes: the server answers “{reply.answer}”")
-        seen = server.expect("served", timeout_s=5)[2]
-        if seen == client_ip:
-            raise StoryError(f"the server saw the client's own address {seen}: the router translated nothing")
+        answer, seen = self.call_until_translated(server, client_ip, server_ip)
+        self.teller.good(f"port {ALLOWED_PORT} passes: the server answers “{answer}”")
         self.teller.good(f"the router translates: {client_ip} calls, the server sees {seen}")
 
         dropped = demo_traffic.dropped_packets(self.cli, firewall)
@@ -133,6 +128,24 @@ class Demo:
                 f"nothing came over port {FORBIDDEN_PORT} ({reply.error}), but the firewall dropped nothing"
             )
         self.teller.good(f"port {FORBIDDEN_PORT} does not: {reply.error}; the firewall's counter rose by {counted}")
+
+    def call_until_translated(
+        self, server: demo_traffic.Server, client_ip: str, server_ip: str, patience_s: float = 10.0
+    ) -> tuple[str, str]:
+        """(answer, caller as the server saw it). A microVM under emulation may load its rules a moment after boot."""
+        begun = time.monotonic()
+        while True:
+            reply = demo_traffic.request(self.cli, "vcpe", "client", server_ip, ALLOWED_PORT)
+            waited = time.monotonic() - begun
+            if not reply.answer:
+                raise StoryError(f"port {ALLOWED_PORT} must pass the firewall, but: {reply.error}")
+            seen = server.expect("served", timeout_s=5)[2]
+            if seen != client_ip:
+                return reply.answer, seen
+            if waited > patience_s:
+                raise StoryError(f"the server saw the client's own address {seen}: the router translated nothing")
+            self.teller.line(f"the router has not loaded its rules yet ({waited:.1f} s)")
+            time.sleep(0.5)
 
     def crash(self) -> None:
         """kill -9 in the middle of creating a second chain; the operation goes on at the next start."""
