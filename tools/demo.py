@@ -7,8 +7,10 @@ left on the host at the end, and that is checked. An earlier demo that was broke
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -23,7 +25,7 @@ import demo_traffic
 import yaml
 from demo_cleanup import clear, remove_state, state_folder
 from demo_packages import build_packages
-from demo_run import ROOT, Cli, Manager
+from demo_run import ROOT, Cli, Manager, vnfm_command
 from demo_tell import StoryError, Teller
 from rich.console import Console
 
@@ -42,6 +44,7 @@ class Demo:
         self.manager = manager
         self.cli = cli
         self.witness = demo_host.Witness(manager.state)
+        self.standing: list[str] = []  # chains that were created and not terminated
 
     def play(self) -> None:
         """All steps in order; StoryError where one does not hold."""
@@ -88,6 +91,7 @@ class Demo:
     def create(self) -> None:
         """Create vcpe; COMPLETED says that probe packets crossed every hop."""
         op = self.cli.ask("chain", "create", CHAIN_FILE, tell=True, progress=True)
+        self.standing.append("vcpe")
         self.witness.look()
         self.teller.good(f"operation {op['id']} is {op['state']}: {len(op['steps'])} steps, the probe included")
 
@@ -151,7 +155,9 @@ class Demo:
         """kill -9 in the middle of creating a second chain; the operation goes on at the next start."""
         second = second_chain(ROOT / CHAIN_FILE, BUILD / f"{SECOND}.yaml")
         shown = os.path.relpath(second, ROOT)
+        self.make_room(shown)
         op = self.cli.ask("chain", "create", shown, "--name", SECOND, "--no-wait", tell=True)
+        self.standing.append(SECOND)
         at = self.wait_for_the_middle(op["id"])
         self.manager.kill()
         self.teller.line(f"kill -9 of the manager at {at['progress_percent']} %: {running_steps(at)}")
@@ -163,6 +169,22 @@ class Demo:
             raise StoryError(f"{SECOND} is {chain['state']}")
         self.witness.look()
         self.teller.good(f"the operation went on by itself to COMPLETED; {SECOND} is {chain['state']}")
+
+    def make_room(self, chain_file: str) -> None:
+        """On a host with room for one chain only, the first one goes before the second comes."""
+        plan = json.loads(self.cli.run("chain", "plan", chain_file, "-o", "json").stdout or "{}")
+        if plan.get("feasible") is False:
+            self.teller.line(
+                f"the host has no room for a second chain ({plan['refused']['detail']}); the first one goes"
+            )
+            self.terminate("vcpe")
+
+    def terminate(self, name: str) -> None:
+        """Terminate a chain and delete its record."""
+        self.witness.look()
+        self.cli.ask("chain", "terminate", name, tell=True, progress=True)
+        self.cli.ask("chain", "delete", name)
+        self.standing.remove(name)
 
     def wait_for_the_middle(self, op_id: str, timeout_s: float = 60.0) -> dict[str, Any]:
         """The operation once something is done and something runs."""
@@ -180,9 +202,8 @@ class Demo:
 
     def take_down(self) -> None:
         """Terminate both chains, stop the manager, look at the host."""
-        for name in ("vcpe", SECOND):
-            self.cli.ask("chain", "terminate", name, tell=True, progress=True)
-            self.cli.ask("chain", "delete", name)
+        for name in tuple(self.standing):
+            self.terminate(name)
         self.manager.stop()
         left = self.witness.left_over()
         if left.ours:
@@ -265,11 +286,6 @@ def run(teller: Teller) -> int:
 
 def examine() -> dict[str, Any]:
     """What `vnfm doctor` says; a doctor that fails to answer is a lack itself."""
-    import json
-    import subprocess
-
-    from demo_run import vnfm_command
-
     done = subprocess.run(
         [*vnfm_command(), "doctor", "-o", "json"], cwd=ROOT, capture_output=True, text=True, check=False
     )
