@@ -7,8 +7,10 @@ left on the host at the end, and that is checked. An earlier demo that was broke
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -23,7 +25,7 @@ import demo_traffic
 import yaml
 from demo_cleanup import clear, remove_state, state_folder
 from demo_packages import build_packages
-from demo_run import ROOT, Cli, Manager
+from demo_run import ROOT, Cli, Manager, vnfm_command
 from demo_tell import StoryError, Teller
 from rich.console import Console
 
@@ -42,6 +44,7 @@ class Demo:
         self.manager = manager
         self.cli = cli
         self.witness = demo_host.Witness(manager.state)
+        self.standing: list[str] = []  # chains that were created and not terminated
 
     def play(self) -> None:
         """All steps in order; StoryError where one does not hold."""
@@ -88,6 +91,7 @@ class Demo:
     def create(self) -> None:
         """Create vcpe; COMPLETED says that probe packets crossed every hop."""
         op = self.cli.ask("chain", "create", CHAIN_FILE, tell=True, progress=True)
+        self.standing.append("vcpe")
         self.witness.look()
         self.teller.good(f"operation {op['id']} is {op['state']}: {len(op['steps'])} steps, the probe included")
 
@@ -114,13 +118,8 @@ class Demo:
         firewall = next(v["vnf_instance_id"] for v in chain["vnfs"] if v["alias"] == "fw")
         self.teller.line(f"client {client_ip} → fw → rt → gw → server {server_ip}")
 
-        reply = demo_traffic.request(self.cli, "vcpe", "client", server_ip, ALLOWED_PORT)
-        if not reply.answer:
-            raise StoryError(f"port {ALLOWED_PORT} must pass the firewall, but: {reply.error}")
-        self.teller.good(f"port {ALLOWED_PORT} passes: the server answers “{reply.answer}”")
-        seen = server.expect("served", timeout_s=5)[2]
-        if seen == client_ip:
-            raise StoryError(f"the server saw the client's own address {seen}: the router translated nothing")
+        answer, seen = self.call_until_translated(server, client_ip, server_ip)
+        self.teller.good(f"port {ALLOWED_PORT} passes: the server answers “{answer}”")
         self.teller.good(f"the router translates: {client_ip} calls, the server sees {seen}")
 
         dropped = demo_traffic.dropped_packets(self.cli, firewall)
@@ -134,11 +133,31 @@ class Demo:
             )
         self.teller.good(f"port {FORBIDDEN_PORT} does not: {reply.error}; the firewall's counter rose by {counted}")
 
+    def call_until_translated(
+        self, server: demo_traffic.Server, client_ip: str, server_ip: str, patience_s: float = 10.0
+    ) -> tuple[str, str]:
+        """(answer, caller as the server saw it). A microVM under emulation may load its rules a moment after boot."""
+        begun = time.monotonic()
+        while True:
+            reply = demo_traffic.request(self.cli, "vcpe", "client", server_ip, ALLOWED_PORT)
+            waited = time.monotonic() - begun
+            if not reply.answer:
+                raise StoryError(f"port {ALLOWED_PORT} must pass the firewall, but: {reply.error}")
+            seen = server.expect("served", timeout_s=5)[2]
+            if seen != client_ip:
+                return reply.answer, seen
+            if waited > patience_s:
+                raise StoryError(f"the server saw the client's own address {seen}: the router translated nothing")
+            self.teller.line(f"the router has not loaded its rules yet ({waited:.1f} s)")
+            time.sleep(0.5)
+
     def crash(self) -> None:
         """kill -9 in the middle of creating a second chain; the operation goes on at the next start."""
         second = second_chain(ROOT / CHAIN_FILE, BUILD / f"{SECOND}.yaml")
         shown = os.path.relpath(second, ROOT)
+        self.make_room(shown)
         op = self.cli.ask("chain", "create", shown, "--name", SECOND, "--no-wait", tell=True)
+        self.standing.append(SECOND)
         at = self.wait_for_the_middle(op["id"])
         self.manager.kill()
         self.teller.line(f"kill -9 of the manager at {at['progress_percent']} %: {running_steps(at)}")
@@ -151,6 +170,22 @@ class Demo:
         self.witness.look()
         self.teller.good(f"the operation went on by itself to COMPLETED; {SECOND} is {chain['state']}")
 
+    def make_room(self, chain_file: str) -> None:
+        """On a host with room for one chain only, the first one goes before the second comes."""
+        plan = json.loads(self.cli.run("chain", "plan", chain_file, "-o", "json").stdout or "{}")
+        if plan.get("feasible") is False:
+            self.teller.line(
+                f"the host has no room for a second chain ({plan['refused']['detail']}); the first one goes"
+            )
+            self.terminate("vcpe")
+
+    def terminate(self, name: str) -> None:
+        """Terminate a chain and delete its record."""
+        self.witness.look()
+        self.cli.ask("chain", "terminate", name, tell=True, progress=True)
+        self.cli.ask("chain", "delete", name)
+        self.standing.remove(name)
+
     def wait_for_the_middle(self, op_id: str, timeout_s: float = 60.0) -> dict[str, Any]:
         """The operation once something is done and something runs."""
         end = time.monotonic() + timeout_s
@@ -158,7 +193,8 @@ class Demo:
             op: dict[str, Any] = self.cli.ask("op", "show", op_id)
             states = [s["state"] for s in op["steps"]]
             if op["state"] not in ("STARTING", "PROCESSING"):
-                raise StoryError(f"{SECOND} was {op['state']} before the manager could be killed")
+                why = f": {op['error']['detail']}" if op["error"] else ""
+                raise StoryError(f"{SECOND} was {op['state']} before the manager could be killed{why}")
             if "STARTED" in states and op["progress_percent"] >= 15:
                 return op
             time.sleep(0.05)
@@ -166,9 +202,8 @@ class Demo:
 
     def take_down(self) -> None:
         """Terminate both chains, stop the manager, look at the host."""
-        for name in ("vcpe", SECOND):
-            self.cli.ask("chain", "terminate", name, tell=True, progress=True)
-            self.cli.ask("chain", "delete", name)
+        for name in tuple(self.standing):
+            self.terminate(name)
         self.manager.stop()
         left = self.witness.left_over()
         if left.ours:
@@ -251,11 +286,6 @@ def run(teller: Teller) -> int:
 
 def examine() -> dict[str, Any]:
     """What `vnfm doctor` says; a doctor that fails to answer is a lack itself."""
-    import json
-    import subprocess
-
-    from demo_run import vnfm_command
-
     done = subprocess.run(
         [*vnfm_command(), "doctor", "-o", "json"], cwd=ROOT, capture_output=True, text=True, check=False
     )

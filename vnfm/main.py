@@ -11,9 +11,27 @@ from typing import Annotated
 
 import typer
 
+from vnfm.cli import packages
 from vnfm.cli.command import OutputOption
 from vnfm.cli.main import app
-from vnfm.cli.output import chosen
+from vnfm.cli.output import Format, chosen, emit
+from vnfm.tools import package as package_files
+
+packages.app.command("validate")(package_files.validate)
+packages.app.command("build")(package_files.build)
+
+
+class Local:
+    """What the client hands over because it needs no manager."""
+
+    def show_package(self, path: str, form: str) -> int:
+        """`package show PATH`."""
+        if form == Format.yaml:
+            reading = package_files.read(Path(path))
+            emit(package_files.reading_json(reading), Format.yaml, str)
+            return package_files.DONE if reading.ok else package_files.REFUSED
+        package_files.show(Path(path), output=package_files.Output(form))
+        return package_files.DONE
 
 
 @app.command("doctor")
@@ -39,7 +57,7 @@ def serve(
 
 def main() -> None:
     """The command's entry point."""
-    app()
+    app(obj=Local())
 
 
 if __name__ == "__main__":

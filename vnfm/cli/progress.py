@@ -64,6 +64,8 @@ class PlainLines:
         head = f"{op.operation} {op.target} {op.state}"
         if head != self._head:
             say(f"{at}  {head}")
+            if not self._head:
+                self._skip_what_is_done(op)
             self._head = head
         for step in op.steps:
             if self._states.get(step.name, "") == step.state or step.state in QUIET:
@@ -71,6 +73,13 @@ class PlainLines:
             self._states[step.name] = step.state
             if step.state not in RUNNING:
                 say(f"{at}  {step.state.lower().replace('_', ' '):12} {step_word(step)} ({step.seconds:.1f} s)")
+
+    def _skip_what_is_done(self, op: nfvo_pb2.VnfLcmOpOcc) -> None:
+        """Whoever comes late gets one line for all that was done before."""
+        done = [s.name for s in op.steps if s.state == "DONE"]
+        if len(done) > 1:
+            self._states |= dict.fromkeys(done, "DONE")
+            self.note(f"{len(done)} of {len(op.steps)} steps were done before")
 
     def note(self, text: str) -> None:
         """A line of its own."""

@@ -31,6 +31,7 @@ COLOURS = {
     "ERROR": "red",
     "DISABLED": "yellow",
 }
+IDENTITY: tuple[str, dict[str, Any]] = ("Id", {"no_wrap": True, "min_width": 8})
 RUNTIME_COLOURS = {"CONTAINER": "green", "KATA": "magenta", "VM": "blue"}
 
 
@@ -87,7 +88,7 @@ def packages(messages: Sequence[nfvo_pb2.Package]) -> RenderableType:
          coloured(p.operational_state), p.usage_state)
         for p in messages
     )  # fmt: skip
-    return grid("", ["Package", "Product", "Version", "Provider", "Onboarding", "Operational", "Usage"], rows)
+    return grid("", [IDENTITY, "Product", "Version", "Provider", "Onboarding", "Operational", "Usage"], rows)
 
 
 def package(message: nfvo_pb2.Package) -> RenderableType:
@@ -118,7 +119,7 @@ def operations(messages: Sequence[nfvo_pb2.VnfLcmOpOcc]) -> RenderableType:
          short_time(shapes.time_text(op.started_at)))
         for op in messages
     )  # fmt: skip
-    return grid("", ["Occurrence", "Operation", "Target", "State", ("Done", {"justify": "right"}), "Started"], rows)
+    return grid("", [IDENTITY, "Operation", "Target", "State", ("Done", {"justify": "right"}), "Started"], rows)
 
 
 def operation(message: nfvo_pb2.VnfLcmOpOcc) -> RenderableType:
@@ -164,7 +165,7 @@ def problem(data: dict[str, Any]) -> RenderableType:
 def vnfs(messages: Sequence[nfvo_pb2.VnfInstance]) -> RenderableType:
     """`vnf list`."""
     rows = ((v.id, v.name, v.vnfd_id, coloured(v.instantiation_state), coloured(v.vnf_state or "-")) for v in messages)
-    return grid("", ["VNF instance", "Name", "VNFD", "Instantiation", "State"], rows)
+    return grid("", [IDENTITY, "Name", "VNFD", "Instantiation", "State"], rows)
 
 
 def vims(messages: Sequence[nfvo_pb2.Vim]) -> RenderableType:

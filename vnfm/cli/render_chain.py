@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from vnfm.cli.render import coloured, fields, grid, scalar, short_time
+from vnfm.cli.render import IDENTITY, coloured, fields, grid, scalar, short_time
 from vnfm.pb.nfvo.v1 import nfvo_pb2
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def chains(messages: Sequence[nfvo_pb2.Chain], shapes_of: Sequence[dict[str, Any
         rows.append(
             (message.name, message.id, coloured(message.state), ", ".join(f"{n}× {k}" for k, n in kinds.items()) or "-")
         )
-    return grid("", ["Chain", "Id", "State", "Realized as"], rows)
+    return grid("", ["Chain", IDENTITY, "State", "Realized as"], rows)
 
 
 def chain(data: dict[str, Any]) -> RenderableType:

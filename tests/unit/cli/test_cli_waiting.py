@@ -55,6 +55,18 @@ def test_create_waits_and_prints_the_finished_operation(manager: FakeManager, vn
     assert sum("link client-fw" in line for line in lines) == 1
 
 
+def test_who_comes_late_gets_one_line_for_what_was_done(manager: FakeManager, vnfm: Run) -> None:
+    early = [step("link a", "DONE"), step("link b", "DONE")]
+    manager.answer("GetOpOcc", op("FAILED_TEMP", 50, *early, step("compute", "FAILED")))
+    manager.answer("ControlOpOcc", op("PROCESSING", 50, *early, step("compute", "STARTED")))
+    manager.answer("WatchOpOcc", [op("COMPLETED", 100, *early, step("compute", "DONE", 2.0))])
+    result = vnfm("op", "retry", "op-1", "-o", "json")
+    assert result.exit_code == 0
+    assert "2 of 3 steps were done before" in result.stderr
+    assert "link a" not in result.stderr
+    assert "compute (2.0 s)" in result.stderr
+
+
 def test_no_wait_prints_the_operation_at_once(manager: FakeManager, vnfm: Run, chain_file: str) -> None:
     manager.answer("CreateChain", op("STARTING"))
     result = vnfm("chain", "create", chain_file, "--no-wait", "-o", "json")

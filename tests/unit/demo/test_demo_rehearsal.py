@@ -29,7 +29,7 @@ sys.path[:0] = [{tools!r}, {root!r}]
 import demo, demo_packages, demo_run
 command = [sys.executable, {stand_in!r}]
 demo_run.vnfm_command = lambda: command
-demo_packages.vnfm_command = demo_run.vnfm_command
+demo.vnfm_command = demo_packages.vnfm_command = demo_run.vnfm_command
 demo_packages.images_command = lambda: [sys.executable, "-c", ""]
 demo.BUILD = Path({build!r})
 demo.state_folder = lambda: Path({state!r})
