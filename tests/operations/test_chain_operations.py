@@ -96,7 +96,8 @@ def test_create_survives(play, step: str, mode: Mode, way: str) -> None:
         operation = await world.run(operation, Fault(key, mode), *then)
         if mode is Mode.TWICE and step == CREATE_STEPS[-1]:  # nothing comes after it that could fail
             await assert_stands_once(world, operation)
-            return await remove(world, operation)
+            await remove(world, operation)
+            return
         assert operation.state is LcmOperationState.FAILED_TEMP
         assert operation.error is not None
         assert operation.error.word == "planted"

@@ -15,7 +15,7 @@ import grpc
 import grpc.aio
 import structlog
 from google.protobuf import any_pb2
-from google.rpc import status_pb2  # type: ignore[import-untyped]
+from google.rpc import status_pb2
 from grpc_status import rpc_status
 
 from vnfm.pb.common.v1.common_pb2 import Handle, Problem

@@ -64,7 +64,7 @@ class VimClient:
             present = await stub.StatImage(pb.StatImageRequest(sha256=sha256), timeout=LIGHT_CALL_S)
             if not present.present:
                 say(f"sending image {sha256[:12]}")
-                call = stub.PutImage(timeout=IMAGE_S)
+                call = stub.PutImage(timeout=IMAGE_S)  # type: ignore[call-arg]  # the stubs know iterators only
                 # written by hand: an iterator would turn the plugin's refusal into a cancellation of ours
                 with contextlib.suppress(asyncio.InvalidStateError):
                     async for chunk in _chunks(sha256, image_format, blob):
