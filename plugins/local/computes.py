@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from plugins.local import mounts
-from plugins.local.containers import Containers, cgroup_of, container_id
+from plugins.local.containers import Containers, container_id
 from plugins.local.host import HostFacts
 from plugins.local.images.store import ImageStore
 from plugins.local.job import Job
@@ -97,7 +97,7 @@ class Computes:
 
     def cgroups_of_all(self) -> list[str]:
         """The control groups of everything that runs here."""
-        return [cgroup_of(stamp.resource_id) for stamp in self.stamps.all()]
+        return [self._settings.cgroup_of(stamp.resource_id) for stamp in self.stamps.all()]
 
     # -- changing
 

@@ -28,20 +28,15 @@ from plugins.local.initrun import run_to_end
 from plugins.local.job import Job
 from plugins.local.process import CommandFailed, ProcessRef
 from plugins.local.runtimes import OciRuntime
+from plugins.local.settings import Settings
 from plugins.local.stamps import Stamp, key_of
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.pluginkit.problems import PluginError, failed, invalid, not_ready
 
-CGROUP_BASE = "vnfm"
 _EXEC_SECONDS = 30
 _SETTLE_SECONDS = 0.1
 _INIT_SECONDS = 300
 _GUEST_ALLOWANCE_BYTES = 768 << 20  # qemu, its translated code and the relays, beside the guest's own memory
-
-
-def cgroup_of(resource_id: str) -> str:
-    """The compute's control group."""
-    return f"{CGROUP_BASE}/{key_of(resource_id)}"
 
 
 def container_id(resource_id: str, index: int) -> str:
@@ -53,12 +48,12 @@ class Containers:
     """Builds, stops, starts and removes the containers of computes; blocking."""
 
     def __init__(
-        self, runtimes: Mapping[int, OciRuntime], cgroups: Hierarchy, images: ImageStore, pids_limit: int
+        self, runtimes: Mapping[int, OciRuntime], cgroups: Hierarchy, images: ImageStore, settings: Settings
     ) -> None:
         self._runtimes = runtimes
         self._cgroups = cgroups
         self._images = images
-        self._pids_limit = pids_limit
+        self._settings = settings
 
     def check(self, request: pb.AllocateComputeRequest) -> None:
         """Refuses what cannot be realized, before anything is made."""
@@ -83,7 +78,7 @@ class Containers:
     def build(self, job: Job, netns: Path) -> None:
         """From nothing to running; the processes are noted in the stamp as they come."""
         request = job.request
-        self._cgroups.create(cgroup_of(request.resource_id), self._limits(request))
+        self._cgroups.create(self._settings.cgroup_of(request.resource_id), self._limits(request))
         every = [*request.init_containers, *request.containers]
         for index, container in enumerate(every):
             job.check()
@@ -121,7 +116,7 @@ class Containers:
                 ref.wait_gone(grace_seconds)
         for index, _ in indexes:
             runtime.delete(container_id(stamp.resource_id, index))
-        self._cgroups.kill(cgroup_of(stamp.resource_id))
+        self._cgroups.kill(self._settings.cgroup_of(stamp.resource_id))
 
     def remove(self, folder: Path, resource_id: str, request: pb.AllocateComputeRequest, grace_seconds: float) -> None:
         """Everything gone, from whatever half-made state; what resists raises OSError."""
@@ -136,8 +131,8 @@ class Containers:
                 runtime.kill(name, "TERM")
                 ref.wait_gone(grace_seconds)
             runtime.delete(name)
-        self._cgroups.kill(cgroup_of(resource_id))
-        self._cgroups.remove(cgroup_of(resource_id))
+        self._cgroups.kill(self._settings.cgroup_of(resource_id))
+        self._cgroups.remove(self._settings.cgroup_of(resource_id))
         mounts.unmount_below(folder)
         with suppress(OSError):
             runtime.root.rmdir()
@@ -149,13 +144,13 @@ class Containers:
         if not dead:
             return ""
         said = process.tail(folder / str(names.index(dead[0])) / "output.log") if dead[0] in names else ""
-        kills = self._cgroups.out_of_memory_kills(cgroup_of(stamp.resource_id))
+        kills = self._cgroups.out_of_memory_kills(self._settings.cgroup_of(stamp.resource_id))
         why = "was killed for its memory limit" if kills else "has ended"
         return f"container {dead[0]} {why}" + (f"; its last lines: {said}" if said else "")
 
     def overhead_bytes(self, request: pb.AllocateComputeRequest) -> int:
         """Memory that the realization itself takes now."""
-        group = cgroup_of(request.resource_id)
+        group = self._settings.cgroup_of(request.resource_id)
         if self._runtimes[request.runtime].own_kernel:
             return memory.guest_overhead_bytes(self._cgroups.processes(group))
         return memory.kernel_bytes(self._cgroups, group)
@@ -167,8 +162,8 @@ class Containers:
     def _limits(self, request: pb.AllocateComputeRequest) -> Limits:
         if self._runtimes[request.runtime].own_kernel:
             # The guest's limits hold inside; around it the whole microVM may not eat the host either.
-            return Limits(request.memory_bytes + _GUEST_ALLOWANCE_BYTES, 0, 4 * self._pids_limit)
-        return Limits(request.memory_bytes, request.cpu_milli, self._pids_limit)
+            return Limits(request.memory_bytes + _GUEST_ALLOWANCE_BYTES, 0, 4 * self._settings.pids_limit)
+        return Limits(request.memory_bytes, request.cpu_milli, self._settings.pids_limit)
 
     def _image(self, sha256: str) -> tuple[Image, Path]:
         image = self._images.get(sha256)
@@ -196,13 +191,13 @@ class Containers:
             working_dir=image.config.working_dir,
             user=_account(rootfs, image.config.user),
             netns=str(netns),
-            cgroup_path=f"/{cgroup_of(request.resource_id)}/{index}",
+            cgroup_path=f"/{self._settings.cgroup_of(request.resource_id)}/{index}",
             files=_files(folder / "files", container.files),
             capabilities=tuple(container.linux_capabilities),
             sysctls=dict(container.sysctls),
             memory_bytes=container.memory_bytes or (request.memory_bytes if only else 0),
             cpu_milli=container.cpu_milli or (request.cpu_milli if only else 0),
-            pids=self._pids_limit,
+            pids=self._settings.pids_limit,
             own_kernel=own_kernel,
             annotations=dict(request.annotations),
         )

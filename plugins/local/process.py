@@ -161,25 +161,31 @@ def run_with_output(
     fd = os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         before = os.fstat(fd).st_size
-        done = subprocess.run(
+        child = subprocess.Popen(
             whole,
             stdin=subprocess.DEVNULL if lock_fd is None else lock_fd,
             stdout=fd,
             stderr=fd,
-            timeout=timeout_seconds,
             env=dict(env),
             pass_fds=tuple(pass_fds),
             cwd=cwd,
-            check=False,
+            start_new_session=True,
         )
-    except subprocess.TimeoutExpired as error:
-        raise CommandFailed(argv, None, tail(output)) from error
     except OSError as error:
         raise CommandFailed(argv, 127, f"{argv[0]}: {error.strerror}") from error
     finally:
         os.close(fd)
-    if done.returncode != 0:
-        raise CommandFailed(argv, done.returncode, tail(output, before))
+    try:
+        returncode = child.wait(timeout_seconds)
+    except subprocess.TimeoutExpired as error:
+        raise CommandFailed(argv, None, f"no end after {timeout_seconds:g} s. {tail(output, before)}") from error
+    finally:
+        if child.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+    if returncode != 0:
+        raise CommandFailed(argv, returncode, tail(output, before) or f"ended with {returncode} and without a word")
 
 
 def tail(path: Path, offset: int = 0, limit_bytes: int = 4096) -> str:

@@ -100,7 +100,7 @@ def microvm(root: Path, command: Sequence[str] = ()) -> OciRuntime:
     package_root = Path(__file__).resolve().parents[2]
     argv = tuple(command) or (sys.executable, "-m", "plugins.microvm")
     env = {"PYTHONPATH": str(package_root)} if not command else {}
-    return OciRuntime(argv, root, env, create_seconds=120, own_kernel=True)
+    return OciRuntime(argv, root, env, create_seconds=90, own_kernel=True)
 
 
 __all__ = ["CommandFailed", "OciRuntime", "crun", "microvm"]

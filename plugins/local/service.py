@@ -65,7 +65,7 @@ def make_parts(settings: Settings) -> Parts:
         int(pb.RUNTIME_CONTAINER): runtimes.crun(hierarchy, settings.run_dir / "crun"),
         int(pb.RUNTIME_KATA): runtimes.microvm(settings.run_dir / "microvm", settings.microvm_command),
     }
-    containers = Containers(found, hierarchy, images, settings.pids_limit)
+    containers = Containers(found, hierarchy, images, settings)
     vms = Vms(settings, hierarchy, images)
     computes = Computes(settings, facts, network, containers, vms, images)
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from plugins.local.stamps import key_of
 from vnfm.pluginkit.problems import invalid
+
+CGROUP_BASE = "vnfm"
 
 CONFIG_SCHEMA: Mapping[str, object] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -67,6 +71,11 @@ class Settings:
     acceleration: str = "auto"
     guest_seconds: int = 180
     microvm_command: tuple[str, ...] = ()
+
+    def cgroup_of(self, resource_id: str) -> str:
+        """A compute's control group. Another plugin's of the same id, on another run folder, is another one."""
+        mine = hashlib.sha256(str(self.run_dir).encode()).hexdigest()[:8]
+        return f"{CGROUP_BASE}/{mine}/{key_of(resource_id)}"
 
 
 def host_name() -> str:

@@ -18,7 +18,6 @@ from plugins.local import memory, process, qemu, qmp
 from plugins.local.agent import Agent, AgentSilent, ReadyProbe
 from plugins.local.cgroups import Hierarchy, Limits
 from plugins.local.configdrive import DriveNic, contents, write
-from plugins.local.containers import cgroup_of
 from plugins.local.images.store import Image, ImageStore
 from plugins.local.job import Job
 from plugins.local.net import HostNetwork, interface_name
@@ -75,7 +74,7 @@ class Vms:
     def start(self, job: Job, network: HostNetwork) -> None:
         """Starts qemu on what is there, and waits for the guest."""
         request, folder = job.request, job.folder / "vm"
-        group = cgroup_of(request.resource_id)
+        group = self._settings.cgroup_of(request.resource_id)
         leaf = f"{group}/vm"
         self._cgroups.create(group, self._limits(request))
         self._cgroups.create(leaf, Limits())
@@ -157,7 +156,7 @@ class Vms:
                     ref.wait_gone(grace_seconds)
             if not ref.end(0):
                 raise TimeoutError("qemu does not end")
-        self._cgroups.kill(cgroup_of(stamp.resource_id))
+        self._cgroups.kill(self._settings.cgroup_of(stamp.resource_id))
 
     def pause(self, folder: Path, *, pause: bool) -> None:
         """Stops or continues the virtual CPUs."""
@@ -170,7 +169,7 @@ class Vms:
         """Everything gone, from whatever half-made state."""
         if stamp is not None and grace_seconds > 0:
             self.stop(folder, stamp, grace_seconds)
-        group = cgroup_of(resource_id)
+        group = self._settings.cgroup_of(resource_id)
         if not self._cgroups.kill(group):
             raise TimeoutError("qemu does not end")
         self._cgroups.remove(group)
@@ -178,14 +177,14 @@ class Vms:
 
     def reason_of_death(self, resource_id: str, folder: Path) -> str:
         """In words: the memory limit, or the last lines that qemu and the guest's console said."""
-        if self._cgroups.out_of_memory_kills(cgroup_of(resource_id)):
+        if self._cgroups.out_of_memory_kills(self._settings.cgroup_of(resource_id)):
             return "qemu was killed for its memory limit"
         said = process.tail(folder / "vm" / "qemu.log") or process.tail(folder / "vm" / qemu.CONSOLE)
         return "qemu has ended" + (f"; its last lines: {said}" if said else "")
 
     def overhead_bytes(self, resource_id: str) -> int:
         """Memory that qemu itself takes now."""
-        return memory.guest_overhead_bytes(self._cgroups.processes(cgroup_of(resource_id)))
+        return memory.guest_overhead_bytes(self._cgroups.processes(self._settings.cgroup_of(resource_id)))
 
     async def exec_command(
         self, folder: Path, start: pb.ExecInput, inputs: AsyncIterator[pb.ExecInput]

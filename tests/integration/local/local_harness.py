@@ -17,7 +17,9 @@ import grpc
 from google.protobuf import json_format
 from google.rpc import status_pb2
 
+from plugins.local.cgroups import detect_here
 from plugins.local.net import namespace_name
+from plugins.local.settings import parse
 from plugins.local.stamps import key_of
 from vnfm.pb.common.v1.common_pb2 import Handle, Owner, Problem
 from vnfm.pb.vim.v1 import vim_pb2 as pb
@@ -39,6 +41,12 @@ class Plugin:
         self.run_dir = Path(str(self.config["run_dir"]))
         self.ids: set[str] = set()
         self.start()
+
+    def groups(self, resource_id: str, inside: str = "") -> list[Path]:
+        """The folders of its control group, one a hierarchy."""
+        group = parse(self.config).cgroup_of(resource_id)
+        found = [folder / inside for folder in detect_here().folders(group)]
+        return [folder for folder in found if folder.is_dir()]
 
     def start(self) -> None:
         self._sockets = tempfile.mkdtemp(prefix="vnfm-t-")
@@ -182,8 +190,13 @@ def leftovers(folder: Path, ids: set[str]) -> list[str]:
     """Whatever on this host still bears these ids or lies below this folder, besides the image cache."""
     found = [f"file {path}" for path in folder.glob("run/**/*")]
     found += [f"mount {line}" for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(folder) in line]
+    mine = hashlib.sha256(str(folder / "run").encode()).hexdigest()[:8]
     keys = {key_of(resource_id) for resource_id in ids}
-    found += [f"cgroup {path}" for path in Path("/sys/fs/cgroup").glob("**/vnfm/*") if path.name in keys]
+    found += [
+        f"cgroup {path}"
+        for path in Path("/sys/fs/cgroup").glob("**/vnfm/*/*")
+        if path.name in keys and path.parent.name == mine
+    ]
     found += [f"namespace {name}" for name in map(namespace_name, ids) if (Path("/run/netns") / name).exists()]
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         try:

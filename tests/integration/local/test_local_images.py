@@ -60,11 +60,12 @@ def test_hostile_archives_are_refused(plugin: Plugin, what: str) -> None:
 def test_writing_through_a_link_stays_inside(plugin: Plugin) -> None:
     victim = plugin.folder / "victim"
     victim.mkdir()
-    content = tar([link("door", str(victim)), file("door/note", b"inside")])
+    inside = str(victim).lstrip("/")
+    content = tar([folder(inside), link("door", str(victim)), file("door/note", b"inside")])
     digest = plugin.put_image(content, "rootfs-tar")
     rootfs = plugin.folder / "state" / "images" / digest / "rootfs"
     assert list(victim.iterdir()) == []
-    assert (rootfs / str(victim).lstrip("/") / "note").read_bytes() == b"inside"
+    assert (rootfs / inside / "note").read_bytes() == b"inside"
 
 
 def test_layers_are_applied_in_order_with_whiteouts_and_the_images_own_command(plugin: Plugin) -> None:
