@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import shutil
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,8 +66,8 @@ def clear(teller: Teller, manager: Manager, cli: Cli) -> None:
         return
     try:
         if not manager.running:
-            for pid, name in demo_host.processes_of(manager.state):
-                teller.line(f"ending process {pid} ({name}) of an earlier demo")
+            for pid in demo_host.managers_of(manager.state):
+                teller.line(f"the manager of an earlier demo still runs (process {pid}); ending it")
                 _end(pid)
             manager.start()
         terminate_all(cli, teller.line)
@@ -77,10 +80,6 @@ def clear(teller: Teller, manager: Manager, cli: Cli) -> None:
 
 
 def _end(pid: int) -> None:
-    import contextlib
-    import os
-    import time
-
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
         for _ in range(100):

@@ -196,6 +196,16 @@ def processes_of(state: Path) -> list[tuple[int, str]]:
     return sorted(found)
 
 
+def managers_of(state: Path) -> list[int]:
+    """Those of them that are `vnfm serve` itself."""
+    found = []
+    for pid, _ in processes_of(state):
+        with suppress(OSError):
+            if b"serve" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                found.append(pid)
+    return found
+
+
 def _family(pid: int) -> set[int]:
     family = {pid}
     while pid > 1:
