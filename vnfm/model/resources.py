@@ -85,6 +85,7 @@ class ContainerSpec:
     command: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     cpu_milli: int = 0
+    cpu_limit_milli: int = 0  # may burst up to here; 0: cpu_milli is the limit too
     memory_bytes: int = 0
     linux_capabilities: tuple[str, ...] = ()
     sysctls: Mapping[str, str] = field(default_factory=dict)
@@ -109,6 +110,7 @@ class ComputeSpec:
     runtime: Runtime
     cpu_milli: int
     memory_bytes: int
+    cpu_limit_milli: int = 0
     hugepage_bytes: int = 0
     cpu_pinned: bool = False
     numa_cell: int | None = None

@@ -172,6 +172,7 @@ def _compute(
             host=at.host,
             runtime=at.runtime,
             cpu_milli=vdu.cpu_milli,
+            cpu_limit_milli=0 if vm else _cpu_limit(vdu),
             memory_bytes=vdu.memory_bytes,
             hugepage_bytes=vdu.needs.hugepage_bytes,
             cpu_pinned=vdu.needs.cpu_pinned,
@@ -195,10 +196,17 @@ def _container(lane: Lane, container: Container) -> ContainerSpec:
         command=container.command,
         env=dict(container.env),
         cpu_milli=container.cpu_milli,
+        cpu_limit_milli=container.cpu_limit_milli,
         memory_bytes=container.memory_bytes,
         linux_capabilities=tuple(c if c.startswith("CAP_") else f"CAP_{c}" for c in container.linux_capabilities),
         sysctls=dict(container.sysctls),
     )
+
+
+def _cpu_limit(vdu: Vdu) -> int:
+    """Of all containers together; 0 where one of them names none."""
+    limits = [c.cpu_limit_milli for c in vdu.containers]
+    return sum(limits) if all(limits) else 0
 
 
 def _disk(lane: Lane, vdu: Vdu) -> DiskSpec:

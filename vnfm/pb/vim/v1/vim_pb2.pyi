@@ -571,6 +571,7 @@ class AllocateComputeRequest(_message.Message):
     VOLUMES_FIELD_NUMBER: _builtins.int
     ANNOTATIONS_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
+    CPU_LIMIT_MILLI_FIELD_NUMBER: _builtins.int
     resource_id: _builtins.str
     host_id: _builtins.str
     runtime: Global___Runtime.ValueType
@@ -582,6 +583,8 @@ class AllocateComputeRequest(_message.Message):
     user_data: _builtins.bytes
     name: _builtins.str
     """becomes the host name inside"""
+    cpu_limit_milli: _builtins.int
+    """may burst up to here; 0: cpu_milli is the limit too"""
     @_builtins.property
     def owner(self) -> _common_pb2.Owner: ...
     @_builtins.property
@@ -624,10 +627,11 @@ class AllocateComputeRequest(_message.Message):
         volumes: _abc.Iterable[Global___VolumeMount] | None = ...,
         annotations: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         name: _builtins.str = ...,
+        cpu_limit_milli: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_numa_cell", b"_numa_cell", "boot", b"boot", "numa_cell", b"numa_cell", "owner", b"owner"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_numa_cell", b"_numa_cell", "annotations", b"annotations", "boot", b"boot", "containers", b"containers", "cpu_milli", b"cpu_milli", "cpu_pinned", b"cpu_pinned", "host_id", b"host_id", "hugepage_bytes", b"hugepage_bytes", "init_containers", b"init_containers", "memory_bytes", b"memory_bytes", "name", b"name", "numa_cell", b"numa_cell", "owner", b"owner", "ports", b"ports", "resource_id", b"resource_id", "runtime", b"runtime", "user_data", b"user_data", "volumes", b"volumes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_numa_cell", b"_numa_cell", "annotations", b"annotations", "boot", b"boot", "containers", b"containers", "cpu_limit_milli", b"cpu_limit_milli", "cpu_milli", b"cpu_milli", "cpu_pinned", b"cpu_pinned", "host_id", b"host_id", "hugepage_bytes", b"hugepage_bytes", "init_containers", b"init_containers", "memory_bytes", b"memory_bytes", "name", b"name", "numa_cell", b"numa_cell", "owner", b"owner", "ports", b"ports", "resource_id", b"resource_id", "runtime", b"runtime", "user_data", b"user_data", "volumes", b"volumes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__numa_cell: _TypeAlias = _typing.Literal["numa_cell"]  # noqa: Y015
     _WhichOneofArgType__numa_cell: _TypeAlias = _typing.Literal["_numa_cell", b"_numa_cell"]  # noqa: Y015
@@ -708,10 +712,13 @@ class Container(_message.Message):
     MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     LINUX_CAPABILITIES_FIELD_NUMBER: _builtins.int
     SYSCTLS_FIELD_NUMBER: _builtins.int
+    CPU_LIMIT_MILLI_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     image_sha256: _builtins.str
     cpu_milli: _builtins.int
     memory_bytes: _builtins.int
+    cpu_limit_milli: _builtins.int
+    """as above, of this container"""
     @_builtins.property
     def command(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """empty: the image's own"""
@@ -740,10 +747,11 @@ class Container(_message.Message):
         memory_bytes: _builtins.int = ...,
         linux_capabilities: _abc.Iterable[_builtins.str] | None = ...,
         sysctls: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        cpu_limit_milli: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "cpu_milli", b"cpu_milli", "env", b"env", "files", b"files", "image_sha256", b"image_sha256", "linux_capabilities", b"linux_capabilities", "memory_bytes", b"memory_bytes", "name", b"name", "sysctls", b"sysctls"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "cpu_limit_milli", b"cpu_limit_milli", "cpu_milli", b"cpu_milli", "env", b"env", "files", b"files", "image_sha256", b"image_sha256", "linux_capabilities", b"linux_capabilities", "memory_bytes", b"memory_bytes", "name", b"name", "sysctls", b"sysctls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
