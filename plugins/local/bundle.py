@@ -137,6 +137,7 @@ class ContainerPlan:
     sysctls: Mapping[str, str] = field(default_factory=dict)
     memory_bytes: int = 0
     cpu_milli: int = 0
+    cpu_limit_milli: int = 0  # 0: cpu_milli is the limit too
     pids: int = 0
     own_kernel: bool = False
     annotations: Mapping[str, str] = field(default_factory=dict)
@@ -196,7 +197,7 @@ def _resources(plan: ContainerPlan) -> dict[str, Any]:
     if plan.cpu_milli:
         found["cpu"] = {
             "period": _PERIOD_US,
-            "quota": max(1000, plan.cpu_milli * _PERIOD_US // 1000),
+            "quota": max(1000, (plan.cpu_limit_milli or plan.cpu_milli) * _PERIOD_US // 1000),
             "shares": max(2, plan.cpu_milli * 1024 // 1000),
         }
     if plan.pids:

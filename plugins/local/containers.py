@@ -163,7 +163,8 @@ class Containers:
         if self._runtimes[request.runtime].own_kernel:
             # The guest's limits hold inside; around it the whole microVM may not eat the host either.
             return Limits(request.memory_bytes + _GUEST_ALLOWANCE_BYTES, 0, 4 * self._settings.pids_limit)
-        return Limits(request.memory_bytes, request.cpu_milli, self._settings.pids_limit)
+        cpu_milli = request.cpu_limit_milli or request.cpu_milli
+        return Limits(request.memory_bytes, cpu_milli, self._settings.pids_limit)
 
     def _image(self, sha256: str) -> tuple[Image, Path]:
         image = self._images.get(sha256)
@@ -197,6 +198,7 @@ class Containers:
             sysctls=dict(container.sysctls),
             memory_bytes=container.memory_bytes or (request.memory_bytes if only else 0),
             cpu_milli=container.cpu_milli or (request.cpu_milli if only else 0),
+            cpu_limit_milli=container.cpu_limit_milli or (request.cpu_limit_milli if only else 0),
             pids=self._settings.pids_limit,
             own_kernel=own_kernel,
             annotations=dict(request.annotations),

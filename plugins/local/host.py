@@ -94,7 +94,7 @@ class HostFacts:
         reserve = self.settings
         return [
             pb.NumaCell(
-                cpu_milli=1000 * cell.cpus,
+                cpu_milli=int(1000 * cell.cpus * self.settings.cpu_allocation_ratio),
                 # CPU time is shared by the millisecond: what others happen to burn now says nothing about later.
                 cpu_used_by_others_milli=min(1000 * cell.cpus, reserve.reserve_cpu_milli // len(cells)),
                 memory_bytes=cell.memory_bytes,

@@ -26,6 +26,11 @@ CONFIG_SCHEMA: Mapping[str, object] = {
         "zone": {"type": "string"},
         "rack": {"type": "string"},
         "trust": {"type": "integer", "minimum": 0, "maximum": 3},
+        "cpu_allocation_ratio": {
+            "type": "number",
+            "minimum": 1,
+            "description": "how much CPU is promised for each that is there (16): none is given exclusively",
+        },
         "price_per_vcpu": {"type": "number", "minimum": 0},
         "reserve": {
             "type": "object",
@@ -63,6 +68,7 @@ class Settings:
     rack: str = ""
     trust: int = 0
     price_per_vcpu: float = 0.0
+    cpu_allocation_ratio: float = 16.0
     reserve_cpu_milli: int = 0
     reserve_memory_bytes: int = 256 * _MIB
     reserve_disk_bytes: int = 512 * _MIB
@@ -99,6 +105,7 @@ def parse(config: Mapping[str, object]) -> Settings:
         rack=str(config.get("rack", "")),
         trust=_whole(config, "trust", 0),
         price_per_vcpu=float(str(config.get("price_per_vcpu", 0))),
+        cpu_allocation_ratio=float(str(config.get("cpu_allocation_ratio", 16))),
         reserve_cpu_milli=_whole(kept, "cpu_milli", 0),
         reserve_memory_bytes=_whole(kept, "memory_bytes", 256 * _MIB),
         reserve_disk_bytes=_whole(kept, "disk_bytes", 512 * _MIB),
