@@ -33,6 +33,7 @@ from plugins.local.stamps import Stamp, key_of
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.pluginkit.problems import PluginError, failed, invalid, not_ready
 
+ROOTFS_DIGEST = "vnfm.rootfs-digest"
 _EXEC_SECONDS = 30
 _SETTLE_SECONDS = 0.1
 _INIT_SECONDS = 300
@@ -199,7 +200,8 @@ class Containers:
             cpu_milli=container.cpu_milli or (request.cpu_milli if only else 0),
             pids=self._settings.pids_limit,
             own_kernel=own_kernel,
-            annotations=dict(request.annotations),
+            # Ours last: by this digest the microVM runtime finds the boot archive that it made of the image before.
+            annotations={**request.annotations, ROOTFS_DIGEST: image.sha256},
         )
         (folder / "config.json").write_text(json.dumps(config_json(plan)))
         return folder
