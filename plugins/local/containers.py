@@ -33,6 +33,7 @@ from plugins.local.stamps import Stamp, key_of
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.pluginkit.problems import PluginError, failed, invalid, not_ready
 
+ROOTFS_DIGEST = "vnfm.rootfs-digest"
 _EXEC_SECONDS = 30
 _SETTLE_SECONDS = 0.1
 _INIT_SECONDS = 300
@@ -78,7 +79,8 @@ class Containers:
     def build(self, job: Job, netns: Path) -> None:
         """From nothing to running; the processes are noted in the stamp as they come."""
         request = job.request
-        self._cgroups.create(self._settings.cgroup_of(request.resource_id), self._limits(request))
+        group = self._settings.cgroup_of(request.resource_id)
+        self._cgroups.create(group, self._limits(request, booting=True))
         every = [*request.init_containers, *request.containers]
         for index, container in enumerate(every):
             job.check()
@@ -88,6 +90,7 @@ class Containers:
                 self._run_init(job, index, container.name, bundle)
             else:
                 self._start(job, index, container.name, bundle)
+        self._cgroups.create(group, self._limits(request, booting=False))
 
     def settle(self, job: Job) -> None:
         """Raises where a payload does not outlive its first moments."""
@@ -99,9 +102,12 @@ class Containers:
 
     def start_again(self, job: Job, netns: Path) -> None:
         """After a stop: the containers anew on what they had written."""
+        group = self._settings.cgroup_of(job.request.resource_id)
+        self._cgroups.create(group, self._limits(job.request, booting=True))
         for index, container in enumerate(job.request.containers, len(job.request.init_containers)):
             bundle = self._bundle(job, index, container, netns)
             self._start(job, index, container.name, bundle)
+        self._cgroups.create(group, self._limits(job.request, booting=False))
 
     def stop(self, stamp: Stamp, request: pb.AllocateComputeRequest, grace_seconds: float) -> None:
         """Ends all payloads, TERM first; what they wrote stays."""
@@ -159,12 +165,13 @@ class Containers:
         """Who runs its containers."""
         return self._runtimes[request.runtime]
 
-    def _limits(self, request: pb.AllocateComputeRequest) -> Limits:
+    def _limits(self, request: pb.AllocateComputeRequest, *, booting: bool) -> Limits:
+        pids, milli = self._settings.pids_limit, request.cpu_limit_milli or request.cpu_milli
         if self._runtimes[request.runtime].own_kernel:
-            # The guest's limits hold inside; around it the whole microVM may not eat the host either.
-            return Limits(request.memory_bytes + _GUEST_ALLOWANCE_BYTES, 0, 4 * self._settings.pids_limit)
-        cpu_milli = request.cpu_limit_milli or request.cpu_milli
-        return Limits(request.memory_bytes, cpu_milli, self._settings.pids_limit)
+            # The guest's memory limit holds inside; around it the whole microVM may not eat the host either. The
+            # CPU limit begins once it is up: half a CPU would take twice as long to boot.
+            return Limits(request.memory_bytes + _GUEST_ALLOWANCE_BYTES, 0 if booting else milli, 4 * pids)
+        return Limits(request.memory_bytes, milli, pids)
 
     def _image(self, sha256: str) -> tuple[Image, Path]:
         image = self._images.get(sha256)
@@ -197,11 +204,12 @@ class Containers:
             capabilities=tuple(container.linux_capabilities),
             sysctls=dict(container.sysctls),
             memory_bytes=container.memory_bytes or (request.memory_bytes if only else 0),
-            cpu_milli=container.cpu_milli or (request.cpu_milli if only else 0),
-            cpu_limit_milli=container.cpu_limit_milli or (request.cpu_limit_milli if only else 0),
+            cpu_milli=0 if own_kernel else container.cpu_milli,
+            cpu_limit_milli=0 if own_kernel else container.cpu_limit_milli,
             pids=self._settings.pids_limit,
             own_kernel=own_kernel,
-            annotations=dict(request.annotations),
+            # Ours last: by this digest the microVM runtime finds the boot archive that it made of the image before.
+            annotations={**request.annotations, ROOTFS_DIGEST: image.sha256},
         )
         (folder / "config.json").write_text(json.dumps(config_json(plan)))
         return folder

@@ -42,8 +42,9 @@ def checks(settings: Settings, hierarchy: cg.Hierarchy) -> list[Check]:
     """All of them, cheapest first; nothing is changed on the host."""
     found = [_root(), _tun(), _cgroups(hierarchy)]
     found += [_program(*row) for row in _PROGRAMS]
-    found += [_overlay(), _kernel(), _modules(), _microvm(settings), _memory(), _disk(settings), _run_dir(settings)]
-    return found
+    found += [_overlay(), _kernel(), _modules(), _microvm(settings), _prepared(settings)]
+    found += [_memory(), _disk(settings), _run_dir(settings)]
+    return found + (_network() if found[0].ok else [])
 
 
 def refusals(settings: Settings, hierarchy: cg.Hierarchy) -> dict[int, str]:
@@ -85,7 +86,6 @@ def print_report(settings: Settings, as_json: bool, write: Callable[[str], objec
 _PROGRAMS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("crun", "crun", (_CONTAINER,)),
     ("unshare", "util-linux", (_CONTAINER,)),
-    ("nft", "nftables", ()),
     (qemu.program(), "qemu-system-x86" if platform.machine() == "x86_64" else "qemu-system-arm", (_KATA, _VM)),
     ("qemu-img", "qemu-utils", (_VM,)),
     ("mkfs.vfat", "dosfstools", (_VM,)),
@@ -168,6 +168,29 @@ def _microvm(settings: Settings) -> Check:
     except (OSError, subprocess.SubprocessError) as error:
         good, detail = False, str(error)
     return Check("microvm runtime", good, detail, "make setup", (_KATA,))
+
+
+def _prepared(settings: Settings) -> Check:
+    """Our microVM runtime makes kernel and agent once, for which it needs a compiler."""
+    if settings.microvm_command:
+        return Check("microvm prepared", True, "another runtime is configured", "", (_KATA,))
+    cache = Path(os.environ.get("VNFM_MICROVM_CACHE") or "/var/cache/vnfm/microvm")
+    if any(cache.glob("assets/*/vmlinux")):
+        return Check("microvm prepared", True, f"in {cache}", "", (_KATA,))
+    compiler = shutil.which("gcc")
+    detail = "at the first use, which takes some seconds longer" if compiler else "no gcc to compile the guest agent"
+    fix = "" if compiler else "apt-get install -y gcc libc6-dev"
+    return Check("microvm prepared", compiler is not None, detail, fix, (_KATA,))
+
+
+def _network() -> list[Check]:
+    from plugins.local.net import doctor as net_doctor
+
+    found = []
+    for check in net_doctor.checks():
+        name = check.name if check.required else f"{check.name} (optional)"
+        found.append(Check(name, check.ok, check.detail, check.fix, _ALL if check.required else ()))
+    return found
 
 
 def _memory() -> Check:

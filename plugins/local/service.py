@@ -23,6 +23,7 @@ from plugins.local.images.errors import ImageRefused
 from plugins.local.images.store import Draft, ImageStore
 from plugins.local.net import HostNetwork
 from plugins.local.netpart import NetPart
+from plugins.local.process import CommandFailed
 from plugins.local.settings import CONFIG_SCHEMA, Settings, parse
 from plugins.local.vms import Vms
 from plugins.local.watch import Watcher
@@ -116,7 +117,8 @@ class LocalVim:
         for stamped in await self._thread(self._all_computes):
             self._watch(stamped)
         await self._publish_inventory()
-        self._tasks = [asyncio.create_task(self._keep_inventory()), asyncio.create_task(self._keep_logs_short())]
+        keepers = (self._keep_inventory(), self._keep_logs_short(), self._prepare_guests())
+        self._tasks = [asyncio.create_task(keeper) for keeper in keepers]
 
     async def close(self) -> None:
         """Lets go; what runs goes on."""
@@ -178,6 +180,13 @@ class LocalVim:
             if noteworthy(last, host):
                 await self.plugin.inventory.publish([host])
                 last = host
+
+    async def _prepare_guests(self) -> None:
+        """What is made once for all guests is made before the first one waits for it."""
+        at = self._at
+        if at.facts.refusal(pb.RUNTIME_KATA) == "" and not at.settings.microvm_command:
+            with suppress(CommandFailed):
+                await self._thread(runtimes.prepare_microvm)
 
     async def _keep_logs_short(self) -> None:
         while True:

@@ -76,7 +76,8 @@ class Vms:
         request, folder = job.request, job.folder / "vm"
         group = self._settings.cgroup_of(request.resource_id)
         leaf = f"{group}/vm"
-        self._cgroups.create(group, self._limits(request))
+        # The CPU limit begins once the guest is up: half a CPU would take twice as long to boot.
+        self._cgroups.create(group, self._limits(request, booting=True))
         self._cgroups.create(leaf, Limits())
         job.report(20, "starting qemu")
         taps: list[int] = []
@@ -91,6 +92,7 @@ class Vms:
             for fd in taps:
                 os.close(fd)
         self._wait_for_guest(job, folder)
+        self._cgroups.create(group, self._limits(request, booting=False))
 
     def _launch(self, job: Job, folder: Path, leaf: str, nics: tuple[qemu.VmNic, ...], taps: list[int]) -> None:
         request = job.request
@@ -209,8 +211,9 @@ class Vms:
             yield pb.ExecOutput(stdout=output)
         yield pb.ExecOutput(exit_code=exit_code, exited=True)
 
-    def _limits(self, request: pb.AllocateComputeRequest) -> Limits:
-        return Limits(request.memory_bytes + _ALLOWANCE_BYTES, 0, _THREADS)
+    @staticmethod
+    def _limits(request: pb.AllocateComputeRequest, *, booting: bool) -> Limits:
+        return Limits(request.memory_bytes + _ALLOWANCE_BYTES, 0 if booting else request.cpu_milli, _THREADS)
 
     def _disk(self, request: pb.AllocateComputeRequest) -> tuple[Image, Path]:
         sha256 = request.boot.image_sha256

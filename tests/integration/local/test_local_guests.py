@@ -184,3 +184,15 @@ def test_a_qcow2_that_names_another_file_is_refused(plugin: Plugin, folder: Path
         assert not plugin.images.StatImage(pb.StatImageRequest(sha256=digest)).present
         image.unlink()
     assert [path.name for path in (folder / "state" / "images").iterdir()] == []
+
+
+def test_the_cpu_limit_holds_once_a_guest_is_up(plugin: Plugin, box: str) -> None:
+    request = plugin.container("k1", box, "sleep", "1000", runtime=pb.RUNTIME_KATA, memory_bytes=128 * MIB)
+    request.cpu_milli = 300
+    plugin.allocate(request)
+    quotas = []
+    for group in plugin.groups("k1"):
+        for name in ("cpu.cfs_quota_us", "cpu.max"):
+            if (group / name).exists():
+                quotas.append((group / name).read_text().split()[0])
+    assert quotas == ["30000"]
