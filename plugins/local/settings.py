@@ -45,7 +45,7 @@ CONFIG_SCHEMA: Mapping[str, object] = {
         "pids_limit": {"type": "integer", "minimum": 16, "description": "processes a compute (1024)"},
         "parallel": {"type": "integer", "minimum": 1, "description": "computes built at once (2 a core)"},
         "acceleration": {"enum": ["auto", "tcg", "kvm"], "description": "auto: KVM where a guest boots with it"},
-        "guest_seconds": {"type": "integer", "minimum": 1, "description": "how long a VM's agent may take (180)"},
+        "guest_seconds": {"type": "integer", "minimum": 1, "description": "how long a VM's agent is waited for (90)"},
         "microvm_command": {
             "type": "array",
             "items": {"type": "string"},
@@ -75,7 +75,7 @@ class Settings:
     pids_limit: int = 1024
     parallel: int = 0
     acceleration: str = "auto"
-    guest_seconds: int = 180
+    guest_seconds: int = 90
     microvm_command: tuple[str, ...] = ()
 
     def cgroup_of(self, resource_id: str) -> str:
@@ -112,7 +112,7 @@ def parse(config: Mapping[str, object]) -> Settings:
         pids_limit=_whole(config, "pids_limit", 1024),
         parallel=_whole(config, "parallel", 0),
         acceleration=str(config.get("acceleration", "auto")),
-        guest_seconds=_whole(config, "guest_seconds", 180),
+        guest_seconds=_whole(config, "guest_seconds", 90),
         microvm_command=tuple(str(part) for part in command) if isinstance(command, list) else (),
     )
 

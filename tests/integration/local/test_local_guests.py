@@ -196,3 +196,17 @@ def test_the_cpu_limit_holds_once_a_guest_is_up(plugin: Plugin, box: str) -> Non
             if (group / name).exists():
                 quotas.append((group / name).read_text().split()[0])
     assert quotas == ["30000"]
+
+
+def test_a_vm_without_an_agent_runs_but_takes_no_commands(plugin: Plugin) -> None:
+    plugin.stop()
+    plugin.config["guest_seconds"] = 1
+    plugin.start()
+    image = plugin.put_image(b"\0" * MIB, "raw")  # boots into nothing, as an appliance without our agent would look
+    request = plugin.vm("v1", image, memory_mib=64)
+    request.boot.format = "raw"
+    assert plugin.allocate(request).state == pb.STATE_RUNNING
+    with pytest.raises(grpc.RpcError) as caught:
+        plugin.run("v1", "hostname")
+    assert caught.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+    assert "vnfm.agent.0" in problem_of(caught.value).detail
