@@ -54,6 +54,12 @@ def size(count: float | None) -> str:
     raise AssertionError("unreachable")
 
 
+def short_id(identifier: str) -> str:
+    """The beginning of an id, enough to name it by; a lane keeps its alias: 781b493d:fw."""
+    number, colon, lane = identifier.partition(":")
+    return number[:8] + colon + lane
+
+
 def short_time(text: str | None) -> str:
     """2026-01-01T12:00:00.123Z -> 2026-01-01 12:00:00."""
     return text[:19].replace("T", " ") if text else "-"
@@ -84,7 +90,7 @@ def _text(cell: str) -> Text:
 def packages(messages: Sequence[nfvo_pb2.Package]) -> RenderableType:
     """`package list`."""
     rows = (
-        (p.id, p.product or "-", p.version or "-", p.provider or "-", coloured(p.onboarding_state),
+        (short_id(p.id), p.product or "-", p.version or "-", p.provider or "-", coloured(p.onboarding_state),
          coloured(p.operational_state), p.usage_state)
         for p in messages
     )  # fmt: skip
@@ -115,7 +121,7 @@ def place(finding: dict[str, Any]) -> str:
 def operations(messages: Sequence[nfvo_pb2.VnfLcmOpOcc]) -> RenderableType:
     """`op list`."""
     rows = (
-        (op.id, op.operation, op.target, coloured(op.state), f"{op.progress_percent} %",
+        (short_id(op.id), op.operation, op.target, coloured(op.state), f"{op.progress_percent} %",
          short_time(shapes.time_text(op.started_at)))
         for op in messages
     )  # fmt: skip
@@ -164,7 +170,7 @@ def problem(data: dict[str, Any]) -> RenderableType:
 
 def vnfs(messages: Sequence[nfvo_pb2.VnfInstance]) -> RenderableType:
     """`vnf list`."""
-    rows = ((v.id, v.name, v.vnfd_id, coloured(v.instantiation_state), coloured(v.vnf_state or "-")) for v in messages)
+    rows = ((short_id(v.id), v.name, v.vnfd_id, coloured(v.instantiation_state), coloured(v.vnf_state or "-")) for v in messages)
     return grid("", [IDENTITY, "Name", "VNFD", "Instantiation", "State"], rows)
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from vnfm.cli.render import IDENTITY, coloured, fields, grid, scalar, short_time
+from vnfm.cli.render import IDENTITY, coloured, fields, grid, scalar, short_id, short_time
 from vnfm.pb.nfvo.v1 import nfvo_pb2
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def chains(messages: Sequence[nfvo_pb2.Chain], shapes_of: Sequence[dict[str, Any
     for message, data in zip(messages, shapes_of, strict=True):
         kinds = Counter(str(v.get("runtime")) for v in data.get("vnfs") or [])
         rows.append(
-            (message.name, message.id, coloured(message.state), ", ".join(f"{n}× {k}" for k, n in kinds.items()) or "-")
+            (message.name, short_id(message.id), coloured(message.state), ", ".join(f"{n}× {k}" for k, n in kinds.items()) or "-")
         )
     return grid("", ["Chain", IDENTITY, "State", "Realized as"], rows)
 
