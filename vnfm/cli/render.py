@@ -170,7 +170,10 @@ def problem(data: dict[str, Any]) -> RenderableType:
 
 def vnfs(messages: Sequence[nfvo_pb2.VnfInstance]) -> RenderableType:
     """`vnf list`."""
-    rows = ((short_id(v.id), v.name, v.vnfd_id, coloured(v.instantiation_state), coloured(v.vnf_state or "-")) for v in messages)
+    rows = (
+        (short_id(v.id), v.name, v.vnfd_id, coloured(v.instantiation_state), coloured(v.vnf_state or "-"))
+        for v in messages
+    )
     return grid("", [IDENTITY, "Name", "VNFD", "Instantiation", "State"], rows)
 
 

@@ -114,9 +114,8 @@ def chains(messages: Sequence[nfvo_pb2.Chain], shapes_of: Sequence[dict[str, Any
     rows = []
     for message, data in zip(messages, shapes_of, strict=True):
         kinds = Counter(str(v.get("runtime")) for v in data.get("vnfs") or [])
-        rows.append(
-            (message.name, short_id(message.id), coloured(message.state), ", ".join(f"{n}× {k}" for k, n in kinds.items()) or "-")
-        )
+        realized = ", ".join(f"{n}× {k}" for k, n in kinds.items()) or "-"
+        rows.append((message.name, short_id(message.id), coloured(message.state), realized))
     return grid("", ["Chain", IDENTITY, "State", "Realized as"], rows)
 
 

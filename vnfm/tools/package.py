@@ -159,6 +159,31 @@ def build(
     typer.echo(f"wrote {out}", err=True)
 
 
+@app.command()
+def graph(
+    path: Annotated[Path, typer.Argument(help="A CSAR or a folder with the same files.")],
+    out: Annotated[Path, typer.Option("-o", "--output", help="The SVG to write.")],
+    flavour: Annotated[str, typer.Option(help="This deployment flavour; default: the first.")] = "",
+) -> None:
+    """Draw a VNFD: its VDUs, connection points and virtual links."""
+    from vnfm.graph.vnfdpicture import draw_vnfd
+
+    if not path.exists() or not out.parent.is_dir():
+        typer.echo(f"{path if not path.exists() else out.parent} does not exist", err=True)
+        raise typer.Exit(WRONG_USE)
+    reading = read(path, digests=Policy.WARN)
+    if reading.vnfd is None:
+        first = reading.findings[0].message if reading.findings else "no VNFD in it"
+        typer.echo(f"{path} has no usable VNFD: {first}", err=True)
+        raise typer.Exit(REFUSED)
+    try:
+        out.write_text(draw_vnfd(reading.vnfd, flavour))
+    except ProblemError as error:
+        typer.echo(f"{error.problem.title}: {error.problem.detail}", err=True)
+        raise typer.Exit(REFUSED) from error
+    typer.echo(f"wrote {out}", err=True)
+
+
 def release_time(folder: Path) -> datetime:
     """The newest change in the folder, so that building twice gives the same bytes."""
     times = [p.stat().st_mtime for p in folder.rglob("*") if p.is_file()]
