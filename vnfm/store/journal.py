@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -26,7 +27,7 @@ from vnfm.model.resources import Handle, Resource
 from vnfm.store import tables as t
 from vnfm.store.costs import observe
 from vnfm.store.database import Database
-from vnfm.store.rows import announce, operation_of
+from vnfm.store.rows import announce, operations_of
 
 ID_LENGTH = 36  # of a UUID
 OPEN = (LcmOperationState.STARTING, LcmOperationState.PROCESSING, LcmOperationState.ROLLING_BACK)
@@ -105,7 +106,14 @@ def load(connection: Connection, operation_id: str) -> Operation:
     row = connection.execute(select(t.operation).where(t.operation.c.id == operation_id)).mappings().first()
     if row is None:
         raise problem("not-found", f"there is no operation {operation_id}", instance=operation_id)
-    return operation_of(connection, row)
+    return operations_of(connection, [row])[0]
+
+
+def load_all(connection: Connection, ids: Sequence[str]) -> list[Operation]:
+    """In the order of `ids`; those that are gone are passed over."""
+    rows = connection.execute(select(t.operation).where(t.operation.c.id.in_(ids))).mappings().all()
+    by_id = {o.id: o for o in operations_of(connection, rows)}
+    return [by_id[i] for i in ids if i in by_id]
 
 
 def _expect_unchanged(c: Connection, operation: Operation) -> None:
