@@ -22,7 +22,7 @@ from vnfm.lcm.ports import Clock
 from vnfm.lcm.runner import Runner
 from vnfm.model.chain import ServiceChain
 from vnfm.model.codec import encode
-from vnfm.model.lcm import ChainState, LcmOperationType
+from vnfm.model.lcm import LcmOperationType
 from vnfm.model.problem import problem
 from vnfm.model.resources import Owner, ResourceKind
 from vnfm.pb.nfvo.v1 import nfvo_pb2 as pb
@@ -116,8 +116,6 @@ class ChainsServicer(rpc.ChainsServicer):
         async def work() -> pb.VnfLcmOpOcc:
             tenant = tenant_of(context)
             chain = await self._orders.chain(tenant, request.ref)
-            if chain.state is ChainState.NOT_INSTANTIATED and not chain.operation_id and not request.request_id:
-                raise problem("conflict", f"chain {chain.name} is NOT_INSTANTIATED already", instance=chain.id)
             instances = await self._orders.vnfs(tenant, chain.id)
             order = Order(
                 self._new_id(),

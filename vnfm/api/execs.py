@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 import grpc.aio
@@ -95,6 +96,12 @@ class Execs:
         except grpc.aio.AioRpcError as error:
             found = problem_of(error, vim_name)
             raise ProblemError(found) if found else unexplained(error, vim_name, "Exec") from error
+        except asyncio.CancelledError:
+            # grpc reports a closed channel as cancellation of the call: only our caller's cancel is passed on
+            task = asyncio.current_task()
+            if task and task.cancelling():
+                raise
+            raise problem("vim-unreachable", f"VIM {vim_name} was lost while the command ran") from None
 
 
 def _choose(vnfcs: Sequence[Vnfc], wanted: str, name: str) -> Vnfc:

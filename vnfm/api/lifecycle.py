@@ -15,7 +15,7 @@ from vnfm.lcm import control
 from vnfm.lcm.control import ControlJournal
 from vnfm.lcm.ports import Clock
 from vnfm.lcm.runner import Runner
-from vnfm.model.lcm import CancelMode, InstantiationState, LcmOperationType
+from vnfm.model.lcm import CancelMode, LcmOperationType
 from vnfm.model.problem import problem
 from vnfm.pb.nfvo.v1 import nfvo_pb2 as pb
 from vnfm.pb.nfvo.v1 import nfvo_pb2_grpc as rpc
@@ -72,8 +72,6 @@ class LifecycleServicer(rpc.LifecycleServicer):
         async def work() -> pb.VnfLcmOpOcc:
             tenant = tenant_of(context)
             instance = await self._orders.vnf(tenant, request.ref)
-            if instance.instantiation_state is not InstantiationState.NOT_INSTANTIATED and not request.request_id:
-                raise problem("conflict", f"VNF {instance.name} is INSTANTIATED already", instance=instance.id)
             if instance.chain_id:
                 raise problem("conflict", f"VNF {instance.name} lives and ends with its chain", instance=instance.id)
             found = (await self._packages.by_vnfd(tenant, [instance.vnfd_id])).get(instance.vnfd_id)
@@ -111,8 +109,6 @@ class LifecycleServicer(rpc.LifecycleServicer):
                     f"VNF {instance.name} belongs to a chain: terminate the chain",
                     instance=instance.id,
                 )
-            if instance.instantiation_state is not InstantiationState.INSTANTIATED and not request.request_id:
-                raise problem("conflict", f"VNF {instance.name} is NOT_INSTANTIATED", instance=instance.id)
             order = Order(
                 self._new_id(),
                 tenant,

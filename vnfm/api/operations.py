@@ -11,6 +11,7 @@ from vnfm.api.views import lane_messages, operation_message, struct
 from vnfm.lcm.operation import Operation
 from vnfm.lcm.runner import Runner
 from vnfm.model.lcm import LcmOperationState
+from vnfm.model.problem import problem
 from vnfm.pb.nfvo.v1 import nfvo_pb2 as pb
 from vnfm.store.orders import OrderStore
 
@@ -37,7 +38,7 @@ class OperationViews:
 
     async def all(self, tenant: str) -> AsyncIterator[pb.VnfLcmOpOcc]:
         """Newest first; each chain operation is followed by its lanes."""
-        for operation in await self._orders.operations(tenant):
+        async for operation in self._orders.operations(tenant):
             yield self.message(operation)
             for lane in lane_messages(operation, self._runner.words(operation.id)):
                 yield lane
@@ -72,8 +73,10 @@ class OperationViews:
         words = self._runner.words(operation.id)
         if not lane:
             return operation_message(operation, words)
-        wanted = f"{operation.id}:{lane}"
-        return next((m for m in lane_messages(operation, words) if m.id == wanted), operation_message(operation, words))
+        found = next((m for m in lane_messages(operation, words) if m.id == f"{operation.id}:{lane}"), None)
+        if found is None:
+            raise problem("not-found", f"operation {operation.id} has no VNF {lane!r}", instance=lane)
+        return found
 
 
 def event_message(row: dict[str, Any]) -> pb.Event:

@@ -36,14 +36,19 @@ class PackagesServicer(rpc.PackagesServicer):
 
     async def CreatePackage(self, request: pb.CreatePackageRequest, context: Context) -> pb.Package:
         """An empty package resource."""
-        work = self._store.create(self._new_id(), tenant_of(context), request.request_id, self._clock())
-        return package_message(await answered(context, work))
+
+        async def work() -> pb.Package:
+            made = await self._store.create(self._new_id(), tenant_of(context), request.request_id, self._clock())
+            return package_message(made)
+
+        return await answered(context, work())
 
     async def UploadPackage(self, requests: AsyncIterator[pb.UploadPackageChunk], context: Context) -> pb.Package:
         """Content, then the whole way to ONBOARDED or ERROR."""
-        return await answered(context, self._upload(requests, tenant_of(context)))
+        return await answered(context, self._upload(requests, context))
 
-    async def _upload(self, requests: AsyncIterator[pb.UploadPackageChunk], tenant: str) -> pb.Package:
+    async def _upload(self, requests: AsyncIterator[pb.UploadPackageChunk], context: Context) -> pb.Package:
+        tenant = tenant_of(context)
         first = await anext(aiter(requests), None)
         if first is None or not first.package_id:
             raise problem("bad-request", "package_id: expected in the first chunk")

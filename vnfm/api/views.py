@@ -11,12 +11,14 @@ from vnfm.api.errors import problem_out
 from vnfm.lcm.machine import St, fold, progress_percent
 from vnfm.lcm.operation import LogEntry, Operation
 from vnfm.lcm.steps import Step, nodes
-from vnfm.model.lcm import LcmOperationType, VnfInstance
+from vnfm.model.lcm import LcmOperationState, LcmOperationType, VnfInstance
 from vnfm.model.package import Finding, VnfPackage
 from vnfm.model.problem import Problem
 from vnfm.pb.nfvo.v1 import nfvo_pb2 as pb
 from vnfm.placement.types import Host, Reservation
 from vnfm.store.orders import ChainRecord
+
+RUNNING = (LcmOperationState.STARTING, LcmOperationState.PROCESSING, LcmOperationState.ROLLING_BACK)
 
 
 def struct(document: Mapping[str, Any]) -> struct_pb2.Struct:
@@ -152,7 +154,7 @@ def _occurrence(
         target=target,
         steps=[_step(s, status[s.key], log, words, operation) for s in steps],
         affected=struct(_affected(steps, status)),
-        is_cancel_pending=operation.cancel_mode is not None and not operation.state.final,
+        is_cancel_pending=operation.cancel_mode is not None and operation.state in RUNNING,
         parent_id=parent,
     )
     message.started_at.FromDatetime(operation.started_at)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -75,26 +76,54 @@ class Onboarding:
         self._slots = asyncio.Semaphore(2)
         # from a blob's arrival to its row, nobody may sweep it away
         self._busy = 0
+        self._arrivals = 0
+        self._tasks: set[asyncio.Task[VnfPackage]] = set()
 
     async def process(self, tenant: str, package_id: str, blob_sha256: str, policy: str) -> VnfPackage:
         """PROCESSING -> ONBOARDED. On refusal the package is in ERROR, its content is gone, and ProblemError
-        `package-refused` (or what else went wrong) is raised."""
-        findings: Sequence[Finding] = ()
-        self._busy += 1
+        `package-refused` (or what else went wrong) is raised. Goes on to its end when the caller goes away."""
+        task = asyncio.create_task(self._process(tenant, package_id, blob_sha256, policy), name=f"package {package_id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    async def close(self) -> None:
+        """Leave what is being read to the next start."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[VnfPackage]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.warning("not onboarded", task=task.get_name(), problem=str(error))
+
+    async def _process(self, tenant: str, package_id: str, blob_sha256: str, policy: str) -> VnfPackage:
+        findings: list[Finding] = []
         try:
-            async with self._slots:
-                reading = await asyncio.to_thread(self._reader, self._blobs.path(blob_sha256), policy)
-                findings = tuple(reading.findings)
-                if not reading.ok or reading.vnfd is None:
-                    raise refusal(findings, package_id)
-                images = await asyncio.to_thread(self._take_images, reading, reading.vnfd)
-            return await self._records.onboarded(tenant, package_id, reading.vnfd, images, findings, self._clock())
+            with self.hold():
+                return await self._onboard(tenant, package_id, blob_sha256, policy, findings)
         except ProblemError as error:
             await self._records.failed(tenant, package_id, error.problem, findings)
             raise
+        except Exception as error:
+            log.exception("onboarding failed unexpectedly", package=package_id)
+            mistake = problem("internal", f"{type(error).__name__}: {error}", instance=package_id)
+            await self._records.failed(tenant, package_id, mistake.problem, findings)
+            raise mistake from error
         finally:
-            self._busy -= 1
             await self.sweep()
+
+    async def _onboard(
+        self, tenant: str, package_id: str, blob_sha256: str, policy: str, findings: list[Finding]
+    ) -> VnfPackage:
+        async with self._slots:
+            reading = await asyncio.to_thread(self._reader, self._blobs.path(blob_sha256), policy)
+            findings += reading.findings
+            if not reading.ok or reading.vnfd is None:
+                raise refusal(findings, package_id)
+            images = await asyncio.to_thread(self._take_images, reading, reading.vnfd)
+        return await self._records.onboarded(tenant, package_id, reading.vnfd, images, findings, self._clock())
 
     async def fail(self, tenant: str, package_id: str, error: Problem) -> None:
         """The upload itself failed."""
@@ -107,23 +136,30 @@ class Onboarding:
                 error = problem("upload-broken", "the upload was interrupted; upload the package again").problem
                 await self._records.failed(tenant, package_id, error, ())
                 continue
-            try:
+            with contextlib.suppress(ProblemError):  # it is on record, and in the log
                 await self.process(tenant, package_id, blob, policy)
-            except ProblemError as error:
-                log.warning("package refused", package=package_id, problem=error.problem.detail)
         await self.sweep()
 
     async def sweep(self) -> None:
-        """Blobs that no package needs are taken away."""
+        """Blobs that no package needs are taken away; while one arrives nothing is, whoever brings it sweeps later."""
+        arrivals = self._arrivals
         if self._busy:
             return
         needed = await self._records.blobs_in_use()
+        if self._busy or arrivals != self._arrivals:
+            return
         for blob in self._blobs.all() - needed:
             self._blobs.delete(blob)
 
-    def hold(self) -> _Hold:
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[None]:
         """While an upload runs, nothing is swept."""
-        return _Hold(self)
+        self._busy += 1
+        self._arrivals += 1
+        try:
+            yield
+        finally:
+            self._busy -= 1
 
     def _take_images(self, reading: PackageReading, vnfd: Vnfd) -> dict[str, str]:
         images: dict[str, str] = {}
@@ -131,17 +167,6 @@ class Onboarding:
             if image.sha256 and image.path not in images:
                 images[image.path] = self._blobs.take_file(partial(reading.extract, image.path))
         return images
-
-
-class _Hold:
-    def __init__(self, onboarding: Onboarding) -> None:
-        self._onboarding = onboarding
-
-    def __enter__(self) -> None:
-        self._onboarding._busy += 1
-
-    def __exit__(self, *_: object) -> None:
-        self._onboarding._busy -= 1
 
 
 def images_of(vnfd: Vnfd) -> list[SwImage]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from vnfm.graph.build import build_graph
 from vnfm.graph.servicegraph import Attachment, ServiceGraph
-from vnfm.lcm.layout import ChainLayout, PathLayout, Position, lay_out
+from vnfm.lcm.layout import ChainLayout, LinkLayout, PathLayout, Position, lay_out
 from vnfm.lcm.recipes.chain_create import ChainFacts, link_id, sap_id
 from vnfm.lcm.recipes.computes import Lane, LaneIds
 from vnfm.model.chain import ChainVnf, ServiceChain
@@ -167,8 +167,7 @@ def _links(chain: ServiceChain, lanes: Mapping[str, Lane], layout: ChainLayout, 
             link = layout.link_of(before.egress)
             assert link
             made = Link(
-                # a link of several members is told pair by pair
-                id=link_id(operation_id, link) if len(link.ports) == 2 else _pair(before.egress, after.ingress),
+                id=_segment(operation_id, link, before.egress, after.ingress),
                 a=_node(before.egress, lanes, operation_id),
                 b=_node(after.ingress, lanes, operation_id),
                 bandwidth_bps=max(_bandwidth(p, lanes) for p in (before.egress, after.ingress)),
@@ -177,8 +176,10 @@ def _links(chain: ServiceChain, lanes: Mapping[str, Lane], layout: ChainLayout, 
     return tuple(found.values())
 
 
-def _pair(a: Attachment, b: Attachment) -> str:
-    return f"{a.owner}.{a.cp}--{b.owner}.{b.cp}"
+def _segment(operation_id: str, link: LinkLayout, a: Attachment, b: Attachment) -> str:
+    """What placement calls a hop: a link of several members is told pair by pair, as LINK/PAIR."""
+    made = link_id(operation_id, link)
+    return made if len(link.ports) == 2 else f"{made}/{a.owner}.{a.cp}--{b.owner}.{b.cp}"
 
 
 def _bandwidth(port: Attachment, lanes: Mapping[str, Lane]) -> int:
@@ -196,7 +197,7 @@ def _bounds(chain: ServiceChain, layout: ChainLayout, operation_id: str) -> tupl
             assert after.ingress
             link = layout.link_of(before.egress)
             assert link
-            ids.append(link_id(operation_id, link) if len(link.ports) == 2 else _pair(before.egress, after.ingress))
+            ids.append(_segment(operation_id, link, before.egress, after.ingress))
         bounds.append(PathBound(path.name, tuple(ids), chain.max_latency_us))
     return tuple(bounds)
 
@@ -219,8 +220,9 @@ def _told(
     names = {link_id(operation_id, link): link for link in layout.links}
     links = []
     for entry in document["links"]:
-        link = names.get(entry["id"])
-        links.append({**entry, "id": link.key, "cidr": link.cidr} if link else entry)
+        made, _, pair = entry["id"].partition("/")
+        link = names[made]
+        links.append({**entry, "id": pair or link.key, "cidr": link.cidr})
     overridden = {v.alias: v.isolation for v in chain.vnfs if v.isolation is not None}
     vnfs = []
     for vnf in document["vnfs"]:

@@ -23,7 +23,8 @@ from vnfm.model.resources import Handle, Owner
 
 log = structlog.get_logger(__name__)
 
-JOURNAL_PAUSE_S = 2.0
+PAUSE_S = 2.0  # before the journal is read again after it failed
+MISTAKE_PAUSE_S = 30.0  # after a mistake of our own, which seldom passes by itself
 
 Granter = Callable[[Operation], Awaitable[Design]]
 """Decides what a STARTING operation is to do; raises ProblemError where it is refused."""
@@ -40,6 +41,7 @@ class _Driven:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     tasks: dict[Run, asyncio.Task[LogEntry]] = field(default_factory=dict)
     cancel: CancelMode | None = None
+    again: bool = False  # asked for while its driver was about to end
 
 
 class Runner:
@@ -78,8 +80,12 @@ class Runner:
         return len(ids)
 
     def drive(self, operation_id: str) -> None:
-        """Run the operation in the background; a second call for one that runs does nothing."""
-        if self._closing or operation_id in self._drivers:
+        """Run the operation in the background. One that has a driver gets no second one, but is looked at once more
+        when that driver ends: a retry may come between its last line and its end."""
+        if self._closing:
+            return
+        if operation_id in self._drivers:
+            self._driven[operation_id].again = True
             return
         self._driven[operation_id] = _Driven()
         task = asyncio.create_task(self._drive(operation_id), name=f"operation {operation_id}")
@@ -120,7 +126,9 @@ class Runner:
 
     def _ended(self, operation_id: str) -> None:
         self._drivers.pop(operation_id, None)
-        self._driven.pop(operation_id, None)
+        driven = self._driven.pop(operation_id, None)
+        if driven and driven.again:
+            self.drive(operation_id)
 
     async def _notify(self) -> None:
         async with self._changed:
@@ -129,41 +137,56 @@ class Runner:
     async def _drive(self, operation_id: str) -> None:
         driven = self._driven[operation_id]
         while True:
+            pause_s = PAUSE_S
             try:
                 await self._run_to_settled(operation_id, driven)
                 return
             except ProblemError as error:
                 # the journal itself failed (a full disk, say): what stands in it stays true, so read it again later
                 log.error("operation waits for the journal", operation=operation_id, problem=error.problem.detail)
+            except Exception:
+                # an operation without a driver could neither end nor be cancelled
+                log.exception("operation stumbled over a mistake of the manager's", operation=operation_id)
+                pause_s = MISTAKE_PAUSE_S
             finally:
                 for task in driven.tasks.values():
                     task.cancel()
                 await asyncio.gather(*driven.tasks.values(), return_exceptions=True)
                 driven.tasks.clear()
                 await self._notify()
-            await asyncio.sleep(JOURNAL_PAUSE_S)
+            await asyncio.sleep(pause_s)
 
     async def _run_to_settled(self, operation_id: str, driven: _Driven) -> None:
         operation = await self._journal.load(operation_id)
         if operation.state is LcmOperationState.STARTING:
-            operation = await self._grant(operation)
+            operation = await self._grant(operation, driven)
             await self._notify()
         while not operation.state.final and operation.state is not LcmOperationState.FAILED_TEMP:
             operation = await self._advance(operation, driven)
 
-    async def _grant(self, operation: Operation) -> Operation:
-        if operation.cancel_mode:
-            return await self._journal.enter(
-                operation, LcmOperationState.ROLLED_BACK, self._clock(), cancelled_problem(operation)
-            )
+    async def _grant(self, operation: Operation, driven: _Driven) -> Operation:
         # one decision at a time, on record before the next: two operations never count on the same capacity
         async with self._granting:
-            try:
-                design = await self._granter(operation)
-            except ProblemError as error:
-                refusal = error.problem.about(operation.target)
+            design, refusal = None, None
+            if not (operation.cancel_mode or driven.cancel):
+                design, refusal = await self._decide(operation)
+            if operation.cancel_mode or driven.cancel:  # also one that came while it was decided: nothing exists yet
+                refusal = cancelled_problem(operation)
+            if refusal is not None or design is None:
                 return await self._journal.enter(operation, LcmOperationState.ROLLED_BACK, self._clock(), refusal)
             return await self._journal.grant(operation, design, self._clock())
+
+    async def _decide(self, operation: Operation) -> tuple[Design | None, Problem | None]:
+        """A design, or why there is none."""
+        try:
+            return await self._granter(operation), None
+        except ProblemError as error:
+            if error.problem.word in ("storage", "no-space"):
+                raise  # says nothing about the request: it is decided when the journal can be read again
+            return None, error.problem.about(operation.target)
+        except Exception as error:
+            log.exception("granting failed unexpectedly", operation=operation.id)
+            return None, problem("internal", f"{type(error).__name__}: {error}", instance=operation.target).problem
 
     async def _advance(self, operation: Operation, driven: _Driven) -> Operation:
         cancel = driven.cancel or operation.cancel_mode
@@ -174,18 +197,20 @@ class Runner:
             operation = await self._journal.enter(operation, state, self._clock(), error)
             await self._notify()
             return operation
-        operation = await self._begin(
-            operation, driven, next_runs(operation.state, nodes(operation.steps), status, bool(cancel))
-        )
-        ended = await self._wait(driven)
+        runs = next_runs(operation.state, nodes(operation.steps), status, bool(cancel))
+        fresh = tuple(r for r in runs if r not in driven.tasks)
+        if cancel is CancelMode.FORCEFUL:  # what a killed manager left in flight is not joined again
+            ended = tuple(self._cut_short(operation, r) for r in fresh)
+        else:
+            operation, ended = await self._begin(operation, driven, fresh), ()
+        ended = ended or await self._wait(operation, driven)
         if ended:
             operation = await self._journal.append(operation, ended)
             await self._notify()
         return operation
 
-    async def _begin(self, operation: Operation, driven: _Driven, runs: tuple[Run, ...]) -> Operation:
+    async def _begin(self, operation: Operation, driven: _Driven, fresh: tuple[Run, ...]) -> Operation:
         """Journal the intent of every new run in one transaction, then start them."""
-        fresh = [r for r in runs if r not in driven.tasks]
         if not fresh:
             return operation
         status, now = operation.status, self._clock()
@@ -196,13 +221,18 @@ class Runner:
             await self._notify()
         handles = await self._handles(operation)
         steps = {s.key: s for s in operation.steps}
+        if driven.cancel is CancelMode.FORCEFUL:  # it came while the intent was written
+            return operation
         for r in fresh:
             driven.tasks[r] = asyncio.create_task(self._call(operation, steps[r.step], r, handles, driven))
         return operation
 
-    async def _wait(self, driven: _Driven) -> tuple[LogEntry, ...]:
+    async def _wait(self, operation: Operation, driven: _Driven) -> tuple[LogEntry, ...]:
         """What ended; returns empty-handed when woken."""
         if not driven.tasks:
+            if driven.wake.is_set():
+                driven.wake.clear()
+                return ()
             raise RuntimeError("an operation that is not settled has nothing to run")
         wake = asyncio.create_task(driven.wake.wait())
         try:
@@ -210,8 +240,15 @@ class Runner:
         finally:
             wake.cancel()
         driven.wake.clear()
-        ended = [run for run, task in driven.tasks.items() if task.done()]
-        return tuple(driven.tasks.pop(run).result() for run in ended)
+        ended = {run: driven.tasks.pop(run) for run in list(driven.tasks) if driven.tasks[run].done()}
+        # a task that was cancelled before its first line could not say so itself
+        return tuple(self._cut_short(operation, r) if t.cancelled() else t.result() for r, t in ended.items())
+
+    def _cut_short(self, operation: Operation, run: Run) -> LogEntry:
+        """The end of a run that a forceful cancel cut short: what it did is not known."""
+        title = next(s.title for s in operation.steps if s.key == run.step)
+        found = problem("cancelled", f"{title} was cancelled", instance=run.step, retry=Retry.SAME_CALL).problem
+        return LogEntry(run.step, St.UNDO_FAILED if run.undo else St.FAILED, self._clock(), None, found)
 
     async def _call(
         self, operation: Operation, step: Step, run: Run, handles: Mapping[str, Handle], driven: _Driven
@@ -232,13 +269,12 @@ class Runner:
         except asyncio.CancelledError:
             if self._closing or driven.cancel is not CancelMode.FORCEFUL:
                 raise
-            found = problem(
-                "cancelled", f"{step.title} was cancelled", instance=step.key, retry=Retry.SAME_CALL
-            ).problem
+            return self._cut_short(operation, run)
         except Exception as error:
             log.exception("step failed unexpectedly", operation=operation.id, step=step.key)
             found = problem("internal", f"{type(error).__name__}: {error}", instance=step.key).problem
-        driven.words.pop(step.key, None)
+        finally:
+            driven.words.pop(step.key, None)
         ends = (St.UNDONE, St.UNDO_FAILED) if run.undo else (St.DONE, St.FAILED)
         return LogEntry(step.key, ends[found is not None], self._clock(), output, found)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import hashlib
@@ -9,6 +10,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 from vnfm.model.problem import Retry, problem
 
@@ -39,9 +41,10 @@ class BlobStore:
             with part.open("wb") as file:
                 async for chunk in chunks:
                     digest.update(chunk)
-                    file.write(chunk)
-                _flush(file.fileno())
-            return self._keep(part, digest.hexdigest())
+                    await asyncio.to_thread(file.write, chunk)
+                # a disk may take seconds over this: calls and signals go on meanwhile
+                await asyncio.to_thread(_flush, file)
+            return await asyncio.to_thread(self._keep, part, digest.hexdigest())
 
     def take_file(self, write: Callable[[Path], object]) -> str:
         """Store what `write` puts into the path that it is given. Blocking. Raises ProblemError `no-space`."""
@@ -49,7 +52,7 @@ class BlobStore:
             write(part)
             with part.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
-                _flush(file.fileno())
+                _flush(file)
             return self._keep(part, digest)
 
     def delete(self, sha256: str) -> None:
@@ -82,8 +85,9 @@ class BlobStore:
         return digest
 
 
-def _flush(descriptor: int) -> None:
-    os.fsync(descriptor)
+def _flush(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
 
 
 @contextlib.contextmanager

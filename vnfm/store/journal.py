@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, or_, select, update
 
 from vnfm.lcm.machine import St
 from vnfm.lcm.operation import Design, LogEntry, Operation
@@ -21,13 +22,14 @@ from vnfm.model.lcm import (
     Vnfc,
     VnfState,
 )
-from vnfm.model.problem import Problem, problem
+from vnfm.model.problem import Problem, ProblemError, Retry, problem
 from vnfm.model.resources import Handle, Resource
 from vnfm.store import tables as t
 from vnfm.store.costs import observe
 from vnfm.store.database import Database
-from vnfm.store.rows import announce, operation_of
+from vnfm.store.rows import announce, operations_of
 
+ID_LENGTH = 36  # of a UUID
 OPEN = (LcmOperationState.STARTING, LcmOperationState.PROCESSING, LcmOperationState.ROLLING_BACK)
 
 
@@ -47,8 +49,13 @@ class SqlJournal:
         return await self._db.read(lambda c: list(c.scalars(query)))
 
     async def grant(self, operation: Operation, design: Design, at: datetime) -> Operation:
-        """STARTING -> PROCESSING with steps and reservations."""
-        return await self._db.write(lambda c: _grant(c, operation, design, at))
+        """STARTING -> PROCESSING with steps and reservations. Raises ProblemError `conflict` like `enter`."""
+
+        def work(c: Connection) -> Operation:
+            _expect_unchanged(c, operation)
+            return _grant(c, operation, design, at)
+
+        return await self._db.write(work)
 
     async def append(self, operation: Operation, entries: tuple[LogEntry, ...]) -> Operation:
         """Add lines to the intent log and keep the record of what may exist."""
@@ -58,15 +65,23 @@ class SqlJournal:
     async def enter(
         self, operation: Operation, state: LcmOperationState, at: datetime, error: Problem | None = None
     ) -> Operation:
-        """Change the state, with everything that follows from it."""
-        return await self._db.write(lambda c: _enter(c, operation, state, at, error))
+        """Change the state, with everything that follows from it. Raises ProblemError `conflict` where the operation is
+        no longer as `operation` has it: of two who decide at once, one is late."""
+
+        def work(c: Connection) -> Operation:
+            _expect_unchanged(c, operation)
+            return _enter(c, operation, state, at, error)
+
+        return await self._db.write(work)
 
     async def control(
         self, operation: Operation, state: LcmOperationState, entries: tuple[LogEntry, ...], at: datetime
     ) -> Operation:
-        """Retry or rollback: the first lines of the new direction and the state change in one transaction."""
+        """Retry or rollback: the first lines of the new direction and the state change in one transaction. Raises
+        ProblemError `conflict` like `enter`."""
 
         def work(c: Connection) -> Operation:
+            _expect_unchanged(c, operation)
             _append(c, operation, entries)
             c.execute(update(t.operation).where(t.operation.c.id == operation.id).values(cancel_mode=None))
             changed = replace(operation, log=operation.log + entries, cancel_mode=None)
@@ -75,12 +90,15 @@ class SqlJournal:
         return await self._db.write(work)
 
     async def request_cancel(self, operation: Operation, mode: CancelMode) -> None:
-        """Put the wish on record (SOL003 5.5.2.13 isCancelPending)."""
-        await self._db.write(
-            lambda c: c.execute(
-                update(t.operation).where(t.operation.c.id == operation.id).values(cancel_mode=mode.value)
-            )
-        )
+        """Put the wish on record (SOL003 5.5.2.13 isCancelPending). Raises ProblemError `conflict` where the operation
+        has settled meanwhile."""
+
+        def work(c: Connection) -> None:
+            runs = (t.operation.c.id == operation.id) & t.operation.c.state.in_(OPEN)
+            if c.execute(update(t.operation).where(runs).values(cancel_mode=mode.value)).rowcount != 1:
+                raise _late(operation)
+
+        await self._db.write(work)
 
 
 def load(connection: Connection, operation_id: str) -> Operation:
@@ -88,7 +106,30 @@ def load(connection: Connection, operation_id: str) -> Operation:
     row = connection.execute(select(t.operation).where(t.operation.c.id == operation_id)).mappings().first()
     if row is None:
         raise problem("not-found", f"there is no operation {operation_id}", instance=operation_id)
-    return operation_of(connection, row)
+    return operations_of(connection, [row])[0]
+
+
+def load_all(connection: Connection, ids: Sequence[str]) -> list[Operation]:
+    """In the order of `ids`; those that are gone are passed over."""
+    rows = connection.execute(select(t.operation).where(t.operation.c.id.in_(ids))).mappings().all()
+    by_id = {o.id: o for o in operations_of(connection, rows)}
+    return [by_id[i] for i in ids if i in by_id]
+
+
+def _expect_unchanged(c: Connection, operation: Operation) -> None:
+    state = c.scalar(select(t.operation.c.state).where(t.operation.c.id == operation.id))
+    lines = c.scalar(select(func.count()).where(t.step_event.c.operation_id == operation.id))
+    if state != operation.state or lines != len(operation.log):
+        raise _late(operation)
+
+
+def _late(operation: Operation) -> ProblemError:
+    return problem(
+        "conflict",
+        f"operation {operation.id} has changed meanwhile: look at it again with `vnfm op show {operation.id}`",
+        instance=operation.id,
+        retry=Retry.SAME_CALL,
+    )
 
 
 def _grant(c: Connection, operation: Operation, design: Design, at: datetime) -> Operation:
@@ -137,9 +178,11 @@ def _keep_record(c: Connection, operation: Operation, step: Step, entry: LogEntr
         elif entry.to is St.DONE and entry.output and entry.output.resource:
             _exists(c, step, entry.output.resource)
         elif entry.to is St.UNDONE:
-            _gone(c, step.allocates)
+            # its capacity stays ours till the operation ends: a retry may go forward again
+            _forget(c, step.allocates)
     elif step.removal and entry.to is St.DONE:
-        _gone(c, step.removal.resource_id)
+        _forget(c, step.removal.resource_id)
+        c.execute(delete(t.reservation).where(_held_for(step.removal.resource_id)))
     if step.kind is StepKind.PROBE and entry.to is St.DONE and entry.output and entry.output.probe:
         record_probe(c, operation.target_id, entry.at, encode(entry.output.probe))
 
@@ -187,9 +230,14 @@ def _exists(c: Connection, step: Step, resource: Resource) -> None:
         observe(c, step.vim, step.compute.host, step.compute.runtime, resource.start_ms, resource.overhead_memory_bytes)
 
 
-def _gone(c: Connection, resource_id: str) -> None:
+def _forget(c: Connection, resource_id: str) -> None:
     c.execute(delete(t.resource).where(t.resource.c.id == resource_id))
-    c.execute(delete(t.reservation).where(t.reservation.c.resource_id == resource_id))
+
+
+def _held_for(resource_id: str) -> ColumnElement[bool]:
+    """Reservations of a resource; a link of several members holds one for each pair, `LINK/PAIR`."""
+    key = t.reservation.c.resource_id
+    return or_(key == resource_id, key.startswith(f"{resource_id}/", autoescape=True))
 
 
 def _enter(
@@ -234,7 +282,7 @@ def _apply_outcome(c: Connection, operation: Operation) -> None:
     c.execute(
         delete(t.reservation).where(
             t.reservation.c.operation_id == operation.id,
-            t.reservation.c.resource_id.not_in(select(t.resource.c.id)),
+            func.substr(t.reservation.c.resource_id, 1, ID_LENGTH).not_in(select(t.resource.c.id)),
         )
     )
     chain_id = operation.target_id

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from vnfm.lcm.operation import Operation
@@ -17,9 +18,15 @@ from vnfm.model.lcm import ChainState, InstantiationState, LcmOperationState, Lc
 from vnfm.model.problem import problem
 from vnfm.store import tables as t
 from vnfm.store.database import Database
-from vnfm.store.journal import load
+from vnfm.store.journal import load, load_all, record_probe
 from vnfm.store.refs import find
 from vnfm.store.rows import announce, instance_of
+
+PAGE = 50  # operations read at once
+WAYS_OUT = (
+    "`vnfm op retry {0}` goes on, `vnfm op rollback {0}` takes back what was done, "
+    "`vnfm op fail {0}` gives up, so that what is there can be terminated"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +136,6 @@ class OrderStore:
 
     async def record_probe(self, chain_id: str, at: datetime, probe: dict[str, Any]) -> None:
         """Keep what a probe counted."""
-        from vnfm.store.journal import record_probe
-
         await self._db.write(lambda c: record_probe(c, chain_id, at, probe))
 
     # ---- VNF instances ----
@@ -146,6 +151,12 @@ class OrderStore:
                     )
                 ).mappings()
                 if row := known.first():
+                    if row["vnfd_id"] != instance.vnfd_id:
+                        raise problem(
+                            "conflict",
+                            f"request id {request_id!r} was used for a VNF of VNFD {row['vnfd_id']}",
+                            instance=row["id"],
+                        )
                     return instance_of(row)
             _insert_instance(c, tenant, instance, "", request_id, at)
             announce(c, tenant, at, "VnfIdentifierCreationNotification", {"vnf_instance_id": instance.id})
@@ -185,11 +196,14 @@ class OrderStore:
     # ---- operations ----
 
     async def order(self, order: Order, at: datetime, flavour_id: str = "") -> Operation:
-        """Put an operation on record in STARTING. Raises ProblemError `conflict` while another is open."""
+        """Put an operation on record in STARTING. Raises ProblemError `conflict` while another is open, and where the
+        target's state does not admit it."""
 
         def work(c: Connection) -> Operation:
             if known := _requested(c, order):
                 return known
+            _refuse_while_open(c, order)
+            _check_state(c, order)
             if flavour_id:
                 c.execute(
                     update(t.vnf_instance).where(t.vnf_instance.c.id == order.target_id).values(flavour_id=flavour_id)
@@ -202,12 +216,23 @@ class OrderStore:
         """By id or a beginning of it."""
         return await self._db.read(lambda c: load(c, find(c, t.operation, tenant, ref, (), "operation")["id"]))
 
-    async def operations(self, tenant: str) -> list[Operation]:
-        """All of the tenant, newest first."""
-        query = select(t.operation.c.id).where(t.operation.c.tenant == tenant).order_by(t.operation.c.started_at.desc())
-        return await self._db.read(lambda c: [load(c, i) for i in c.scalars(query).all()])
+    async def operations(self, tenant: str) -> AsyncIterator[Operation]:
+        """All of the tenant, newest first; read page by page, so that a long past is never in memory at once."""
+        query = select(t.operation.c.id).where(t.operation.c.tenant == tenant)
+        order = (t.operation.c.started_at.desc(), t.operation.c.id)
+        ids = await self._db.read(lambda c: list(c.scalars(query.order_by(*order))))
+        for begin in range(0, len(ids), PAGE):
+            page = ids[begin : begin + PAGE]
+            for operation in await self._db.read(partial(load_all, ids=page)):
+                yield operation
 
     # ---- events ----
+
+    async def prune_events(self, before: datetime) -> int:
+        """Drop notifications older than that, but for the newest: cursors never go back. Answers with their number."""
+        newest = select(func.max(t.outbox.c.cursor)).scalar_subquery()
+        old = (t.outbox.c.at < before.isoformat()) & (t.outbox.c.cursor < newest)
+        return await self._db.write(lambda c: c.execute(delete(t.outbox).where(old)).rowcount)
 
     async def events(self, tenant: str, after: int, limit: int = 500) -> list[dict[str, Any]]:
         """Notifications after a cursor."""
@@ -291,6 +316,43 @@ def _insert_operation(c: Connection, order: Order, at: datetime) -> Operation:
         },
     )
     return load(c, order.operation_id)
+
+
+def _refuse_while_open(c: Connection, order: Order) -> None:
+    """One open operation a subject: says which, and how to end it."""
+    query = (
+        select(t.operation.c.id, t.operation.c.operation, t.operation.c.state)
+        .join(t.op_subject, t.op_subject.c.operation_id == t.operation.c.id)
+        .where(t.op_subject.c.open, t.op_subject.c.subject_id.in_(list(order.subjects)))
+    )
+    other = c.execute(query).first()
+    if other is None:
+        return
+    ways = WAYS_OUT if other.state == LcmOperationState.FAILED_TEMP else "`vnfm op cancel {0}` stops it"
+    raise problem(
+        "conflict",
+        f"{other.operation} of {order.target} is open in {other.state}: {ways.format(other.id[:8])}",
+        instance=other.id,
+    )
+
+
+def _check_state(c: Connection, order: Order) -> None:
+    """In the order's own transaction: of two that are ordered at once, the second sees what the first did."""
+    if order.type is LcmOperationType.CHAIN_TERMINATE:
+        state = c.scalar(select(t.chain.c.state).where(t.chain.c.id == order.target_id))
+        admitted: tuple[str, ...] = (ChainState.INSTANTIATED, ChainState.FAILED)
+    elif order.type in (LcmOperationType.INSTANTIATE, LcmOperationType.TERMINATE):
+        state = c.scalar(select(t.vnf_instance.c.instantiation_state).where(t.vnf_instance.c.id == order.target_id))
+        begins = order.type is LcmOperationType.INSTANTIATE
+        admitted = (InstantiationState.NOT_INSTANTIATED if begins else InstantiationState.INSTANTIATED,)
+    else:
+        return
+    if state not in admitted:
+        raise problem(
+            "conflict",
+            f"{order.target} is {state or 'gone'}: {order.type} is possible in {' or '.join(admitted)} only",
+            instance=order.target_id,
+        )
 
 
 def _requested(c: Connection, order: Order) -> Operation | None:

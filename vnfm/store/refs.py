@@ -10,7 +10,9 @@ MIN_PREFIX = 4
 
 
 def find(c: Connection, table: Table, tenant: str, ref: str, names: tuple[Column[str], ...], what: str) -> RowMapping:
-    """The one row meant. Raises ProblemError `not-found` or `ambiguous`."""
+    """The one row meant. Raises ProblemError `not-found`, `ambiguous` or `bad-request`."""
+    if not ref:  # some names are empty: a package has no VNFD id before it is onboarded
+        raise problem("bad-request", f"expected the name or id of a {what}, found nothing")
     mine = table.c.tenant == tenant
     exact = select(table).where(mine, or_(table.c.id == ref, *(n == ref for n in names)))
     rows = c.execute(exact).mappings().all()

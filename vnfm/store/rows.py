@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -30,12 +31,20 @@ def problem_or_none(data: Any) -> Problem | None:
     return decode(Problem, data) if data else None
 
 
-def operation_of(connection: Connection, row: RowMapping) -> Operation:
-    """An operation with its steps, log and subjects."""
-    events = connection.execute(
-        select(t.step_event).where(t.step_event.c.operation_id == row["id"]).order_by(t.step_event.c.seq)
-    ).mappings()
-    subjects = connection.execute(select(t.op_subject).where(t.op_subject.c.operation_id == row["id"])).mappings()
+def operations_of(connection: Connection, rows: Sequence[RowMapping]) -> list[Operation]:
+    """Operations with their steps, logs and subjects: two queries for however many."""
+    ids = [r["id"] for r in rows]
+    logs: dict[str, list[LogEntry]] = {i: [] for i in ids}
+    lines = select(t.step_event).where(t.step_event.c.operation_id.in_(ids)).order_by(t.step_event.c.seq)
+    for line in connection.execute(lines).mappings():
+        logs[line["operation_id"]].append(log_entry_of(line))
+    subjects: dict[str, dict[str, str]] = {i: {} for i in ids}
+    for subject in connection.execute(select(t.op_subject).where(t.op_subject.c.operation_id.in_(ids))).mappings():
+        subjects[subject["operation_id"]][subject["subject_id"]] = subject["lane"]
+    return [_operation_of(r, tuple(logs[r["id"]]), subjects[r["id"]]) for r in rows]
+
+
+def _operation_of(row: RowMapping, log: tuple[LogEntry, ...], subjects: Mapping[str, str]) -> Operation:
     return Operation(
         id=row["id"],
         tenant=row["tenant"],
@@ -46,8 +55,8 @@ def operation_of(connection: Connection, row: RowMapping) -> Operation:
         started_at=datetime.fromisoformat(row["started_at"]),
         state_entered_at=datetime.fromisoformat(row["state_entered_at"]),
         steps=decode(tuple[Step, ...], row["steps"]),
-        log=tuple(log_entry_of(e) for e in events),
-        subjects={s["subject_id"]: s["lane"] for s in subjects},
+        log=log,
+        subjects=subjects,
         params=row["params"],
         cancel_mode=CancelMode(row["cancel_mode"]) if row["cancel_mode"] else None,
         error=problem_or_none(row["error"]),

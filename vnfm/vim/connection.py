@@ -30,6 +30,8 @@ MESSAGE_BYTES = 16 << 20
 HEALTH_EVERY_S = 5.0
 HEALTH_PATIENCE = 4  # silent checks in a row before a plugin counts as hung
 BACKOFF_S = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
+HANDSHAKE_S = 15.0
+STEADY_S = 10.0  # a connection that lasted as long was a good one
 
 
 class VimState(StrEnum):
@@ -90,7 +92,7 @@ class VimConnection:
         async with self._changed:
             while not (self.state is VimState.CONNECTED and self.generation > newer_than and self._channel):
                 left = deadline - loop.time()
-                if left <= 0 or self._closing:
+                if left <= 0 or self._closing or self._hopeless:
                     raise ProblemError(self.problem or self._unreachable())
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._changed.wait(), left)
@@ -103,10 +105,15 @@ class VimConnection:
         while loop.time() < deadline and not self._closing:
             if self.state is VimState.CONNECTED and self.inventory.complete:
                 return True
-            if self.state is VimState.FAILED and self.problem and self.problem.retry is Retry.NEVER:
+            if self._hopeless:
                 return False
             await asyncio.sleep(0.02)
         return self.state is VimState.CONNECTED and self.inventory.complete
+
+    @property
+    def _hopeless(self) -> bool:
+        """Only another configuration can help."""
+        return self.state is VimState.FAILED and self.problem is not None and self.problem.retry is Retry.NEVER
 
     def _unreachable(self) -> Problem:
         return problem(
@@ -119,23 +126,37 @@ class VimConnection:
     async def _keep(self) -> None:
         failures = 0
         while not self._closing:
-            began = asyncio.get_running_loop().time()
+            connected_at: float | None = None
             try:
                 await self._connect()
+                connected_at = asyncio.get_running_loop().time()
                 end = await self._watch()
                 self.problem = self._unreachable()
                 log.warning("plugin ended", vim=self.settings.name, how=end)
             except ProblemError as error:
                 self.problem = error.problem
                 log.error("VIM not connected", vim=self.settings.name, problem=error.problem.detail)
+            except Exception as error:
+                # a full disk, an inventory that makes no sense: whoever keeps the connection must not end over it
+                log.exception("VIM not connected", vim=self.settings.name)
+                self.problem = self._stumbled(error)
             await self._disconnect()
             if self.problem and self.problem.retry is Retry.NEVER:
                 await self._set(VimState.FAILED)
-                return  # only another configuration can help
-            failures = 0 if asyncio.get_running_loop().time() - began > 10 else failures + 1
+                return
+            steady = connected_at is not None and asyncio.get_running_loop().time() - connected_at > STEADY_S
+            failures = 0 if steady else failures + 1
             await self._set(VimState.FAILED if failures > 2 else VimState.STARTING)
             await asyncio.sleep(BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])
             self.restarts += 1
+
+    def _stumbled(self, error: Exception) -> Problem:
+        return problem(
+            "vim-failed",
+            f"VIM {self.settings.name}: {type(error).__name__}: {error}",
+            instance=self.settings.name,
+            retry=Retry.SAME_CALL,
+        ).problem
 
     async def _connect(self) -> None:
         kind = self.settings.kind
@@ -159,17 +180,28 @@ class VimConnection:
         try:
             self.handshake = await identity.Handshake(
                 pb.HandshakeRequest(api_versions=API_VERSIONS, manager_id=self._manager_id),
-                timeout=15,
+                timeout=HANDSHAKE_S,
                 wait_for_ready=True,
             )
             self._check_config()
             await identity.Configure(pb.ConfigureRequest(config=config), timeout=60)
         except grpc.aio.AioRpcError as error:
-            found = problem_of(error, self.settings.name)
-            raise ProblemError(found) if found else unexplained(error, self.settings.name, "Handshake") from error
+            if found := problem_of(error, self.settings.name):
+                raise ProblemError(found) from error
+            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and not self._process:
+                raise ProblemError(self._nobody_at(address)) from error
+            raise unexplained(error, self.settings.name, "Handshake") from error
         self.generation += 1
         self.problem = None
         await self._set(VimState.CONNECTED)
+
+    def _nobody_at(self, address: str) -> Problem:
+        return problem(
+            "vim-unreachable",
+            f"VIM {self.settings.name}: no plugin answers at {address} within {HANDSHAKE_S:.0f} s",
+            instance=self.settings.name,
+            retry=Retry.SAME_CALL,
+        ).problem
 
     def _check_config(self) -> None:
         import jsonschema
@@ -205,6 +237,7 @@ class VimConnection:
     async def _watch_inventory(self) -> str:
         assert self._channel
         stub = rpc.InventoryStub(self._channel)
+        self.inventory.begin()
         try:
             async for chunk in stub.WatchInventory(pb.WatchInventoryRequest()):
                 self.inventory.take(chunk, self.handshake)

@@ -28,6 +28,11 @@ class InventoryStore:
         self._fabric: list[FabricEdge] = []
         self._version = 0
 
+    def begin(self) -> None:
+        """A new stream: what an earlier one left half-told is told again from the start. What was whole stays."""
+        self._version = 0
+        self._hosts, self._latencies, self._fabric = [], [], []
+
     def take(self, chunk: pb.InventoryChunk, handshake: pb.HandshakeResponse | None) -> None:
         """Add a chunk; a chunk of another version begins anew."""
         if chunk.version != self._version:

@@ -23,6 +23,7 @@ from vnfm.model.problem import ProblemError, Retry, problem
 
 START_S = 20.0
 LAST_WORDS_BYTES = 1500
+LAST_WORDS_S = 3.0
 LOG_BYTES = 8 << 20
 PREDECESSOR_S = 12.0  # a plugin that has lost its manager ends within ten seconds
 SOCKET_PATH_BYTES = 90
@@ -61,10 +62,13 @@ def available_kinds() -> list[str]:
 class PluginProcess:
     """A running plugin; `address` is what a gRPC channel takes."""
 
-    def __init__(self, process: asyncio.subprocess.Process, address: str, spawn: Spawn) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, address: str, spawn: Spawn, sockets: Path) -> None:
         self._process = process
         self.address = address
         self._spawn = spawn
+        self._sockets = sockets
+        # what it still prints is thrown away: a full pipe would make it hang
+        self._drain = asyncio.create_task(_drain(process.stdout), name=f"stdout of {spawn.name}")
 
     @classmethod
     async def start(cls, spawn: Spawn) -> PluginProcess:
@@ -92,14 +96,15 @@ class PluginProcess:
                 )
             except OSError as error:
                 raise _did_not_start(spawn, str(error)) from error
-        _write_pid(spawn.folder / "plugin.pid", process.pid)
         try:
+            _write_pid(spawn.folder / "plugin.pid", process.pid)
             address = await _first_line(process, spawn)
         except BaseException:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
+            _away(sockets)
             raise
-        return cls(process, address, spawn)
+        return cls(process, address, spawn, sockets)
 
     @property
     def pid(self) -> int:
@@ -109,6 +114,8 @@ class PluginProcess:
     async def wait(self) -> str:
         """Until the process ends; says how."""
         code = await self._process.wait()
+        self._drain.cancel()  # what it left running may hold its stdout open
+        _away(self._sockets)
         how = f"killed by signal {-code}" if code < 0 else f"ended with code {code}"
         return f"{how}; {last_words(self._spawn)}"
 
@@ -120,7 +127,7 @@ class PluginProcess:
             await asyncio.wait_for(self._process.wait(), grace_s)
         except TimeoutError:
             self.kill()
-            await self._process.wait()
+        await self.wait()
 
     def kill(self) -> None:
         """At once."""
@@ -153,12 +160,26 @@ async def _first_line(process: asyncio.subprocess.Process, spawn: Spawn) -> str:
     except ValueError as error:
         raise _did_not_start(spawn, "its first line is too long") from error
     if not line:
-        await process.wait()
+        try:
+            await asyncio.wait_for(process.wait(), LAST_WORDS_S)
+        except TimeoutError as error:
+            raise _did_not_start(
+                spawn, f"closed its stdout without a word, and goes on; {last_words(spawn)}"
+            ) from error
         raise _did_not_start(spawn, f"ended with code {process.returncode}; {last_words(spawn)}")
     parts = line.split("|")
     if len(parts) != 5 or parts[0] != "1" or parts[2] not in ("unix", "tcp") or parts[4] != "grpc":
         raise _did_not_start(spawn, f"its first line is {line[:80]!r}, expected 1|1|unix|PATH|grpc")
     return f"unix:{parts[3]}" if parts[2] == "unix" else parts[3]
+
+
+async def _drain(stdout: asyncio.StreamReader | None) -> None:
+    while stdout and await stdout.read(LOG_BYTES):
+        pass
+
+
+def _away(sockets: Path) -> None:
+    shutil.rmtree(sockets, ignore_errors=True)
 
 
 def _did_not_start(spawn: Spawn, why: str) -> ProblemError:
