@@ -9,10 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from e2e_manager import ROOT, VNFM, Manager, private_folder, remove_folder
+from e2e_manager import ROOT, TENANTS, VNFM, Manager, private_folder
 from e2e_packages import Packages
-
-TENANTS = ("default", "other")
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +40,7 @@ def managers(able_host: None, packages: Packages) -> Iterator[list[Manager]]:
     yield made
     trouble: list[str] = []
     for manager in made:
-        trouble += _let_go(manager)
+        trouble += manager.let_go()
     assert not trouble, "left behind:\n" + "\n".join(trouble)
 
 
@@ -64,25 +62,6 @@ def clean_end(manager: Manager) -> Iterator[None]:
         manager.start()
     manager.take_all_down(TENANTS)
     manager.nothing_stands()
-
-
-def _let_go(manager: Manager) -> list[str]:
-    """Everything terminated and stopped; what is left then, as text."""
-    trouble: list[str] = []
-    try:
-        if manager.process is None:
-            manager.start()
-        manager.take_all_down(TENANTS)
-        manager.stop()
-    except AssertionError as error:
-        trouble.append(f"{manager.root}: {error}")
-        manager.kill()
-    left = manager.witness.nothing_stands()
-    trouble += left
-    if not trouble:
-        trouble += [f"file in the state folder: {name}" for name in manager.witness.strange_files()]
-        remove_folder(manager.root)
-    return trouble
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 VNFM = [sys.executable, "-m", "vnfm.main"]
 READY_S = 90.0
 STOP_S = 10.0
+TENANTS = ("default", "other")
 OPEN = ("STARTING", "PROCESSING", "ROLLING_BACK", "FAILED_TEMP")
 Json = Any
 
@@ -240,6 +241,25 @@ class Manager:
         state = self.ask("op", "show", op_id, tenant=tenant)["state"]
         if state == "FAILED_TEMP":
             self.run("op", "retry" if removing else "rollback", op_id, "-o", "json", tenant=tenant)
+
+    def let_go(self) -> list[str]:
+        """Everything terminated and the manager stopped; what is left then, as text. The folder goes if nothing is."""
+        trouble: list[str] = []
+        try:
+            if self.process is None:
+                self.start()
+            self.take_all_down(TENANTS)
+            if code := self.stop():
+                trouble.append(f"exit code {code}")
+        except AssertionError as error:
+            trouble.append(str(error))
+            self.kill()
+        trouble += self.witness.nothing_stands()
+        if not trouble:
+            trouble += [f"file in the state folder: {name}" for name in self.witness.strange_files()]
+        if not trouble:
+            remove_folder(self.root)
+        return [f"{self.root}: {line}" for line in trouble]
 
     def nothing_stands(self) -> None:
         """No chain's trace on this host; the manager itself may run."""

@@ -7,7 +7,9 @@ spread over the whole operation on a quick and on a loaded machine alike.
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -124,20 +126,13 @@ def plugin_dies(manager: Manager) -> None:
 
 def both_die(manager: Manager) -> None:
     """kill -9 of both, and the manager started again."""
-    pid = manager.plugin_pid()
+    assert manager.process is not None
+    pids = (manager.process.pid, manager.plugin_pid())
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     manager.kill()
-    with suppress(ProcessLookupError):
-        manager_pid_gone = pid
-        _kill(manager_pid_gone)
     manager.start()
-
-
-def _kill(pid: int) -> None:
-    import os
-    import signal
-
-    if _is_plugin(pid):
-        os.kill(pid, signal.SIGKILL)
 
 
 def create_and_strike(
