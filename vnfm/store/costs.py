@@ -1,6 +1,12 @@
-"""What realizations were seen to cost: a running mean of the last few, by host and runtime."""
+"""What realizations were seen to cost, by host and runtime.
+
+Start-up and memory: a running mean of the last few. Per-hop latency: the least that was seen, since load of the moment
+only adds to it, and only after a few probes.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
@@ -9,37 +15,60 @@ from vnfm.placement.types import ObservedCost
 from vnfm.store import tables as t
 
 WINDOW = 8  # observations that the mean remembers
+HOP_SAMPLES = 3  # before these, a latency is no better than the plugin's prior
+ENDS_A_ROUND_TRIP = 4  # a probe enters and leaves a VNF on its way there and on its way back
 
 
 def observe(c: Connection, vim: str, host: str, runtime: Runtime, start_ms: int, memory_bytes: int) -> None:
-    """Take one observation in."""
-    at = (t.observed_cost.c.vim == vim) & (t.observed_cost.c.host == host)
-    at &= t.observed_cost.c.runtime == runtime.value
-    row = c.execute(select(t.observed_cost).where(at)).mappings().first()
-    if row is None:
-        c.execute(
-            insert(t.observed_cost).values(
-                vim=vim, host=host, runtime=runtime.value, start_ms=start_ms, memory_bytes=memory_bytes, samples=1
-            )
-        )
-        return
+    """Take one realization in: how long until it was usable, and what it takes itself."""
+    row = _row(c, vim, host, runtime)
     weight = min(row["samples"], WINDOW - 1)
-    c.execute(
-        update(t.observed_cost)
-        .where(at)
-        .values(
-            start_ms=(row["start_ms"] * weight + start_ms) // (weight + 1),
-            memory_bytes=(row["memory_bytes"] * weight + memory_bytes) // (weight + 1),
-            samples=row["samples"] + 1,
-        )
+    _update(
+        c,
+        row,
+        start_ms=(row["start_ms"] * weight + start_ms) // (weight + 1),
+        memory_bytes=(row["memory_bytes"] * weight + memory_bytes) // (weight + 1),
+        samples=row["samples"] + 1,
     )
+
+
+def observe_hop(c: Connection, vim: str, host: str, runtime: Runtime, round_trip_us: int) -> None:
+    """Take in how long probes took within a VNF, there and back."""
+    row = _row(c, vim, host, runtime)
+    hop_us = max(1, round_trip_us // ENDS_A_ROUND_TRIP)
+    least = min(row["hop_us"], hop_us) if row["hop_samples"] else hop_us
+    _update(c, row, hop_us=least, hop_samples=row["hop_samples"] + 1)
 
 
 def observed(c: Connection) -> tuple[ObservedCost, ...]:
-    """Everything that was seen."""
+    """Everything that was seen often enough."""
     return tuple(
         ObservedCost(
-            r["vim"], r["host"], Runtime(r["runtime"]), start_ms=r["start_ms"], memory_bytes=r["memory_bytes"] or None
+            r["vim"],
+            r["host"],
+            Runtime(r["runtime"]),
+            start_ms=r["start_ms"] if r["samples"] else None,
+            memory_bytes=r["memory_bytes"] or None,
+            hop_us=r["hop_us"] if r["hop_samples"] >= HOP_SAMPLES else None,
         )
         for r in c.execute(select(t.observed_cost)).mappings()
     )
+
+
+def _where(vim: str, host: str, runtime: str) -> Any:
+    cost = t.observed_cost.c
+    return (cost.vim == vim) & (cost.host == host) & (cost.runtime == runtime)
+
+
+def _row(c: Connection, vim: str, host: str, runtime: Runtime) -> Any:
+    query = select(t.observed_cost).where(_where(vim, host, runtime.value))
+    row = c.execute(query).mappings().first()
+    if row is None:
+        fresh = {"vim": vim, "host": host, "runtime": runtime.value, "start_ms": 0, "memory_bytes": 0, "samples": 0}
+        c.execute(insert(t.observed_cost).values(**fresh))
+        row = c.execute(query).mappings().one()
+    return row
+
+
+def _update(c: Connection, row: Any, **values: int) -> None:
+    c.execute(update(t.observed_cost).where(_where(row["vim"], row["host"], row["runtime"])).values(**values))

@@ -23,9 +23,9 @@ from vnfm.model.lcm import (
     VnfState,
 )
 from vnfm.model.problem import Problem, ProblemError, Retry, problem
-from vnfm.model.resources import Handle, Resource
+from vnfm.model.resources import Handle, ProbeResult, Resource
 from vnfm.store import tables as t
-from vnfm.store.costs import observe
+from vnfm.store.costs import observe, observe_hop
 from vnfm.store.database import Database
 from vnfm.store.rows import announce, operations_of
 
@@ -185,6 +185,7 @@ def _keep_record(c: Connection, operation: Operation, step: Step, entry: LogEntr
         c.execute(delete(t.reservation).where(_held_for(step.removal.resource_id)))
     if step.kind is StepKind.PROBE and entry.to is St.DONE and entry.output and entry.output.probe:
         record_probe(c, operation.target_id, entry.at, encode(entry.output.probe))
+        _observe_hops(c, operation, entry.output.probe)
 
 
 def record_probe(c: Connection, chain_id: str, at: datetime, probe: dict[str, Any]) -> None:
@@ -193,6 +194,18 @@ def record_probe(c: Connection, chain_id: str, at: datetime, probe: dict[str, An
     if body is not None:
         body = dict(body) | {"probe": {"at": at.isoformat(), **probe}}
         c.execute(update(t.chain).where(t.chain.c.id == chain_id).values(body=body))
+
+
+def _observe_hops(c: Connection, operation: Operation, probe: ProbeResult) -> None:
+    """A count from a neighbour to a VNF holds the time within that VNF."""
+    if not probe.complete:
+        return
+    computes = {s.allocates: s for s in operation.steps if s.compute}
+    hops = {h.name: computes.get(h.resource_id) for s in operation.steps if s.path for h in s.path.hops}
+    for count in probe.hops:
+        step = hops.get(count.to)
+        if step and step.compute and count.rtt_us:
+            observe_hop(c, step.vim, step.compute.host, step.compute.runtime, count.rtt_us)
 
 
 def _may_exist(c: Connection, operation: Operation, step: Step) -> None:

@@ -158,6 +158,8 @@ observed_cost = Table(  # what realizations really cost, by host: preferred to a
     Column("start_ms", Integer, nullable=False),
     Column("memory_bytes", Integer, nullable=False),
     Column("samples", Integer, nullable=False),
+    Column("hop_us", Integer, nullable=False, server_default="0"),
+    Column("hop_samples", Integer, nullable=False, server_default="0"),
 )
 
 outbox = Table(  # notifications, written in the transaction of the state that they announce

@@ -36,6 +36,8 @@ def upgrade() -> None:
         sa.Column("start_ms", sa.Integer(), nullable=False),
         sa.Column("memory_bytes", sa.Integer(), nullable=False),
         sa.Column("samples", sa.Integer(), nullable=False),
+        sa.Column("hop_us", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("hop_samples", sa.Integer(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("vim", "host", "runtime"),
     )
     op.create_table(
