@@ -292,9 +292,12 @@ def _settled_error(operation: Operation, state: LcmOperationState, cancel: Cance
     if state is LcmOperationState.ROLLED_BACK:
         return operation.error
     status = operation.status
-    for entry in reversed(operation.log):
-        if entry.problem and status[entry.step] in (St.FAILED, St.UNDO_FAILED):
-            return entry.problem
+    last = {e.step: e for e in operation.log}
+    ended = sorted(last.values(), key=lambda e: e.at)
+    failed = [e.problem for e in ended if e.problem and status[e.step] in (St.FAILED, St.UNDO_FAILED)]
+    # what came first is the cause; what was cancelled because of it is not
+    if failed:
+        return min(failed, key=lambda p: p.word == "cancelled")
     return cancelled_problem(operation) if cancel else operation.error
 
 
