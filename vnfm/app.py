@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import ipaddress
 import os
+import re
 import signal
 import sys
+import threading
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,6 +26,7 @@ from grpc_reflection.v1alpha import reflection
 from vnfm.api.chains import ChainsServicer
 from vnfm.api.execs import Execs
 from vnfm.api.lifecycle import LifecycleServicer
+from vnfm.api.listening import bind
 from vnfm.api.packages import PackagesServicer
 from vnfm.api.vims import VimsServicer
 from vnfm.lcm.granting import Granting
@@ -49,8 +51,12 @@ from vnfm.vim.process import command_of
 from vnfm.vim.registry import VimRegistry
 
 log = structlog.get_logger(__name__)
-STOP_S = 8.0
-MESSAGE_BYTES = 16 << 20
+STOP_S = 8.0  # after SIGTERM; what is not over by then is resumed like after a crash
+KEEP_EVENTS = timedelta(days=30)
+PRUNE_EVERY_S = 3600.0
+VIM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+RECEIVE_BYTES = 16 << 20
+SEND_BYTES = 64 << 20  # an inventory of ten thousand hosts
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +74,21 @@ def parse_vim(text: str) -> VimSettings:
     name, equals, rest = text.partition("=")
     if not equals or not name or not rest:
         raise problem("vim-config", f"--vim {text}: expected NAME=KIND[:CONFIG.yaml]")
+    check_vim_name(name)
     if rest.startswith(("grpc:", "exec:")):
         return VimSettings(name, rest, {})
     kind, _, file = rest.partition(":")
     return VimSettings(name, kind, _config_of(kind, file) if file else {})
+
+
+def check_vim_name(name: str) -> None:
+    """It names a folder too. Raises ProblemError `vim-config`."""
+    if not VIM_NAME.fullmatch(name):
+        raise problem(
+            "vim-config",
+            f"VIM name {name!r}: expected letters, digits, - and _, at most 63, a letter or digit first",
+            instance=name,
+        )
 
 
 def _config_of(kind: str, file: str) -> Mapping[str, Any]:
@@ -89,6 +106,7 @@ def _config_of(kind: str, file: str) -> Mapping[str, Any]:
 
 def settings_for(state_dir: Path, name: str, kind: str, config: Mapping[str, Any]) -> VimSettings:
     """Complete what a plugin on this host needs to know of this host."""
+    check_vim_name(name)
     if not kind.startswith("grpc:"):
         command_of(kind)
     folder = state_dir / "vim" / name
@@ -167,20 +185,27 @@ class Manager:
         for name, kind, config in await self.vims.all():
             if name not in told:
                 self.registry.add(settings_for(self.settings.state_dir, name, kind, config))
-        task = asyncio.create_task(self.onboarding.resume())
-        self.background.add(task)
-        task.add_done_callback(self.background.discard)
+        for work in (self.onboarding.resume(), self._prune_events()):
+            task = asyncio.create_task(work)
+            self.background.add(task)
+            task.add_done_callback(self.background.discard)
         resumed = await self.runner.resume()
         if resumed:
             log.info("operations resumed", count=resumed)
+
+    async def _prune_events(self) -> None:
+        while True:
+            with contextlib.suppress(ProblemError):  # a full disk passes
+                await self.orders.prune_events(now() - KEEP_EVENTS)
+            await asyncio.sleep(PRUNE_EVERY_S)
 
     async def close(self) -> None:
         """Park what runs; what was realized stays."""
         await self.runner.close()
         for task in self.background:
             task.cancel()
+        await self.onboarding.close()
         await self.registry.close()
-        self.database.close()
 
 
 def now() -> datetime:
@@ -230,27 +255,36 @@ def locked_state(state_dir: Path) -> Iterator[IO[str]]:
 async def opened(settings: Settings) -> AsyncIterator[Manager]:
     """A manager at work, closed afterwards."""
     database = Database(settings.database_url)
-    await asyncio.to_thread(database.migrate)
-    manager_id, fence = await acquire(database, new_id())
-    manager = Manager(settings, database, manager_id, fence)
     try:
-        await manager.open()
-        yield manager
+        await asyncio.to_thread(database.migrate)
+        manager_id, fence = await acquire(database, new_id())
+        manager = Manager(settings, database, manager_id, fence)
+        try:
+            await manager.open()
+            yield manager
+        finally:
+            await manager.close()
     finally:
-        await manager.close()
+        database.close()
 
 
 async def serve(settings: Settings) -> None:
     """Until SIGTERM or SIGINT. Prints `ready ENDPOINT` once it answers."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def told_to_stop() -> None:
+        if not stop.is_set():
+            stop.set()
+            _bound_the_end()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, told_to_stop)
     async with opened(settings) as manager:
         server = grpc.aio.server(
             options=[
-                ("grpc.max_receive_message_length", MESSAGE_BYTES),
-                ("grpc.max_send_message_length", MESSAGE_BYTES),
+                ("grpc.max_receive_message_length", RECEIVE_BYTES),
+                ("grpc.max_send_message_length", SEND_BYTES),
                 ("grpc.so_reuseport", 0),
             ]
         )
@@ -270,40 +304,17 @@ async def serve(settings: Settings) -> None:
         await server.stop(0.5)
 
 
-def bind(server: grpc.aio.Server, listen: str) -> str:
-    """Loopback or a unix socket only: there is no mutual TLS yet. Raises ProblemError `bad-listen`."""
-    if listen.startswith("unix:"):
-        path = Path(listen.removeprefix("unix:"))
-        if len(str(path)) > 107:
-            raise problem("bad-listen", f"--listen: {path}: a socket's path may have 107 bytes at most")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
-        old = os.umask(0o077)
-        try:
-            server.add_insecure_port(listen)
-        finally:
-            os.umask(old)
-        return listen
-    host, colon, port = listen.rpartition(":")
-    if not colon or not port.isdigit():
-        raise problem("bad-listen", f"--listen {listen}: expected unix:PATH or HOST:PORT")
-    if not _is_loopback(host):
-        raise problem(
-            "bad-listen",
-            f"--listen {listen}: only loopback addresses and unix sockets are served without mutual TLS; "
-            "use 127.0.0.1 or a unix socket",
-        )
-    bound = server.add_insecure_port(listen)
-    return f"{host}:{bound}"
+def _bound_the_end() -> None:
+    """A thread that is deep in a package or a plan cannot be called back, and would hold up the end of the process. The
+    journal does not need it: plugins see our end by their stdin, and what was running is resumed."""
 
+    def over() -> None:
+        log.warning("ended with work under way; it is resumed at the next start")
+        os._exit(0)
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+    timer = threading.Timer(STOP_S, over)
+    timer.daemon = True
+    timer.start()
 
 
 def default_state_dir(environ: Mapping[str, str], uid: int) -> Path:
@@ -329,6 +340,9 @@ def run(state: Path | None, listen: str, database: str, vims: Sequence[str]) -> 
         configured = tuple(parse_vim(v) for v in vims) or (VimSettings("local", "local", {}),)
         for vim in configured:
             settings_for(state_dir, vim.name, vim.kind, vim.config)
+        names = [v.name for v in configured]
+        if twice := next((n for n in names if names.count(n) > 1), ""):
+            raise problem("vim-config", f"--vim: two VIMs are called {twice}; give each a name of its own")
         with locked_state(state_dir):
             settings = Settings(
                 state_dir,
@@ -339,7 +353,7 @@ def run(state: Path | None, listen: str, database: str, vims: Sequence[str]) -> 
             asyncio.run(serve(settings))
     except ProblemError as error:
         sys.stderr.write(f"vnfm: {error.problem.title}: {error.problem.detail}\n")
-        return 2 if error.problem.word in ("vim-config", "vim-kind", "bad-listen") else 1
+        return 2 if error.problem.word in ("vim-config", "vim-kind", "bad-listen", "bad-database") else 1
     except OSError as error:
         sys.stderr.write(f"vnfm: {error}\n")
         return 1

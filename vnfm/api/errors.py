@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import grpc
@@ -12,12 +14,16 @@ from google.protobuf import any_pb2
 from google.rpc import status_pb2
 
 from vnfm.model.problem import URN, Problem, ProblemError, Retry
+from vnfm.model.problem import problem as problem_error
 from vnfm.pb.common.v1 import common_pb2 as cpb
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 DETAILS_KEY = "grpc-status-details-bin"
+DETAIL_BYTES = 3000
+MESSAGE_BYTES = 300
+TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 RETRY_OUT = {
     Retry.NEVER: cpb.Problem.NEVER,
     Retry.SAME_CALL: cpb.Problem.SAME_CALL,
@@ -53,10 +59,18 @@ async def refuse(context: grpc.aio.ServicerContext[Any, Any], problem: Problem) 
     """End the call with the status that belongs to the problem and the problem as its one detail."""
     code = STATUS_OF.get(problem.word, grpc.StatusCode.INVALID_ARGUMENT)
     detail = any_pb2.Any()
-    detail.Pack(problem_out(problem))
-    message = f"{problem.title}: {problem.detail}"[:1000]
+    # trailers over 8 KiB do not arrive, and what is not ASCII takes three bytes there
+    detail.Pack(problem_out(replace(problem, detail=_clipped(problem.detail, DETAIL_BYTES))))
+    message = _clipped(f"{problem.title}: {problem.detail}", MESSAGE_BYTES)
     status = status_pb2.Status(code=code.value[0], message=message, details=[detail])
     await context.abort(code, message, ((DETAILS_KEY, status.SerializeToString()),))
+
+
+def _clipped(text: str, limit_bytes: int) -> str:
+    data = text.encode(errors="replace")
+    if len(data) <= limit_bytes:
+        return text
+    return data[:limit_bytes].decode(errors="ignore") + " …"
 
 
 async def answered(context: grpc.aio.ServicerContext[Any, Any], work: Awaitable[T]) -> T:
@@ -99,8 +113,14 @@ def internal(error: Exception) -> Problem:
 
 
 def tenant_of(context: grpc.aio.ServicerContext[Any, Any]) -> str:
-    """The tenant of the call."""
+    """The tenant of the call. Raises ProblemError `bad-request`: plugins make labels and names of it."""
     for key, value in context.invocation_metadata() or ():
         if key == "vnfm-tenant" and value:
-            return value if isinstance(value, str) else value.decode()
+            name = value if isinstance(value, str) else value.decode(errors="replace")
+            if not TENANT.fullmatch(name):
+                raise problem_error(
+                    "bad-request",
+                    f"tenant {name[:80]!r}: expected at most 63 letters, digits, '.', - or _, a letter or digit first",
+                )
+            return name
     return "default"

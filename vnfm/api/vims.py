@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
@@ -15,12 +16,15 @@ from vnfm.pb.nfvo.v1 import nfvo_pb2 as pb
 from vnfm.pb.nfvo.v1 import nfvo_pb2_grpc as rpc
 from vnfm.pb.vim.v1 import vim_pb2 as vim
 from vnfm.placement.snapshot import Snapshot
-from vnfm.store.resources import ResourceStore
+from vnfm.placement.types import Reservation
+from vnfm.store.resources import Holdings, ResourceStore
 from vnfm.store.vims import VimStore
 from vnfm.vim.connection import VimConnection, VimSettings
+from vnfm.vim.inventory import InventoryStore
 from vnfm.vim.registry import VimRegistry
 
 Context = grpc.aio.ServicerContext[Any, Any]
+SETTLE_S = 20.0
 
 
 class SettingsOf(Protocol):
@@ -63,40 +67,36 @@ class VimsServicer(rpc.VimsServicer):
 
         async def work() -> pb.Document:
             connection = self._registry.get(request.ref).connection
-            if not await connection.settled(20.0):
-                detail = connection.problem.detail if connection.problem else "not connected yet"
-                raise problem("vim-unreachable", f"VIM {request.ref}: {detail}", instance=request.ref)
+            await self._expect_settled(connection)
             held = await self._resources.holdings()
-            inventory = connection.inventory
-            snapshot = Snapshot.of(inventory.version, inventory.hosts).with_observed(held.observed)
-            hosts = [
-                host_document(h, [r for r in held.reservations if r.vim == connection.settings.name and r.host == h.id])
-                for h in snapshot.hosts
-            ]
-            return pb.Document(
-                body=struct({"vim": connection.settings.name, "version": inventory.version, "hosts": hosts})
-            )
+            # ten thousand hosts take seconds: off the event loop
+            return await asyncio.to_thread(_inventory_document, connection.inventory, held)
 
         return await answered(context, work())
+
+    async def _expect_settled(self, connection: VimConnection) -> None:
+        if await connection.settled(SETTLE_S):
+            return
+        name, found = connection.settings.name, connection.problem
+        raise problem(
+            found.word if found else "vim-unreachable",
+            f"VIM {name}: {found.detail}" if found else f"VIM {name} is not connected after {SETTLE_S:.0f} s",
+            instance=name,
+        )
 
     async def AddVim(self, request: pb.AddVimRequest, context: Context) -> pb.Vim:
         """Connect another VIM; it is kept over restarts."""
 
         async def work() -> pb.Vim:
-            if not request.name.replace("-", "").replace("_", "").isalnum():
-                raise problem("bad-request", f"name: {request.name!r}: letters, digits, - and _ only")
             config = json_format.MessageToDict(request.config)
             settings = self._settings_of(request.name, request.kind, config)
             connection = self._registry.add(settings)
-            if not await connection.settled(20.0):
-                found = connection.problem
+            try:
+                await self._expect_settled(connection)
+                await self._store.put(settings.name, settings.kind, config)
+            except BaseException:  # also when the caller goes away: either it is on record, or it is not there
                 await self._registry.remove(request.name)
-                raise problem(
-                    found.word if found else "vim-unreachable",
-                    found.detail if found else f"VIM {request.name} did not connect within 20 s",
-                    instance=request.name,
-                )
-            await self._store.put(settings.name, settings.kind, config)
+                raise
             return vim_message(connection)
 
         return await answered(context, work())
@@ -118,6 +118,16 @@ class VimsServicer(rpc.VimsServicer):
             return pb.DeleteResponse()
 
         return await answered(context, work())
+
+
+def _inventory_document(inventory: InventoryStore, held: Holdings) -> pb.Document:
+    snapshot = Snapshot.of(inventory.version, inventory.hosts).with_observed(held.observed)
+    on: dict[str, list[Reservation]] = {}
+    for reservation in held.reservations:
+        if reservation.vim == inventory.vim:
+            on.setdefault(reservation.host, []).append(reservation)
+    hosts = [host_document(h, on.get(h.id, ())) for h in snapshot.hosts]
+    return pb.Document(body=struct({"vim": inventory.vim, "version": inventory.version, "hosts": hosts}))
 
 
 def vim_message(connection: VimConnection) -> pb.Vim:

@@ -135,7 +135,8 @@ class Granting:
         demands = lane_demands(lane, vnf, operation.id, operation.tenant)
         rules = tuple(rule_of_vnfd(r, lane.alias, demands) for r in flavour.affinity)
         inventory = await self._vims.inventory()
-        outcome = place(Request(operation.tenant, tuple(demands), rules=rules), await self._snapshot(inventory))
+        snapshot = await self._snapshot(inventory)
+        outcome = await asyncio.to_thread(place, Request(operation.tenant, tuple(demands), rules=rules), snapshot)
         if isinstance(outcome, Refusal):
             raise refused(outcome, inventory.absent)
         images = image_steps([lane], outcome)

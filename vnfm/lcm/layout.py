@@ -18,6 +18,8 @@ from vnfm.model.resources import Route
 
 POOL = "100.64.0.0/16"
 LINK_PREFIX = 29
+POOL_V6 = "fd64:6464:6464::/48"  # RFC 4193: for chains whose ends speak IPv6
+LINK_PREFIX_V6 = 64
 Network = IPv4Network | IPv6Network
 
 
@@ -67,12 +69,21 @@ class ChainLayout:
 
 
 def lay_out(
-    ends: Sequence[ChainEnd], wired: Sequence[ChainLink], paths: Sequence[PathLayout], pool: str = POOL
+    ends: Sequence[ChainEnd], wired: Sequence[ChainLink], paths: Sequence[PathLayout], pool: str = ""
 ) -> ChainLayout:
-    """Raises ProblemError `bad-path` where ends cannot be told apart on one link, `no-addresses` when the pool or an
-    end's network is too small."""
-    links = _number(wired, {e.name: e for e in ends}, pool)
+    """Networks between VNFs come from `pool`, by default one of the ends' IP version. Raises ProblemError `bad-path`
+    where ends cannot be told apart on one link or speak different IP versions, `no-addresses` when the pool or an end's
+    network is too small."""
+    links = _number(wired, {e.name: e for e in ends}, pool or _pool_for(ends))
     return ChainLayout(links, _routes(paths, links), tuple(paths))
+
+
+def _pool_for(ends: Sequence[ChainEnd]) -> str:
+    versions = {ip_network(e.cidr).version for e in ends}
+    if len(versions) > 1:
+        told = ", ".join(f"{e.name} {e.cidr}" for e in ends)
+        raise problem("bad-path", f"ends speak different IP versions ({told}): give all of them IPv4 or all IPv6")
+    return POOL_V6 if versions == {6} else POOL
 
 
 def _number(wired: Sequence[ChainLink], ends: Mapping[str, ChainEnd], pool: str) -> tuple[LinkLayout, ...]:
@@ -92,7 +103,7 @@ def _number(wired: Sequence[ChainLink], ends: Mapping[str, ChainEnd], pool: str)
 
 
 def _addresses(group: Sequence[Attachment], network: Network, ends: Mapping[str, ChainEnd]) -> dict[Attachment, str]:
-    hosts = network.hosts()
+    hosts = iter(network.hosts())  # a list for /31 and /32
     # VNFs first, so that the gateway of an end's network is its first address
     numbered = {}
     for port in sorted(group, key=lambda p: p.owner in ends):
@@ -104,7 +115,8 @@ def _addresses(group: Sequence[Attachment], network: Network, ends: Mapping[str,
 
 
 def _free_networks(pool: str, taken: Sequence[Network]) -> Iterator[Network]:
-    for network in ip_network(pool).subnets(new_prefix=LINK_PREFIX):
+    whole = ip_network(pool)
+    for network in whole.subnets(new_prefix=LINK_PREFIX if whole.version == 4 else LINK_PREFIX_V6):
         if not any(network.version == t.version and network.overlaps(t) for t in taken):
             yield network
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError
 
 from vnfm.model.problem import Retry, problem
 
@@ -28,12 +28,17 @@ def _pragmas(connection: Any, _record: object) -> None:
 
 
 def open_engine(url: str) -> Engine:
-    """An engine for `url`; SQLite gets WAL and full durability."""
-    if url.startswith("sqlite"):
-        engine = create_engine(url, connect_args={"check_same_thread": False})
-        event.listen(engine, "connect", _pragmas)
-        return engine
-    return create_engine(url, pool_pre_ping=True)
+    """An engine for `url`; SQLite gets WAL and full durability. Raises ProblemError `bad-database`."""
+    try:
+        if url.startswith("sqlite"):
+            engine = create_engine(url, connect_args={"check_same_thread": False})
+            event.listen(engine, "connect", _pragmas)
+            return engine
+        return create_engine(url, pool_pre_ping=True)
+    except (ArgumentError, ImportError) as error:  # no word of the URL itself: it may hold a password
+        raise problem(
+            "bad-database", f"--database: expected an SQLAlchemy URL with an installed driver ({type(error).__name__})"
+        ) from error
 
 
 class Database:
@@ -45,15 +50,20 @@ class Database:
         self._reader = ThreadPoolExecutor(2, thread_name_prefix="db-reader")
 
     def migrate(self) -> None:
-        """Bring the schema to the newest version. Blocking: call before the event loop serves."""
+        """Bring the schema to the newest version. Blocking: call before the event loop serves. Raises ProblemError like
+        `write`, and `storage` for a schema of a newer version."""
         from alembic import command
         from alembic.config import Config
+        from alembic.util.exc import CommandError
 
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-        with self.engine.begin() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+        try:
+            with self.engine.begin() as connection:
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+        except (DatabaseError, CommandError) as error:
+            raise storage_problem(error) from error
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in one transaction on the writer thread; durable when this returns."""
@@ -73,14 +83,16 @@ class Database:
         try:
             with self.engine.begin() as connection:
                 return work(connection)
-        except OperationalError as error:
+        except IntegrityError:
+            raise  # a mistake of ours, not the disk's
+        except DatabaseError as error:
             raise storage_problem(error) from error
 
     def _reading(self, work: Callable[[Connection], T]) -> T:
         try:
             with self.engine.connect() as connection:
                 return work(connection)
-        except OperationalError as error:
+        except DatabaseError as error:
             raise storage_problem(error) from error
 
     def close(self) -> None:

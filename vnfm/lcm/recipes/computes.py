@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
 from vnfm.lcm.steps import Step, StepKind, mint
 from vnfm.model.placement import Runtime
@@ -16,6 +16,8 @@ from vnfm.placement.types import Assignment, Plan
 
 INTERNAL_POOL = "100.127.0.0/16"
 MTU_BYTES = 1500
+FIRST_HOST = 10
+Network = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,7 @@ def _internal_port(lane: Lane, cpd: Cpd, index: int, ids: LaneIds) -> PortSpec:
         if other.id == cpd.id:
             break
         before += lane.counts.get(other.vdu_id, 1)
-    address = network.network_address + 10 + before + index
+    address = _address(lane, link, network, before + index)
     return PortSpec(
         cp_id=cpd.id,
         link_id=ids.internal_link(lane.alias, cpd.virtual_link),
@@ -150,6 +152,20 @@ def _internal_port(lane: Lane, cpd: Cpd, index: int, ids: LaneIds) -> PortSpec:
         vnic_type=cpd.vnic_type,
         bandwidth_bps=cpd.bandwidth_bps,
     )
+
+
+def _address(lane: Lane, link: VirtualLinkDesc, network: Network, number: int) -> IPv4Address | IPv6Address:
+    """Low addresses are left to gateways where there is room for that. Raises ProblemError `no-addresses`."""
+    ports = sum(lane.counts.get(c.vdu_id, 1) for c in lane.flavour.cps if c.virtual_link == link.id)
+    last = network.num_addresses - (2 if network.version == 4 else 1)
+    first = FIRST_HOST if FIRST_HOST + ports - 1 <= last else 1
+    if first + ports - 1 > last:
+        raise problem(
+            "no-addresses",
+            f"VNF {lane.alias}: network {network} of its link {link.id} is too small for {ports} ports",
+            instance=lane.alias,
+        )
+    return network.network_address + first + number
 
 
 def _compute(
