@@ -39,7 +39,7 @@ class Nic:
 
 
 def size(annotations: Mapping[str, str], memory_limit: int | None, image_bytes: int) -> Machine:
-    """Read the size off the annotations, else off the container's limit."""
+    """Read the size off the annotations, else off the container's limit; it is enough to boot with at least."""
     for name in annotations:
         if name.startswith(PREFIX) and name.removeprefix(PREFIX) not in _KNOWN:
             supported = ", ".join(PREFIX + known for known in _KNOWN)
@@ -49,11 +49,11 @@ def size(annotations: Mapping[str, str], memory_limit: int | None, image_bytes: 
     # While the kernel unpacks the archive both forms are there, and what is unpacked may fill half of what is left.
     needed = _KERNEL_NEEDS_MIB + 3 * (image_bytes >> 20)
     if memory < needed:
-        if stated is None and memory_limit is None:
-            memory = needed
-        else:
-            source = f"annotation {PREFIX}default_memory" if stated else "linux.resources.memory.limit"
+        if stated:
+            source = f"annotation {PREFIX}default_memory"
             raise RuntimeFailure(f"{source}: {memory} MiB is too little, this root file system needs {needed} to boot")
+        # A limit is about what runs in the container; what the guest itself needs is the realization's to add.
+        memory = needed
     params = annotations.get(PREFIX + "kernel_params", "")
     if not params.isprintable() or len(params) > 1024:
         raise RuntimeFailure(f"annotation {PREFIX}kernel_params: not one line of at most 1024 printable characters")

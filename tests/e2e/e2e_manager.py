@@ -92,7 +92,9 @@ class Manager:
                 start_new_session=True,
             )
         assert self.process.stdout is not None
-        assert select.select([self.process.stdout], [], [], READY_S)[0], f"no `ready` in {READY_S:.0f} s: {self.words()}"
+        assert select.select([self.process.stdout], [], [], READY_S)[0], (
+            f"no `ready` in {READY_S:.0f} s: {self.words()}"
+        )
         line = self.process.stdout.readline()
         assert line == f"ready {self.endpoint}\n", f"said {line!r}: {self.words()}"
         return time.monotonic() - begun

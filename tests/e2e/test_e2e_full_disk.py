@@ -81,7 +81,7 @@ def test_onboarding_on_a_full_state_disk(state_disk: tuple[Manager, Disk], packa
     disk.fill(leave_bytes=3 * MIB)
     word, detail = manager.refused("package", "onboard", str(packages.csar("gw")))
     assert word == "no-space", detail
-    assert str(disk.folder) in detail
+    assert "state folder is full" in detail
     assert not list((manager.state / "blobs/incoming").glob("*"))
     # the manager lives on
     assert manager.ask("vim", "show", "local")["state"] == "CONNECTED"
@@ -118,9 +118,7 @@ def test_images_on_a_full_disk_roll_back_to_nothing(image_disk: tuple[Manager, D
     assert manager.open_operations() == []
 
 
-def test_images_on_a_full_disk_retried_after_room_was_made(
-    image_disk: tuple[Manager, Disk], tmp_path: Path
-) -> None:
+def test_images_on_a_full_disk_retried_after_room_was_made(image_disk: tuple[Manager, Disk], tmp_path: Path) -> None:
     manager, disk = image_disk
     disk.fill(leave_bytes=1 * MIB)
     manager.refused("chain", "create", str(chain_file(tmp_path, "full", {"a": FW, "b": FW})))

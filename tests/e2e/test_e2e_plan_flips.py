@@ -20,7 +20,7 @@ UNMEETABLE = {
     "a host trusted more than any is": ("rt", ("{ level: kernel }", "{ level: kernel, trust_level: 3 }"), "trust"),
     "a kernel of its own within 1 us per hop": (
         "fw",
-        ('level: tenant }', 'level: kernel }'),
+        ("level: tenant }", "level: kernel }"),
         "50 us",
     ),
 }

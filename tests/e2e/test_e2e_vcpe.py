@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,12 @@ EXPECTED = {"fw": "CONTAINER", "rt": "KATA", "gw": "VM"}
 
 
 @pytest.fixture(scope="module")
-def vcpe(manager: Manager) -> Iterator[dict[str, Any]]:
+def vcpe(manager: Manager) -> dict[str, Any]:
     """The chain, created once for the stories below."""
     op = manager.ask("chain", "create", str(VCPE))
     assert op["state"] == "COMPLETED"
-    yield manager.ask("chain", "show", "vcpe")
+    shown: dict[str, Any] = manager.ask("chain", "show", "vcpe")
+    return shown
 
 
 def test_the_plan_follows_from_what_the_descriptors_need(manager: Manager) -> None:
@@ -45,7 +46,7 @@ def test_created_it_is_realized_once_and_probed_hop_by_hop(manager: Manager, vcp
     assert vcpe["state"] == "INSTANTIATED"
     assert {v["alias"]: v["runtime"] for v in vcpe["vnfs"]} == EXPECTED
     assert [f"{h['from']}>{h['to']}" for h in vcpe["probe"]["hops"]] == [
-        f"{a}>{b}" for a, b in zip(CHAIN_ORDER, CHAIN_ORDER[1:], strict=False)
+        f"{a}>{b}" for a, b in itertools.pairwise(CHAIN_ORDER)
     ]
     assert_probe_counted(vcpe)
     assert_each_exists_once(manager, vcpe)

@@ -59,6 +59,7 @@ def plan_chain(
     outcome = place(request, snapshot)
     document = {**explain(outcome, chain=chain.name), "absent_vims": dict(absent)}
     if isinstance(outcome, Refusal):
+        document["refused"] = {**document["refused"], "detail": outcome.detail + _away(absent)}
         return Planned(None, outcome, document, layout)
     document = _told(document, chain, lanes, layout, operation_id)
     return Planned(ChainFacts(operation_id, chain, layout, lanes, outcome), outcome, document, layout)
@@ -71,12 +72,16 @@ def graph_of(chain: ServiceChain, packages: Mapping[str, PackageFacts]) -> Servi
 
 def refused(outcome: Refusal, absent: Mapping[str, str]) -> ProblemError:
     """A refusal as the operation's problem."""
-    away = "".join(f"; VIM {name} could not be asked: {why}" for name, why in absent.items())
     return problem(
         "no-placement",
-        f"{outcome.detail}; smallest change that would admit it: {outcome.minimal_change}{away}",
+        f"{outcome.detail}; smallest change that would admit it: {outcome.minimal_change}{_away(absent)}",
         title="No placement",
     )
+
+
+def _away(absent: Mapping[str, str]) -> str:
+    """Which VIMs could not be asked: with one of them here the answer might be another."""
+    return "".join(f"; VIM {name} could not be asked: {why}" for name, why in absent.items())
 
 
 def _lanes(

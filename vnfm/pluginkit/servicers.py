@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -147,6 +148,9 @@ class ResourcesServicer(rpc.ResourcesServicer):
         return [stamped.resource for stamped in every if matches(stamped.resource, request)]
 
 
+_HEAR_OUT_S = 20.0
+
+
 @dataclass
 class ImagesServicer(rpc.ImagesServicer):
     """Images by digest. The kit counts and hashes what passes; a plugin only stores it."""
@@ -167,16 +171,23 @@ class ImagesServicer(rpc.ImagesServicer):
         """Two puts of one image wait for each other; the second finds it there and need not send it."""
         async with guarded(context, "PutImage"):
             self.core.ready()
-            first = await anext(request_iterator, None)
-            found = check.Findings()
-            check.check_image(found, first or pb.PutImageChunk())
-            found.raise_found()
-            assert first is not None
-            async with self._locks.setdefault(first.sha256, asyncio.Lock()):
-                size_bytes = await self.core.plugin.images.stat_image(first.sha256)
-                if size_bytes is None:
-                    size_bytes = await self._receive(first, request_iterator)
+            try:
+                size_bytes = await self._put(request_iterator)
+            except Exception:
+                await _hear_out(request_iterator)
+                raise
+            await _hear_out(request_iterator)
         return pb.StatImageResponse(present=True, size_bytes=size_bytes)
+
+    async def _put(self, chunks: AsyncIterator[pb.PutImageChunk]) -> int:
+        first = await anext(chunks, None)
+        found = check.Findings()
+        check.check_image(found, first or pb.PutImageChunk())
+        found.raise_found()
+        assert first is not None
+        async with self._locks.setdefault(first.sha256, asyncio.Lock()):
+            size_bytes = await self.core.plugin.images.stat_image(first.sha256)
+            return await self._receive(first, chunks) if size_bytes is None else size_bytes
 
     async def DeleteImage(self, request: pb.DeleteImageRequest, context: Context) -> pb.DeleteImageResponse:
         """Success where it is not there."""
@@ -217,6 +228,18 @@ class ImagesServicer(rpc.ImagesServicer):
             raise _damaged(first.sha256, f"{more} {first.total_bytes} bytes came")
         if digest.hexdigest() != first.sha256:
             raise _damaged(first.sha256, f"the bytes that came have sha256 {digest.hexdigest()}")
+
+
+async def _hear_out(chunks: AsyncIterator[pb.PutImageChunk]) -> None:
+    """Read what is still being sent, for a while, and drop it.
+
+    A client of gRPC's asyncio whose write meets a call that has ended reports its own failed write instead of the
+    answer: the reason of a refusal would be lost.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_HEAR_OUT_S):
+            async for _ in chunks:
+                pass
 
 
 def _damaged(sha256: str, detail: str) -> PluginError:

@@ -29,6 +29,7 @@ API_VERSIONS = (1,)
 MESSAGE_BYTES = 16 << 20
 HEALTH_EVERY_S = 5.0
 HEALTH_PATIENCE = 4  # silent checks in a row before a plugin counts as hung
+FAILED_PATIENCE_S = 3.0
 BACKOFF_S = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
 HANDSHAKE_S = 15.0
 STEADY_S = 10.0  # a connection that lasted as long was a good one
@@ -99,13 +100,18 @@ class VimConnection:
             return self._channel, self.generation
 
     async def settled(self, timeout_s: float) -> bool:
-        """Wait until connected with an inventory; False where that did not come about in time or has failed."""
+        """Wait until connected with an inventory; False where that did not come about in time or has failed.
+
+        One that failed time and again is waited for a little only: it may be back at the next try.
+        """
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout_s
+        began = loop.time()
+        deadline = began + timeout_s
         while loop.time() < deadline and not self._closing:
             if self.state is VimState.CONNECTED and self.inventory.complete:
                 return True
-            if self._hopeless:
+            failed_for_long = self.state is VimState.FAILED and loop.time() >= began + FAILED_PATIENCE_S
+            if self._hopeless or failed_for_long:
                 return False
             await asyncio.sleep(0.02)
         return self.state is VimState.CONNECTED and self.inventory.complete

@@ -42,7 +42,7 @@ def command_of(kind: str) -> tuple[str, ...]:
     """The command of a plugin that comes with the manager, or of `exec:PROGRAM`. Raises ProblemError `vim-kind`."""
     if kind.startswith("exec:"):
         return (kind.removeprefix("exec:"),)
-    if kind.isidentifier() and importlib.util.find_spec(f"plugins.{kind}.__main__"):
+    if kind in available_kinds():
         return (sys.executable, "-m", f"plugins.{kind}")
     raise problem(
         "vim-kind",

@@ -55,9 +55,13 @@ def exists(name: str) -> bool:
 
 def open_fd(name: str) -> int:
     """A descriptor of the namespace, for the caller to close; NotThereError where there is none."""
+    missing = f"namespace {name} is not there: allocate what it belongs to first"
     if not exists(name):
-        raise NotThereError(f"namespace {name} is not there: allocate what it belongs to first")
-    return os.open(path(name), os.O_RDONLY | os.O_CLOEXEC)
+        raise NotThereError(missing)
+    try:
+        return os.open(path(name), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError as error:  # removed by another call since
+        raise NotThereError(missing) from error
 
 
 def _in_thread(work: Callable[[], T]) -> T:

@@ -31,8 +31,11 @@ class _Host:
     def _look(namespace: str) -> dict[str, Device] | None:
         if not netns.exists(namespace):
             return None
-        with netns.route_socket(namespace) as route:
-            found = [rtnl.parse_device(answer) for answer in route.dump(rtnl.dump_devices())]
+        try:
+            with netns.route_socket(namespace) as route:
+                found = [rtnl.parse_device(answer) for answer in route.dump(rtnl.dump_devices())]
+        except NotThereError:  # another call removes it just now: looking must not fail for that
+            return None
         return {device.name: device for device in found}
 
     def missing(self, namespace: str, name: str, alias: str) -> str:
@@ -75,7 +78,10 @@ def _path_reason(spec_fabric: str, wanted: steering.Steering, host: _Host) -> st
     gone = sorted(port for port in wanted if port not in devices)
     if gone:
         return f"port {spec_fabric}/{gone[0]} is missing"
-    found = paths.in_force(spec_fabric)
+    try:
+        found = paths.in_force(spec_fabric)
+    except NotThereError as error:
+        return error.detail
     wrong = sorted(port for port, to in wanted.items() if found.get(port) != to)
     return f"port {spec_fabric}/{wrong[0]} is not steered as wanted" if wrong else ""
 
@@ -92,10 +98,14 @@ def observe(stamps: Stamps, links: Mapping[str, LinkSpec]) -> list[Observed]:
 
 def _observe_namespace(resource_id: str, stamp: Mapping[str, Any], host: _Host) -> Observed:
     name = naming.namespace_name(resource_id)
+    missing = _observed(ResourceKind.NAMESPACE, resource_id, name, stamp, f"namespace {name} is missing")
     if host.devices(name) is None:
-        return _observed(ResourceKind.NAMESPACE, resource_id, name, stamp, f"namespace {name} is missing")
+        return missing
     found = _observed(ResourceKind.NAMESPACE, resource_id, name, stamp, "")
-    addresses = tuple(str(address) for address in ports.addresses_of(name))
+    try:
+        addresses = tuple(str(address) for address in ports.addresses_of(name))
+    except NotThereError:
+        return missing
     return Observed(found.id, found.kind, found.state, name, found.owner, "", addresses)
 
 

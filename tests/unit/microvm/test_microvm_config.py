@@ -167,9 +167,15 @@ def test_bad_annotations_are_named(name: str, value: str) -> None:
         qemu.size({qemu.PREFIX + name: value}, None, 15 * MIB)
 
 
-def test_a_limit_too_small_to_boot_is_named() -> None:
-    with pytest.raises(RuntimeFailure, match=r"memory\.limit: 32 MiB is too little"):
-        qemu.size({}, 32 * MIB, 15 * MIB)
+def test_a_guest_gets_what_it_needs_to_boot_where_the_containers_limit_is_less() -> None:
+    small, none = qemu.size({}, 32 * MIB, 15 * MIB), qemu.size({}, None, 60 * MIB)
+    assert 32 < small.memory_mib < none.memory_mib
+    assert qemu.size({}, 512 * MIB, 15 * MIB).memory_mib == 512
+
+
+def test_a_stated_guest_memory_too_small_to_boot_is_named() -> None:
+    with pytest.raises(RuntimeFailure, match=r"default_memory: 32 MiB is too little"):
+        qemu.size({qemu.PREFIX + "default_memory": "32"}, None, 15 * MIB)
 
 
 def test_arguments() -> None:
