@@ -9,13 +9,13 @@ from typing import Any
 from vnfm.graph.build import build_graph
 from vnfm.graph.servicegraph import Attachment, ServiceGraph
 from vnfm.lcm.layout import ChainLayout, LinkLayout, PathLayout, Position, lay_out
+from vnfm.lcm.placing import place_together
 from vnfm.lcm.recipes.chain_create import ChainFacts, link_id, sap_id
 from vnfm.lcm.recipes.computes import Lane, LaneIds
 from vnfm.model.chain import ChainVnf, ServiceChain
 from vnfm.model.problem import ProblemError, problem
 from vnfm.model.vnfd import Isolation, Vdu, Vnfd
 from vnfm.placement.demand import demand_of, rule_of_chain, rule_of_vnfd
-from vnfm.placement.engine import place
 from vnfm.placement.explain import explain
 from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.types import Demand, End, Link, PathBound, Plan, Refusal, Request, Rule
@@ -56,7 +56,7 @@ def plan_chain(
     lanes = _lanes(chain, graph, packages, instance_ids)
     layout = lay_out(chain.ends, graph.links, _paths(graph))
     request = _request(chain, lanes, layout, operation_id, tenant)
-    outcome = place(request, snapshot)
+    outcome = place_together(request, snapshot)
     document = {**explain(outcome, chain=chain.name), "absent_vims": dict(absent)}
     if isinstance(outcome, Refusal):
         document["refused"] = {**document["refused"], "detail": outcome.detail + _away(absent)}
@@ -66,8 +66,28 @@ def plan_chain(
 
 
 def graph_of(chain: ServiceChain, packages: Mapping[str, PackageFacts]) -> ServiceGraph:
-    """Raises ProblemError `unknown-vnfd` and what else does not fit together."""
+    """Raises ProblemError `unknown-vnfd` and what else does not fit together, `unsupported` for classifiers."""
+    _check_matches(chain)
     return build_graph(chain, {vnfd_id: p.vnfd for vnfd_id, p in packages.items()})
+
+
+def _check_matches(chain: ServiceChain) -> None:
+    """No VIM tells flows apart yet: said before anything is built, not when the path is."""
+    for path in chain.paths:
+        asked = {
+            "ip_protocol": path.match.ip_protocol,
+            "destination_port": path.match.destination_port,
+            "vlan": path.match.vlan,
+            "dscp": path.match.dscp,
+        }
+        for name, value in asked.items():
+            if value:
+                raise problem(
+                    "unsupported",
+                    f"paths.{path.name}.match.{name}: telling flows apart by {name} is not offered; "
+                    "leave it out, and all traffic takes the path",
+                    instance=chain.name,
+                )
 
 
 def refused(outcome: Refusal, absent: Mapping[str, str]) -> ProblemError:

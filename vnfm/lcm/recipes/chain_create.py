@@ -64,7 +64,7 @@ def chain_create(facts: ChainFacts) -> tuple[Step, ...]:
 
 
 def _vim_of(facts: ChainFacts) -> str:
-    """Links and paths of one chain lie in one VIM so far; where a chain spans several the plan is refused earlier."""
+    """Links and paths of one chain lie in one VIM: placing.py sees to it."""
     return facts.plan.assignments[0].vim
 
 
