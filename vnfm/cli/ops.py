@@ -20,7 +20,7 @@ COMPLETED = frozenset({"COMPLETED"})
 
 @client_command(app, "list")
 def list_ops(session: Session) -> None:
-    """All operations of the tenant, the latest last."""
+    """All operations of the tenant, the latest first."""
     found = session.client.collect(session.client.lifecycle.ListOpOccs, nfvo_pb2.ListRequest())
     session.print([shapes.operation(op) for op in found], lambda: render.operations(found))
 

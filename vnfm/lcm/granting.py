@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from vnfm.graph.build import instances_at
 from vnfm.lcm.operation import Design, Operation
+from vnfm.lcm.placing import place_together
 from vnfm.lcm.planning import PackageFacts, Planned, lane_demands, plan_chain, refused
 from vnfm.lcm.ports import JoinedInventory, Vims
 from vnfm.lcm.recipes.chain_create import ChainFacts, chain_create, link_id, sap_id
@@ -20,7 +21,6 @@ from vnfm.model.lcm import LcmOperationType, VnfInstance
 from vnfm.model.problem import problem
 from vnfm.model.vnfd import Flavour
 from vnfm.placement.demand import rule_of_vnfd
-from vnfm.placement.engine import place
 from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.types import LinkReservation, ObservedCost, Refusal, Request, Reservation
 
@@ -136,7 +136,9 @@ class Granting:
         rules = tuple(rule_of_vnfd(r, lane.alias, demands) for r in flavour.affinity)
         inventory = await self._vims.inventory()
         snapshot = await self._snapshot(inventory)
-        outcome = await asyncio.to_thread(place, Request(operation.tenant, tuple(demands), rules=rules), snapshot)
+        outcome = await asyncio.to_thread(
+            place_together, Request(operation.tenant, tuple(demands), rules=rules), snapshot
+        )
         if isinstance(outcome, Refusal):
             raise refused(outcome, inventory.absent)
         images = image_steps([lane], outcome)

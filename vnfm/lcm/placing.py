@@ -17,9 +17,8 @@ def place_together(request: Request, snapshot: Snapshot) -> Plan | Refusal:
         return outcome
     refusals: list[tuple[str, Refusal]] = []
     for vim in sorted({h.vim for h in snapshot.hosts}):
-        alone = place(
-            replace(request, demands=tuple(replace(d, vims=frozenset({vim})) for d in request.demands)), snapshot
-        )
+        here = tuple(replace(d, vims=frozenset({vim})) for d in request.demands)
+        alone = place(replace(request, demands=here), snapshot)
         if isinstance(alone, Plan):
             return alone
         refusals.append((vim, alone))
