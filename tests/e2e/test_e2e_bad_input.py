@@ -47,8 +47,8 @@ def test_a_package_with_a_flipped_byte(
             target.writestr(entry, bytes(content))
     word, detail = manager.refused("package", "onboard", str(forged))
     assert word == "package-refused"
-    assert "digest" in detail
-    assert "fw.oci.tar" in detail
+    assert "SHA-256" in detail
+    assert entry_name in detail
 
 
 @pytest.mark.parametrize("kept", [0, 100, 20_000])
@@ -82,13 +82,14 @@ def _twice(file: Path) -> Path:
     return file
 
 
-@pytest.mark.parametrize("command", ["plan", "create"])
 @pytest.mark.parametrize("kind", BAD_CHAINS)
-def test_a_chain_that_names(manager: Manager, tmp_path: Path, as_before: None, kind: str, command: str) -> None:
+def test_a_chain_that_names(manager: Manager, tmp_path: Path, as_before: None, kind: str) -> None:
     make, expected, named = BAD_CHAINS[kind]
-    word, detail = manager.refused("chain", command, str(make(tmp_path)))
-    assert word == expected
-    assert named in detail
+    file = str(make(tmp_path))
+    for command in ("plan", "create"):
+        word, detail = manager.refused("chain", command, file)
+        assert word == expected
+        assert named in detail
 
 
 def test_two_chains_of_one_name(manager: Manager, tmp_path: Path, as_before: None) -> None:
@@ -102,12 +103,12 @@ def test_two_chains_of_one_name(manager: Manager, tmp_path: Path, as_before: Non
     manager.take_down("one")
 
 
-@pytest.mark.parametrize("command", ["terminate", "delete", "show"])
 @pytest.mark.parametrize("kind", ["chain", "vnf"])
-def test_what_does_not_exist(manager: Manager, as_before: None, kind: str, command: str) -> None:
-    word, detail = manager.refused(kind, command, "nothing-of-that-name")
-    assert word == "not-found"
-    assert "nothing-of-that-name" in detail
+def test_what_does_not_exist(manager: Manager, as_before: None, kind: str) -> None:
+    for command in ("terminate", "delete", "show"):
+        word, detail = manager.refused(kind, command, "nothing-of-that-name")
+        assert word == "not-found"
+        assert "nothing-of-that-name" in detail
 
 
 @pytest.mark.parametrize("program", ["/nonexistent", "/bin/false"])

@@ -27,7 +27,7 @@ from e2e_packages import FW, VCPE, chain_file
 SEED = 20
 EVENTS = {"quick": 20, "vcpe": 28}  # a STARTED and a DONE for each step
 LINGER_S = {"quick": 0.05, "vcpe": 1.2}
-SHORT = [("quick", n) for n in range(7)] + [("vcpe", n) for n in range(3)]
+SHORT = [("quick", n) for n in range(8)] + [("vcpe", n) for n in range(2)]
 FULL = [("vcpe", n) for n in range(10)]
 
 
@@ -168,13 +168,22 @@ def test_the_plugin_is_killed_while_it_realizes(
     create_and_strike(manager, chains, name, at, plugin_dies)
 
 
-@pytest.mark.parametrize(("name", "number"), [("quick", 0), ("quick", 1), ("vcpe", 0)])
+@pytest.mark.parametrize(("name", "number"), [("quick", 0), ("vcpe", 1)])
 def test_both_are_killed_at_once(manager: Manager, chains: dict[str, Path], name: str, number: int) -> None:
     create_and_strike(manager, chains, name, moment("both", name, number, 2), both_die)
 
 
-@pytest.mark.parametrize("strike", [manager_dies, plugin_dies, both_die])
-@pytest.mark.parametrize("name", ["quick", "vcpe"])
+@pytest.mark.parametrize(
+    ("name", "strike"),
+    [
+        ("quick", manager_dies),
+        ("quick", plugin_dies),
+        ("vcpe", both_die),
+        pytest.param("quick", both_die, marks=pytest.mark.long),
+        pytest.param("vcpe", manager_dies, marks=pytest.mark.long),
+        pytest.param("vcpe", plugin_dies, marks=pytest.mark.long),
+    ],
+)
 def test_killed_while_it_terminates(
     manager: Manager, chains: dict[str, Path], name: str, strike: Callable[[Manager], None]
 ) -> None:

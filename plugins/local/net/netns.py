@@ -56,12 +56,15 @@ def exists(name: str) -> bool:
 def open_fd(name: str) -> int:
     """A descriptor of the namespace, for the caller to close; NotThereError where there is none."""
     missing = f"namespace {name} is not there: allocate what it belongs to first"
-    if not exists(name):
-        raise NotThereError(missing)
     try:
-        return os.open(path(name), os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError as error:  # removed by another call since
+        descriptor = os.open(path(name), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError as error:
         raise NotThereError(missing) from error
+    # Asked of what was opened, not of the name: another call may just be making or removing it.
+    if os.fstat(descriptor).st_dev != _nsfs_device():
+        os.close(descriptor)
+        raise NotThereError(missing)
+    return descriptor
 
 
 def _in_thread(work: Callable[[], T]) -> T:
