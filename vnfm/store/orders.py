@@ -120,12 +120,16 @@ class OrderStore:
 
         def work(c: Connection) -> None:
             chain = _chain(c, find(c, t.chain, tenant, ref, (t.chain.c.name,), "chain"))
-            if chain.state is not ChainState.NOT_INSTANTIATED or chain.operation_id:
+            if chain.operation_id:
                 raise problem(
                     "conflict",
-                    f"chain {chain.name} is {chain.state}"
-                    + (f" and operation {chain.operation_id} is open" if chain.operation_id else "")
-                    + f": `vnfm chain terminate {chain.name}` first",
+                    f"an operation on chain {chain.name} is open: `vnfm op show {chain.operation_id[:8]}`",
+                    instance=chain.id,
+                )
+            if chain.state is not ChainState.NOT_INSTANTIATED:
+                raise problem(
+                    "conflict",
+                    f"chain {chain.name} is {chain.state}: `vnfm chain terminate {chain.name}` first",
                     instance=chain.id,
                 )
             c.execute(delete(t.vnf_instance).where(t.vnf_instance.c.chain_id == chain.id))
