@@ -105,6 +105,8 @@ class PluginProcess:
                 process.kill()
             if process.stdin:
                 process.stdin.close()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(_exited(process), LAST_WORDS_S)
             _away(sockets)
             raise
         return cls(process, address, spawn, sockets)
