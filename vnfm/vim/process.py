@@ -24,6 +24,7 @@ from vnfm.model.problem import ProblemError, Retry, problem
 START_S = 20.0
 LAST_WORDS_BYTES = 1500
 LAST_WORDS_S = 3.0
+EXIT_LOOK_S = 0.03
 LOG_BYTES = 8 << 20
 PREDECESSOR_S = 12.0  # a plugin that has lost its manager ends within ten seconds
 SOCKET_PATH_BYTES = 90
@@ -102,6 +103,10 @@ class PluginProcess:
         except BaseException:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
+            if process.stdin:
+                process.stdin.close()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(_exited(process), LAST_WORDS_S)
             _away(sockets)
             raise
         return cls(process, address, spawn, sockets)
@@ -113,7 +118,9 @@ class PluginProcess:
 
     async def wait(self) -> str:
         """Until the process ends; says how."""
-        code = await self._process.wait()
+        code = await _exited(self._process)
+        if self._process.stdin:
+            self._process.stdin.close()
         self._drain.cancel()  # what it left running may hold its stdout open
         _away(self._sockets)
         how = f"killed by signal {-code}" if code < 0 else f"ended with code {code}"
@@ -124,7 +131,7 @@ class PluginProcess:
         if self._process.stdin:
             self._process.stdin.close()
         try:
-            await asyncio.wait_for(self._process.wait(), grace_s)
+            await asyncio.wait_for(_exited(self._process), grace_s)
         except TimeoutError:
             self.kill()
         await self.wait()
@@ -161,7 +168,7 @@ async def _first_line(process: asyncio.subprocess.Process, spawn: Spawn) -> str:
         raise _did_not_start(spawn, "its first line is too long") from error
     if not line:
         try:
-            await asyncio.wait_for(process.wait(), LAST_WORDS_S)
+            await asyncio.wait_for(_exited(process), LAST_WORDS_S)
         except TimeoutError as error:
             raise _did_not_start(
                 spawn, f"closed its stdout without a word, and goes on; {last_words(spawn)}"
@@ -171,6 +178,14 @@ async def _first_line(process: asyncio.subprocess.Process, spawn: Spawn) -> str:
     if len(parts) != 5 or parts[0] != "1" or parts[2] not in ("unix", "tcp") or parts[4] != "grpc":
         raise _did_not_start(spawn, f"its first line is {line[:80]!r}, expected 1|1|unix|PATH|grpc")
     return f"unix:{parts[3]}" if parts[2] == "unix" else parts[3]
+
+
+async def _exited(process: asyncio.subprocess.Process) -> int:
+    """The exit code. asyncio's own wait also waits for the pipes, which a child of the plugin may hold open."""
+    while True:
+        if process.returncode is not None:
+            return process.returncode
+        await asyncio.sleep(EXIT_LOOK_S)
 
 
 async def _drain(stdout: asyncio.StreamReader | None) -> None:
