@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the tests with pytest: first those that may run side by side, then those that build on this host one at a time.
+# Runs the tests with pytest, in the order of how much of this host they need. `--long` runs what takes long.
 set -uo pipefail
 py=.venv/bin/python
 code=0
@@ -12,6 +12,7 @@ if [ "${1:-}" = --long ]; then
   run tests -m long
   exit $code
 fi
-run tests -m "not host and not long" -n 2 --dist loadfile
-run tests -m "host and not long"
+# workers wait for guests and processes more than they compute
+run tests -m "not host and not long" -n 3 --dist loadfile
+run tests -m "host and not long" -n 2 --dist loadfile
 exit $code
