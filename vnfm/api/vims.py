@@ -89,6 +89,9 @@ class VimsServicer(rpc.VimsServicer):
 
         async def work() -> pb.Vim:
             config = json_format.MessageToDict(request.config)
+            if request.kind.startswith("exec:"):
+                # whoever may call would run any program as the manager's user
+                raise problem("vim-kind", "kind: exec:PROGRAM is taken at the manager's start only (serve --vim)")
             settings = self._settings_of(request.name, request.kind, config)
             connection = self._registry.add(settings)
             try:
