@@ -235,7 +235,7 @@ def running_steps(op: dict[str, Any]) -> str:
 
 def missing(report: dict[str, Any]) -> str | None:
     """What the doctor found missing, in one line with what to do; None where all is there."""
-    bad = [c for c in report["checks"] if not c["ok"]]
+    bad = [c for c in report["checks"] if not c["ok"] and "(optional)" not in c["name"]]
     if report["ok"] or not bad:
         return None if report["ok"] else "the host does not fit; see `vnfm doctor`"
     return "; ".join(f"{c['name']}: {c['detail']}{' → ' + c['fix'] if c['fix'] else ''}" for c in bad)
@@ -244,8 +244,12 @@ def missing(report: dict[str, Any]) -> str | None:
 @contextmanager
 def only_one() -> Iterator[None]:
     """Two demos of one clone would take each other down."""
-    BUILD.mkdir(parents=True, exist_ok=True)
-    with (BUILD / "lock").open("w") as lock:
+    try:
+        BUILD.mkdir(parents=True, exist_ok=True)
+        lock = (BUILD / "lock").open("w")
+    except PermissionError:
+        raise StoryError(f"{BUILD} is not ours to write: run this as root, who made it") from None
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -22,7 +22,8 @@ CALL_TIMEOUT_S = 120.0
 # A manager that was restarted is found again within a second, not after grpc's own two minutes.
 CHANNEL_OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    # in spite of its name, how long one attempt to connect may take: a busy host answers late
+    ("grpc.min_reconnect_backoff_ms", 15000),
     ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
 )
