@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc.aio
 
-from vnfm.api.errors import answered, streamed, tenant_of
+from vnfm.api.errors import answered, not_offered, streamed, tenant_of
 from vnfm.api.execs import Execs
 from vnfm.api.operations import OperationViews
 from vnfm.api.pictures import chain_svg
@@ -189,6 +189,18 @@ class ChainsServicer(rpc.ChainsServicer):
             return await self._shown(await self._orders.chain(chain.tenant, chain.id))
 
         return await answered(context, work())
+
+    async def UpdateChain(self, request: pb.UpdateChainRequest, context: Context) -> pb.VnfLcmOpOcc:
+        """Change the chain while it runs."""
+        return await answered(context, not_offered("UpdateChain"))
+
+    async def TraceChain(self, request: pb.TraceChainRequest, context: Context) -> pb.Document:
+        """A packet's way."""
+        return await answered(context, not_offered("TraceChain"))
+
+    async def WatchChainStats(self, request: pb.WatchStatsRequest, context: Context) -> AsyncIterator[pb.Document]:
+        """Counters, sample by sample."""
+        yield await answered(context, not_offered("WatchChainStats"))
 
     async def ExecSap(
         self, requests: AsyncIterator[pb.ExecSapInput], context: Context

@@ -103,6 +103,11 @@ async def streamed(
         await refuse(context, internal(error))
 
 
+async def not_offered(call: str) -> Any:
+    """For a call that this manager has no work for. Raises ProblemError `unimplemented`."""
+    raise problem_error("unimplemented", f"this manager does not offer {call}")
+
+
 def internal(error: Exception) -> Problem:
     """For what should not happen."""
     return Problem(

@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc.aio
 
-from vnfm.api.errors import answered, streamed, tenant_of
+from vnfm.api.errors import answered, not_offered, streamed, tenant_of
 from vnfm.api.execs import Execs
 from vnfm.api.operations import OperationViews
 from vnfm.api.views import instance_message
@@ -124,6 +124,26 @@ class LifecycleServicer(rpc.LifecycleServicer):
             return self._views.message(operation)
 
         return await answered(context, work())
+
+    async def HealVnf(self, request: pb.HealVnfRequest, context: Context) -> pb.VnfLcmOpOcc:
+        """Put right what is not well."""
+        return await answered(context, not_offered("HealVnf"))
+
+    async def ScaleVnf(self, request: pb.ScaleVnfRequest, context: Context) -> pb.VnfLcmOpOcc:
+        """More or fewer instances."""
+        return await answered(context, not_offered("ScaleVnf"))
+
+    async def ModifyVnf(self, request: pb.ModifyVnfRequest, context: Context) -> pb.VnfLcmOpOcc:
+        """Change what is on record."""
+        return await answered(context, not_offered("ModifyVnf"))
+
+    async def WatchVnfStats(self, request: pb.WatchStatsRequest, context: Context) -> AsyncIterator[pb.Document]:
+        """Counters, sample by sample."""
+        yield await answered(context, not_offered("WatchVnfStats"))
+
+    async def CaptureVnf(self, request: pb.CaptureVnfRequest, context: Context) -> AsyncIterator[pb.CaptureChunk]:
+        """Packets at a port."""
+        yield await answered(context, not_offered("CaptureVnf"))
 
     async def DeleteVnf(self, request: pb.GetRequest, context: Context) -> pb.DeleteResponse:
         """Delete the identifier."""
