@@ -13,7 +13,8 @@ from vnfm.model.vnfd import Isolation
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What traffic takes a path (SOL001 NfpRule's match). Zero or empty matches anything."""
+    """What traffic takes a path (SOL001 NfpRule's match), seen from the first hop; the way back is mirrored. Zero or
+    empty matches anything."""
 
     source_cidr: str = ""
     destination_cidr: str = ""
@@ -21,6 +22,7 @@ class Match:
     destination_port: int = 0
     vlan: int = 0
     dscp: int = 0
+    source_port: int = 0
 
 
 @dataclass(frozen=True, slots=True)

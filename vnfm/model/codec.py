@@ -1,7 +1,7 @@
 """Frozen dataclasses to JSON values and back, strictly: what was not written by `encode` is refused by `decode`.
 
 Used for what is stored (operations, VNFDs) and what crosses a process border. Handles dataclasses, enums, tuples,
-frozensets, mappings with string keys, optionals, bytes (base64) and the JSON scalars.
+frozensets, mappings with string keys, optionals, bytes (base64), times (ISO 8601) and the JSON scalars.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import base64
 import dataclasses
 import types
 from collections.abc import Mapping
+from datetime import datetime
 from enum import Enum
 from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -27,6 +28,8 @@ def encode(value: object) -> Any:
         return {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value) if not _is_default(f, value)}
     if isinstance(value, Enum):
         return value.value
+    if isinstance(value, datetime):
+        return value.isoformat()
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     if isinstance(value, Mapping):
@@ -119,6 +122,8 @@ def _decode_scalar(kind: Any, data: Any, path: str) -> Any:
             return kind(data)
         except ValueError as error:
             raise CodecError(f"{path}: {data!r} is no {kind.__name__}") from error
+    if kind is datetime:
+        return _decode_time(data, path)
     if kind is bytes:
         return base64.b64decode(data)
     if kind is float and isinstance(data, int) and not isinstance(data, bool):
@@ -126,6 +131,13 @@ def _decode_scalar(kind: Any, data: Any, path: str) -> Any:
     if not isinstance(kind, type) or not isinstance(data, kind) or (kind is int and isinstance(data, bool)):
         raise CodecError(f"{path}: expected {getattr(kind, '__name__', kind)}, found {data!r}")
     return data
+
+
+def _decode_time(data: Any, path: str) -> datetime:
+    try:
+        return datetime.fromisoformat(data)
+    except (TypeError, ValueError) as error:
+        raise CodecError(f"{path}: expected an ISO 8601 time, found {data!r}") from error
 
 
 def _list(data: Any, path: str) -> list[Any]:

@@ -25,6 +25,8 @@ class LcmOperationType(StrEnum):
     CHANGE_VNFPKG = "CHANGE_VNFPKG"
     CHAIN_CREATE = "CHAIN_CREATE"
     CHAIN_TERMINATE = "CHAIN_TERMINATE"
+    CHAIN_UPDATE = "CHAIN_UPDATE"  # NsUpdate: a VNF inserted, removed, moved, swapped or placed anew
+    CHAIN_SCALE = "CHAIN_SCALE"  # NsScale: another number of instances at a hop
 
 
 class LcmOperationState(StrEnum):

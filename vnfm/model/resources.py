@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
 from vnfm.model.chain import Match
@@ -140,6 +141,7 @@ class LinkSpec:
     mtu_bytes: int
     cidrs: tuple[str, ...]
     members: tuple[LinkMember, ...]
+    steered: bool = False  # members reach each other along paths only
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +156,15 @@ class SapSpec:
 
 @dataclass(frozen=True, slots=True)
 class HopSpec:
-    """A position of a path; `runtime` is None for a SAP."""
+    """A position of a path; `runtime` is None for a SAP. `replicas`: where there are several, all of them, the first
+    being `resource_id`; a flow keeps its instance."""
 
     name: str
     resource_id: str
     runtime: Runtime | None
     ingress_cp: str
     egress_cp: str
+    replicas: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +191,7 @@ class Resource:
     owner: Owner | None = None
     start_ms: int = 0
     overhead_memory_bytes: int = 0
+    changed_at: datetime | None = None  # when the plugin saw it enter this state; known of watched ones only
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +206,18 @@ class HopCount:
 
 
 @dataclass(frozen=True, slots=True)
+class Passing:
+    """Where and when a traced packet was seen; `at_ns` counts from when it left the first hop."""
+
+    hop: str
+    cp_id: str
+    resource_id: str
+    reply: bool
+    leaving: bool
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class ProbeResult:
     """What a probe saw; `unsupported` says why no proof was possible."""
 
@@ -208,3 +225,50 @@ class ProbeResult:
     complete: bool
     rtt_us: int = 0
     unsupported: str = ""
+    passings: tuple[Passing, ...] = ()  # of one whole packet, where a trace was asked for
+
+
+@dataclass(frozen=True, slots=True)
+class ComputeStats:
+    """What a VNFC uses, the realization's own share included. `memory_limit_bytes` 0: none; `processes` 0: unseen."""
+
+    resource_id: str
+    cpu_ns: int
+    memory_bytes: int
+    memory_limit_bytes: int = 0
+    processes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PortStats:
+    """A port's counters; `in_` is into the VNF."""
+
+    resource_id: str
+    cp_id: str
+    in_packets: int
+    in_bytes: int
+    in_dropped: int
+    out_packets: int
+    out_bytes: int
+    out_dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class PathStats:
+    """What a path's classifier sent into a port."""
+
+    path_id: str
+    resource_id: str
+    cp_id: str
+    packets: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class StatsSample:
+    """All counters at one time; they only rise while their object lives."""
+
+    at: datetime
+    computes: tuple[ComputeStats, ...] = ()
+    ports: tuple[PortStats, ...] = ()
+    paths: tuple[PathStats, ...] = ()

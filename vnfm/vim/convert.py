@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from datetime import UTC
 
 from vnfm.model.placement import Runtime
 from vnfm.model.resources import (
     ComputeSpec,
+    ComputeStats,
     ContainerSpec,
     Handle,
     HopCount,
     HopSpec,
     LinkSpec,
     Owner,
+    Passing,
     PathSpec,
+    PathStats,
     PortSpec,
+    PortStats,
     ProbeResult,
     Resource,
     ResourceKind,
     ResourceState,
     SapSpec,
+    StatsSample,
 )
 from vnfm.pb.common.v1 import common_pb2 as cpb
 from vnfm.pb.vim.v1 import vim_pb2 as pb
@@ -153,6 +159,7 @@ def link_out(spec: LinkSpec, owner: cpb.Owner) -> pb.AllocateLinkRequest:
         owner=owner,
         mtu_bytes=spec.mtu_bytes,
         cidrs=spec.cidrs,
+        steered=spec.steered,
         members=[
             pb.LinkMember(resource_id=m.resource_id, cp_id=m.cp_id, runtime=RUNTIME_OUT[m.runtime], host_id=m.host)
             for m in spec.members
@@ -184,6 +191,7 @@ def path_out(spec: PathSpec, owner: cpb.Owner, handles: Mapping[str, Handle]) ->
             destination_port=m.destination_port,
             vlan=m.vlan,
             dscp=m.dscp,
+            source_port=m.source_port,
         ),
         hops=[_hop_out(h, handles) for h in spec.hops],
         symmetric=spec.symmetric,
@@ -195,6 +203,7 @@ def _hop_out(hop: HopSpec, handles: Mapping[str, Handle]) -> pb.Hop:
     message = pb.Hop(ingress_cp_id=hop.ingress_cp, egress_cp_id=hop.egress_cp, name=hop.name)
     at = message.compute if hop.runtime else message.sap
     at.CopyFrom(known(handles, hop.resource_id))
+    message.replicas.extend(known(handles, one) for one in hop.replicas)
     return message
 
 
@@ -210,13 +219,40 @@ def resource_in(message: pb.Resource) -> Resource:
         owner=owner_in(message.owner),
         start_ms=message.start_ms,
         overhead_memory_bytes=message.overhead_memory_bytes,
+        changed_at=message.changed_at.ToDatetime(UTC) if message.HasField("changed_at") else None,
     )
 
 
 def probe_in(message: pb.ProbePathResponse) -> ProbeResult:
     """What a probe counted."""
     hops = tuple(HopCount(getattr(h, "from"), h.to, h.sent, h.received, h.rtt_us) for h in message.hops)
-    return ProbeResult(hops, message.complete, message.rtt_us, message.unsupported)
+    passings = tuple(Passing(p.hop, p.cp_id, p.resource_id, p.reply, p.leaving, p.at_ns) for p in message.passings)
+    return ProbeResult(hops, message.complete, message.rtt_us, message.unsupported, passings)
+
+
+def stats_in(message: pb.StatsSample) -> StatsSample:
+    """A sample of all counters."""
+    return StatsSample(
+        at=message.at.ToDatetime(UTC),
+        computes=tuple(
+            ComputeStats(c.resource_id, c.cpu_ns, c.memory_bytes, c.memory_limit_bytes, c.processes)
+            for c in message.computes
+        ),
+        ports=tuple(
+            PortStats(
+                p.resource_id,
+                p.cp_id,
+                p.in_packets,
+                p.in_bytes,
+                p.in_dropped,
+                p.out_packets,
+                p.out_bytes,
+                p.out_dropped,
+            )
+            for p in message.ports
+        ),
+        paths=tuple(PathStats(p.path_id, p.resource_id, p.cp_id, p.packets, p.bytes) for p in message.paths),
+    )
 
 
 def host_in(vim: str, m: pb.Host, hardware: frozenset[Hardware]) -> Host:

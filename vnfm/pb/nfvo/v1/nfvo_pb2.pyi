@@ -337,6 +337,188 @@ class TerminateVnfRequest(_message.Message):
 Global___TerminateVnfRequest: _TypeAlias = TerminateVnfRequest  # noqa: Y015
 
 @_typing.final
+class HealVnfRequest(_message.Message):
+    """SOL003 5.5.2.9"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REF_FIELD_NUMBER: _builtins.int
+    VNFCS_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ref: _builtins.str
+    cause: _builtins.str
+    request_id: _builtins.str
+    @_builtins.property
+    def vnfcs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """ids, or beginnings of ids; empty: those that are not well, all where all are"""
+
+    def __init__(
+        self,
+        *,
+        ref: _builtins.str = ...,
+        vnfcs: _abc.Iterable[_builtins.str] | None = ...,
+        cause: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "ref", b"ref", "request_id", b"request_id", "vnfcs", b"vnfcs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HealVnfRequest: _TypeAlias = HealVnfRequest  # noqa: Y015
+
+@_typing.final
+class ScaleVnfRequest(_message.Message):
+    """SOL003 5.5.2.5"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REF_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    ASPECT_ID_FIELD_NUMBER: _builtins.int
+    NUMBER_OF_STEPS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ref: _builtins.str
+    type: _builtins.str
+    """SCALE_OUT | SCALE_IN"""
+    aspect_id: _builtins.str
+    """empty where the flavour has one aspect only"""
+    number_of_steps: _builtins.int
+    """0: 1"""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        ref: _builtins.str = ...,
+        type: _builtins.str = ...,
+        aspect_id: _builtins.str = ...,
+        number_of_steps: _builtins.int = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aspect_id", b"aspect_id", "number_of_steps", b"number_of_steps", "ref", b"ref", "request_id", b"request_id", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScaleVnfRequest: _TypeAlias = ScaleVnfRequest  # noqa: Y015
+
+@_typing.final
+class ModifyVnfRequest(_message.Message):
+    """SOL003 5.5.2.12; empty fields stay as they are"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REF_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    ISOLATION_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ref: _builtins.str
+    name: _builtins.str
+    """vnfInstanceName; not of a VNF in a chain"""
+    isolation: _builtins.str
+    """none | tenant | nested | kernel | machine; "vnfd": what the VNFD says"""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        ref: _builtins.str = ...,
+        name: _builtins.str = ...,
+        isolation: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["isolation", b"isolation", "name", b"name", "ref", b"ref", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModifyVnfRequest: _TypeAlias = ModifyVnfRequest  # noqa: Y015
+
+@_typing.final
+class WatchStatsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REF_FIELD_NUMBER: _builtins.int
+    INTERVAL_MS_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    ref: _builtins.str
+    interval_ms: _builtins.int
+    """0: 1000"""
+    count: _builtins.int
+    """samples; 0: no end"""
+    def __init__(
+        self,
+        *,
+        ref: _builtins.str = ...,
+        interval_ms: _builtins.int = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "interval_ms", b"interval_ms", "ref", b"ref"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchStatsRequest: _TypeAlias = WatchStatsRequest  # noqa: Y015
+
+@_typing.final
+class CaptureVnfRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REF_FIELD_NUMBER: _builtins.int
+    VNFC_FIELD_NUMBER: _builtins.int
+    CP_FIELD_NUMBER: _builtins.int
+    SNAP_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_PACKETS_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
+    ref: _builtins.str
+    vnfc: _builtins.str
+    cp: _builtins.str
+    snap_bytes: _builtins.int
+    max_packets: _builtins.int
+    seconds: _builtins.int
+    """0: until the caller goes away"""
+    def __init__(
+        self,
+        *,
+        ref: _builtins.str = ...,
+        vnfc: _builtins.str = ...,
+        cp: _builtins.str = ...,
+        snap_bytes: _builtins.int = ...,
+        max_packets: _builtins.int = ...,
+        seconds: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cp", b"cp", "max_packets", b"max_packets", "ref", b"ref", "seconds", b"seconds", "snap_bytes", b"snap_bytes", "vnfc", b"vnfc"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CaptureVnfRequest: _TypeAlias = CaptureVnfRequest  # noqa: Y015
+
+@_typing.final
+class CaptureChunk(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PCAP_FIELD_NUMBER: _builtins.int
+    pcap: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        pcap: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pcap", b"pcap"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CaptureChunk: _TypeAlias = CaptureChunk  # noqa: Y015
+
+@_typing.final
 class VnfInstance(_message.Message):
     """SOL003 5.5.2.2, as a document with that clause's fields in snake_case"""
 
@@ -768,6 +950,228 @@ class ProbeChainRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ProbeChainRequest: _TypeAlias = ProbeChainRequest  # noqa: Y015
+
+@_typing.final
+class UpdateChainRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REF_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    INSERT_FIELD_NUMBER: _builtins.int
+    REMOVE_FIELD_NUMBER: _builtins.int
+    REORDER_FIELD_NUMBER: _builtins.int
+    SWAP_FIELD_NUMBER: _builtins.int
+    REPLACE_FIELD_NUMBER: _builtins.int
+    SCALE_FIELD_NUMBER: _builtins.int
+    ref: _builtins.str
+    request_id: _builtins.str
+    @_builtins.property
+    def insert(self) -> Global___InsertVnf: ...
+    @_builtins.property
+    def remove(self) -> Global___RemoveVnf: ...
+    @_builtins.property
+    def reorder(self) -> Global___ReorderVnfs: ...
+    @_builtins.property
+    def swap(self) -> Global___SwapVnf: ...
+    @_builtins.property
+    def replace(self) -> Global___ReplaceVnf: ...
+    @_builtins.property
+    def scale(self) -> Global___ScaleHop: ...
+    def __init__(
+        self,
+        *,
+        ref: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        insert: Global___InsertVnf | None = ...,
+        remove: Global___RemoveVnf | None = ...,
+        reorder: Global___ReorderVnfs | None = ...,
+        swap: Global___SwapVnf | None = ...,
+        replace: Global___ReplaceVnf | None = ...,
+        scale: Global___ScaleHop | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "insert", b"insert", "remove", b"remove", "reorder", b"reorder", "replace", b"replace", "scale", b"scale", "swap", b"swap"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "insert", b"insert", "ref", b"ref", "remove", b"remove", "reorder", b"reorder", "replace", b"replace", "request_id", b"request_id", "scale", b"scale", "swap", b"swap"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["insert", "remove", "reorder", "swap", "replace", "scale"]  # noqa: Y015
+    _WhichOneofArgType_change: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_change) -> _WhichOneofReturnType_change | None: ...
+
+Global___UpdateChainRequest: _TypeAlias = UpdateChainRequest  # noqa: Y015
+
+@_typing.final
+class InsertVnf(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VNFD_ID_FIELD_NUMBER: _builtins.int
+    ALIAS_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    FLAVOUR_ID_FIELD_NUMBER: _builtins.int
+    vnfd_id: _builtins.str
+    """or a package's name, or an unambiguous beginning of the id"""
+    alias: _builtins.str
+    """empty: made from the product's name"""
+    before: _builtins.str
+    """an alias or end; one of before and after"""
+    after: _builtins.str
+    path: _builtins.str
+    """empty: every path that has the neighbour"""
+    flavour_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        vnfd_id: _builtins.str = ...,
+        alias: _builtins.str = ...,
+        before: _builtins.str = ...,
+        after: _builtins.str = ...,
+        path: _builtins.str = ...,
+        flavour_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "alias", b"alias", "before", b"before", "flavour_id", b"flavour_id", "path", b"path", "vnfd_id", b"vnfd_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InsertVnf: _TypeAlias = InsertVnf  # noqa: Y015
+
+@_typing.final
+class RemoveVnf(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALIAS_FIELD_NUMBER: _builtins.int
+    alias: _builtins.str
+    def __init__(
+        self,
+        *,
+        alias: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveVnf: _TypeAlias = RemoveVnf  # noqa: Y015
+
+@_typing.final
+class ReorderVnfs(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALIASES_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """empty where there is one only"""
+    @_builtins.property
+    def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """the path's VNFs in their new order"""
+
+    def __init__(
+        self,
+        *,
+        aliases: _abc.Iterable[_builtins.str] | None = ...,
+        path: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReorderVnfs: _TypeAlias = ReorderVnfs  # noqa: Y015
+
+@_typing.final
+class SwapVnf(_message.Message):
+    """another VNF takes the position and addresses of `alias`"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALIAS_FIELD_NUMBER: _builtins.int
+    VNFD_ID_FIELD_NUMBER: _builtins.int
+    FLAVOUR_ID_FIELD_NUMBER: _builtins.int
+    alias: _builtins.str
+    vnfd_id: _builtins.str
+    flavour_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        alias: _builtins.str = ...,
+        vnfd_id: _builtins.str = ...,
+        flavour_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "flavour_id", b"flavour_id", "vnfd_id", b"vnfd_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SwapVnf: _TypeAlias = SwapVnf  # noqa: Y015
+
+@_typing.final
+class ReplaceVnf(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALIAS_FIELD_NUMBER: _builtins.int
+    alias: _builtins.str
+    def __init__(
+        self,
+        *,
+        alias: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplaceVnf: _TypeAlias = ReplaceVnf  # noqa: Y015
+
+@_typing.final
+class ScaleHop(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALIAS_FIELD_NUMBER: _builtins.int
+    REPLICAS_FIELD_NUMBER: _builtins.int
+    alias: _builtins.str
+    replicas: _builtins.int
+    def __init__(
+        self,
+        *,
+        alias: _builtins.str = ...,
+        replicas: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "replicas", b"replicas"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScaleHop: _TypeAlias = ScaleHop  # noqa: Y015
+
+@_typing.final
+class TraceChainRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REF_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    ref: _builtins.str
+    path: _builtins.str
+    """empty: all"""
+    def __init__(
+        self,
+        *,
+        ref: _builtins.str = ...,
+        path: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path", "ref", b"ref"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TraceChainRequest: _TypeAlias = TraceChainRequest  # noqa: Y015
 
 @_typing.final
 class TerminateChainRequest(_message.Message):

@@ -357,6 +357,21 @@ class LifecycleStub:
                 request_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.TerminateVnfRequest.SerializeToString,
                 response_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.VnfLcmOpOcc.FromString,
                 _registered_method=True)
+        self.HealVnf = channel.unary_unary(
+                '/vnfm.nfvo.v1.Lifecycle/HealVnf',
+                request_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.HealVnfRequest.SerializeToString,
+                response_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.VnfLcmOpOcc.FromString,
+                _registered_method=True)
+        self.ScaleVnf = channel.unary_unary(
+                '/vnfm.nfvo.v1.Lifecycle/ScaleVnf',
+                request_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.ScaleVnfRequest.SerializeToString,
+                response_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.VnfLcmOpOcc.FromString,
+                _registered_method=True)
+        self.ModifyVnf = channel.unary_unary(
+                '/vnfm.nfvo.v1.Lifecycle/ModifyVnf',
+                request_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.ModifyVnfRequest.SerializeToString,
+                response_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.VnfLcmOpOcc.FromString,
+                _registered_method=True)
         self.DeleteVnf = channel.unary_unary(
                 '/vnfm.nfvo.v1.Lifecycle/DeleteVnf',
                 request_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.GetRequest.SerializeToString,
@@ -371,6 +386,16 @@ class LifecycleStub:
                 '/vnfm.nfvo.v1.Lifecycle/ListVnfs',
                 request_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.ListRequest.SerializeToString,
                 response_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.VnfInstance.FromString,
+                _registered_method=True)
+        self.WatchVnfStats = channel.unary_stream(
+                '/vnfm.nfvo.v1.Lifecycle/WatchVnfStats',
+                request_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.WatchStatsRequest.SerializeToString,
+                response_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.Document.FromString,
+                _registered_method=True)
+        self.CaptureVnf = channel.unary_stream(
+                '/vnfm.nfvo.v1.Lifecycle/CaptureVnf',
+                request_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.CaptureVnfRequest.SerializeToString,
+                response_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.CaptureChunk.FromString,
                 _registered_method=True)
         self.ExecVnf = channel.stream_stream(
                 '/vnfm.nfvo.v1.Lifecycle/ExecVnf',
@@ -426,6 +451,25 @@ class LifecycleServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def HealVnf(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ScaleVnf(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ModifyVnf(self, request, context):
+        """MODIFY_INFO: takes effect at once, replaces nothing
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteVnf(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -440,6 +484,20 @@ class LifecycleServicer:
 
     def ListVnfs(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchVnfStats(self, request, context):
+        """docs/surface.md, "vnf stats"
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CaptureVnf(self, request, context):
+        """one pcap file in chunks
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -501,6 +559,21 @@ def add_LifecycleServicer_to_server(servicer, server):
                     request_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.TerminateVnfRequest.FromString,
                     response_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.VnfLcmOpOcc.SerializeToString,
             ),
+            'HealVnf': grpc.unary_unary_rpc_method_handler(
+                    servicer.HealVnf,
+                    request_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.HealVnfRequest.FromString,
+                    response_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.VnfLcmOpOcc.SerializeToString,
+            ),
+            'ScaleVnf': grpc.unary_unary_rpc_method_handler(
+                    servicer.ScaleVnf,
+                    request_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.ScaleVnfRequest.FromString,
+                    response_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.VnfLcmOpOcc.SerializeToString,
+            ),
+            'ModifyVnf': grpc.unary_unary_rpc_method_handler(
+                    servicer.ModifyVnf,
+                    request_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.ModifyVnfRequest.FromString,
+                    response_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.VnfLcmOpOcc.SerializeToString,
+            ),
             'DeleteVnf': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteVnf,
                     request_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.GetRequest.FromString,
@@ -515,6 +588,16 @@ def add_LifecycleServicer_to_server(servicer, server):
                     servicer.ListVnfs,
                     request_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.ListRequest.FromString,
                     response_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.VnfInstance.SerializeToString,
+            ),
+            'WatchVnfStats': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchVnfStats,
+                    request_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.WatchStatsRequest.FromString,
+                    response_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.Document.SerializeToString,
+            ),
+            'CaptureVnf': grpc.unary_stream_rpc_method_handler(
+                    servicer.CaptureVnf,
+                    request_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.CaptureVnfRequest.FromString,
+                    response_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.CaptureChunk.SerializeToString,
             ),
             'ExecVnf': grpc.stream_stream_rpc_method_handler(
                     servicer.ExecVnf,
@@ -640,6 +723,87 @@ class Lifecycle:
             _registered_method=True)
 
     @staticmethod
+    def HealVnf(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vnfm.nfvo.v1.Lifecycle/HealVnf',
+            vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.HealVnfRequest.SerializeToString,
+            vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.VnfLcmOpOcc.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ScaleVnf(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vnfm.nfvo.v1.Lifecycle/ScaleVnf',
+            vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.ScaleVnfRequest.SerializeToString,
+            vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.VnfLcmOpOcc.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ModifyVnf(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vnfm.nfvo.v1.Lifecycle/ModifyVnf',
+            vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.ModifyVnfRequest.SerializeToString,
+            vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.VnfLcmOpOcc.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def DeleteVnf(request,
             target,
             options=(),
@@ -710,6 +874,60 @@ class Lifecycle:
             '/vnfm.nfvo.v1.Lifecycle/ListVnfs',
             vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.ListRequest.SerializeToString,
             vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.VnfInstance.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchVnfStats(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/vnfm.nfvo.v1.Lifecycle/WatchVnfStats',
+            vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.WatchStatsRequest.SerializeToString,
+            vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.Document.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CaptureVnf(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/vnfm.nfvo.v1.Lifecycle/CaptureVnf',
+            vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.CaptureVnfRequest.SerializeToString,
+            vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.CaptureChunk.FromString,
             options,
             channel_credentials,
             insecure,
@@ -928,6 +1146,21 @@ class ChainsStub:
                 request_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.ExecSapInput.SerializeToString,
                 response_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.ExecVnfOutput.FromString,
                 _registered_method=True)
+        self.UpdateChain = channel.unary_unary(
+                '/vnfm.nfvo.v1.Chains/UpdateChain',
+                request_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.UpdateChainRequest.SerializeToString,
+                response_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.VnfLcmOpOcc.FromString,
+                _registered_method=True)
+        self.TraceChain = channel.unary_unary(
+                '/vnfm.nfvo.v1.Chains/TraceChain',
+                request_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.TraceChainRequest.SerializeToString,
+                response_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.Document.FromString,
+                _registered_method=True)
+        self.WatchChainStats = channel.unary_stream(
+                '/vnfm.nfvo.v1.Chains/WatchChainStats',
+                request_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.WatchStatsRequest.SerializeToString,
+                response_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.Document.FromString,
+                _registered_method=True)
         self.TerminateChain = channel.unary_unary(
                 '/vnfm.nfvo.v1.Chains/TerminateChain',
                 request_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.TerminateChainRequest.SerializeToString,
@@ -988,6 +1221,27 @@ class ChainsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateChain(self, request, context):
+        """NsUpdate, NsScale of SOL005
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TraceChain(self, request, context):
+        """docs/surface.md, "chain trace"
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchChainStats(self, request, context):
+        """docs/surface.md, "chain stats"
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def TerminateChain(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -1037,6 +1291,21 @@ def add_ChainsServicer_to_server(servicer, server):
                     servicer.ExecSap,
                     request_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.ExecSapInput.FromString,
                     response_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.ExecVnfOutput.SerializeToString,
+            ),
+            'UpdateChain': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateChain,
+                    request_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.UpdateChainRequest.FromString,
+                    response_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.VnfLcmOpOcc.SerializeToString,
+            ),
+            'TraceChain': grpc.unary_unary_rpc_method_handler(
+                    servicer.TraceChain,
+                    request_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.TraceChainRequest.FromString,
+                    response_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.Document.SerializeToString,
+            ),
+            'WatchChainStats': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchChainStats,
+                    request_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.WatchStatsRequest.FromString,
+                    response_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.Document.SerializeToString,
             ),
             'TerminateChain': grpc.unary_unary_rpc_method_handler(
                     servicer.TerminateChain,
@@ -1239,6 +1508,87 @@ class Chains:
             '/vnfm.nfvo.v1.Chains/ExecSap',
             vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.ExecSapInput.SerializeToString,
             vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.ExecVnfOutput.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateChain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vnfm.nfvo.v1.Chains/UpdateChain',
+            vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.UpdateChainRequest.SerializeToString,
+            vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.VnfLcmOpOcc.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TraceChain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vnfm.nfvo.v1.Chains/TraceChain',
+            vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.TraceChainRequest.SerializeToString,
+            vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.Document.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchChainStats(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/vnfm.nfvo.v1.Chains/WatchChainStats',
+            vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.WatchStatsRequest.SerializeToString,
+            vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.Document.FromString,
             options,
             channel_credentials,
             insecure,

@@ -133,9 +133,17 @@ class LifecycleStub:
     CreateVnf: _grpc.UnaryUnaryMultiCallable[_nfvo_pb2.CreateVnfRequest, _nfvo_pb2.VnfInstance]
     InstantiateVnf: _grpc.UnaryUnaryMultiCallable[_nfvo_pb2.InstantiateVnfRequest, _nfvo_pb2.VnfLcmOpOcc]
     TerminateVnf: _grpc.UnaryUnaryMultiCallable[_nfvo_pb2.TerminateVnfRequest, _nfvo_pb2.VnfLcmOpOcc]
+    HealVnf: _grpc.UnaryUnaryMultiCallable[_nfvo_pb2.HealVnfRequest, _nfvo_pb2.VnfLcmOpOcc]
+    ScaleVnf: _grpc.UnaryUnaryMultiCallable[_nfvo_pb2.ScaleVnfRequest, _nfvo_pb2.VnfLcmOpOcc]
+    ModifyVnf: _grpc.UnaryUnaryMultiCallable[_nfvo_pb2.ModifyVnfRequest, _nfvo_pb2.VnfLcmOpOcc]
+    """MODIFY_INFO: takes effect at once, replaces nothing"""
     DeleteVnf: _grpc.UnaryUnaryMultiCallable[_nfvo_pb2.GetRequest, _nfvo_pb2.DeleteResponse]
     GetVnf: _grpc.UnaryUnaryMultiCallable[_nfvo_pb2.GetRequest, _nfvo_pb2.VnfInstance]
     ListVnfs: _grpc.UnaryStreamMultiCallable[_nfvo_pb2.ListRequest, _nfvo_pb2.VnfInstance]
+    WatchVnfStats: _grpc.UnaryStreamMultiCallable[_nfvo_pb2.WatchStatsRequest, _nfvo_pb2.Document]
+    """docs/surface.md, "vnf stats" """
+    CaptureVnf: _grpc.UnaryStreamMultiCallable[_nfvo_pb2.CaptureVnfRequest, _nfvo_pb2.CaptureChunk]
+    """one pcap file in chunks"""
     ExecVnf: _grpc.StreamStreamMultiCallable[_nfvo_pb2.ExecVnfInput, _nfvo_pb2.ExecVnfOutput]
     GetOpOcc: _grpc.UnaryUnaryMultiCallable[_nfvo_pb2.GetRequest, _nfvo_pb2.VnfLcmOpOcc]
     ListOpOccs: _grpc.UnaryStreamMultiCallable[_nfvo_pb2.ListRequest, _nfvo_pb2.VnfLcmOpOcc]
@@ -154,9 +162,17 @@ class LifecycleAsyncStub(LifecycleStub):
     CreateVnf: _aio.UnaryUnaryMultiCallable[_nfvo_pb2.CreateVnfRequest, _nfvo_pb2.VnfInstance]  # type: ignore[assignment]
     InstantiateVnf: _aio.UnaryUnaryMultiCallable[_nfvo_pb2.InstantiateVnfRequest, _nfvo_pb2.VnfLcmOpOcc]  # type: ignore[assignment]
     TerminateVnf: _aio.UnaryUnaryMultiCallable[_nfvo_pb2.TerminateVnfRequest, _nfvo_pb2.VnfLcmOpOcc]  # type: ignore[assignment]
+    HealVnf: _aio.UnaryUnaryMultiCallable[_nfvo_pb2.HealVnfRequest, _nfvo_pb2.VnfLcmOpOcc]  # type: ignore[assignment]
+    ScaleVnf: _aio.UnaryUnaryMultiCallable[_nfvo_pb2.ScaleVnfRequest, _nfvo_pb2.VnfLcmOpOcc]  # type: ignore[assignment]
+    ModifyVnf: _aio.UnaryUnaryMultiCallable[_nfvo_pb2.ModifyVnfRequest, _nfvo_pb2.VnfLcmOpOcc]  # type: ignore[assignment]
+    """MODIFY_INFO: takes effect at once, replaces nothing"""
     DeleteVnf: _aio.UnaryUnaryMultiCallable[_nfvo_pb2.GetRequest, _nfvo_pb2.DeleteResponse]  # type: ignore[assignment]
     GetVnf: _aio.UnaryUnaryMultiCallable[_nfvo_pb2.GetRequest, _nfvo_pb2.VnfInstance]  # type: ignore[assignment]
     ListVnfs: _aio.UnaryStreamMultiCallable[_nfvo_pb2.ListRequest, _nfvo_pb2.VnfInstance]  # type: ignore[assignment]
+    WatchVnfStats: _aio.UnaryStreamMultiCallable[_nfvo_pb2.WatchStatsRequest, _nfvo_pb2.Document]  # type: ignore[assignment]
+    """docs/surface.md, "vnf stats" """
+    CaptureVnf: _aio.UnaryStreamMultiCallable[_nfvo_pb2.CaptureVnfRequest, _nfvo_pb2.CaptureChunk]  # type: ignore[assignment]
+    """one pcap file in chunks"""
     ExecVnf: _aio.StreamStreamMultiCallable[_nfvo_pb2.ExecVnfInput, _nfvo_pb2.ExecVnfOutput]  # type: ignore[assignment]
     GetOpOcc: _aio.UnaryUnaryMultiCallable[_nfvo_pb2.GetRequest, _nfvo_pb2.VnfLcmOpOcc]  # type: ignore[assignment]
     ListOpOccs: _aio.UnaryStreamMultiCallable[_nfvo_pb2.ListRequest, _nfvo_pb2.VnfLcmOpOcc]  # type: ignore[assignment]
@@ -192,6 +208,28 @@ class LifecycleServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_nfvo_pb2.VnfLcmOpOcc, _abc.Awaitable[_nfvo_pb2.VnfLcmOpOcc]]: ...
 
     @_abc_1.abstractmethod
+    def HealVnf(
+        self,
+        request: _nfvo_pb2.HealVnfRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_nfvo_pb2.VnfLcmOpOcc, _abc.Awaitable[_nfvo_pb2.VnfLcmOpOcc]]: ...
+
+    @_abc_1.abstractmethod
+    def ScaleVnf(
+        self,
+        request: _nfvo_pb2.ScaleVnfRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_nfvo_pb2.VnfLcmOpOcc, _abc.Awaitable[_nfvo_pb2.VnfLcmOpOcc]]: ...
+
+    @_abc_1.abstractmethod
+    def ModifyVnf(
+        self,
+        request: _nfvo_pb2.ModifyVnfRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_nfvo_pb2.VnfLcmOpOcc, _abc.Awaitable[_nfvo_pb2.VnfLcmOpOcc]]:
+        """MODIFY_INFO: takes effect at once, replaces nothing"""
+
+    @_abc_1.abstractmethod
     def DeleteVnf(
         self,
         request: _nfvo_pb2.GetRequest,
@@ -211,6 +249,22 @@ class LifecycleServicer(metaclass=_abc_1.ABCMeta):
         request: _nfvo_pb2.ListRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_nfvo_pb2.VnfInstance], _abc.AsyncIterator[_nfvo_pb2.VnfInstance]]: ...
+
+    @_abc_1.abstractmethod
+    def WatchVnfStats(
+        self,
+        request: _nfvo_pb2.WatchStatsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_nfvo_pb2.Document], _abc.AsyncIterator[_nfvo_pb2.Document]]:
+        """docs/surface.md, "vnf stats" """
+
+    @_abc_1.abstractmethod
+    def CaptureVnf(
+        self,
+        request: _nfvo_pb2.CaptureVnfRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_nfvo_pb2.CaptureChunk], _abc.AsyncIterator[_nfvo_pb2.CaptureChunk]]:
+        """one pcap file in chunks"""
 
     @_abc_1.abstractmethod
     def ExecVnf(
@@ -275,6 +329,12 @@ class ChainsStub:
     """probes now and records what was counted"""
     ExecSap: _grpc.StreamStreamMultiCallable[_nfvo_pb2.ExecSapInput, _nfvo_pb2.ExecVnfOutput]
     """run a command at an end of the chain"""
+    UpdateChain: _grpc.UnaryUnaryMultiCallable[_nfvo_pb2.UpdateChainRequest, _nfvo_pb2.VnfLcmOpOcc]
+    """NsUpdate, NsScale of SOL005"""
+    TraceChain: _grpc.UnaryUnaryMultiCallable[_nfvo_pb2.TraceChainRequest, _nfvo_pb2.Document]
+    """docs/surface.md, "chain trace" """
+    WatchChainStats: _grpc.UnaryStreamMultiCallable[_nfvo_pb2.WatchStatsRequest, _nfvo_pb2.Document]
+    """docs/surface.md, "chain stats" """
     TerminateChain: _grpc.UnaryUnaryMultiCallable[_nfvo_pb2.TerminateChainRequest, _nfvo_pb2.VnfLcmOpOcc]
     DeleteChain: _grpc.UnaryUnaryMultiCallable[_nfvo_pb2.GetRequest, _nfvo_pb2.DeleteResponse]
 
@@ -292,6 +352,12 @@ class ChainsAsyncStub(ChainsStub):
     """probes now and records what was counted"""
     ExecSap: _aio.StreamStreamMultiCallable[_nfvo_pb2.ExecSapInput, _nfvo_pb2.ExecVnfOutput]  # type: ignore[assignment]
     """run a command at an end of the chain"""
+    UpdateChain: _aio.UnaryUnaryMultiCallable[_nfvo_pb2.UpdateChainRequest, _nfvo_pb2.VnfLcmOpOcc]  # type: ignore[assignment]
+    """NsUpdate, NsScale of SOL005"""
+    TraceChain: _aio.UnaryUnaryMultiCallable[_nfvo_pb2.TraceChainRequest, _nfvo_pb2.Document]  # type: ignore[assignment]
+    """docs/surface.md, "chain trace" """
+    WatchChainStats: _aio.UnaryStreamMultiCallable[_nfvo_pb2.WatchStatsRequest, _nfvo_pb2.Document]  # type: ignore[assignment]
+    """docs/surface.md, "chain stats" """
     TerminateChain: _aio.UnaryUnaryMultiCallable[_nfvo_pb2.TerminateChainRequest, _nfvo_pb2.VnfLcmOpOcc]  # type: ignore[assignment]
     DeleteChain: _aio.UnaryUnaryMultiCallable[_nfvo_pb2.GetRequest, _nfvo_pb2.DeleteResponse]  # type: ignore[assignment]
 
@@ -348,6 +414,30 @@ class ChainsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_nfvo_pb2.ExecVnfOutput], _abc.AsyncIterator[_nfvo_pb2.ExecVnfOutput]]:
         """run a command at an end of the chain"""
+
+    @_abc_1.abstractmethod
+    def UpdateChain(
+        self,
+        request: _nfvo_pb2.UpdateChainRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_nfvo_pb2.VnfLcmOpOcc, _abc.Awaitable[_nfvo_pb2.VnfLcmOpOcc]]:
+        """NsUpdate, NsScale of SOL005"""
+
+    @_abc_1.abstractmethod
+    def TraceChain(
+        self,
+        request: _nfvo_pb2.TraceChainRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_nfvo_pb2.Document, _abc.Awaitable[_nfvo_pb2.Document]]:
+        """docs/surface.md, "chain trace" """
+
+    @_abc_1.abstractmethod
+    def WatchChainStats(
+        self,
+        request: _nfvo_pb2.WatchStatsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_nfvo_pb2.Document], _abc.AsyncIterator[_nfvo_pb2.Document]]:
+        """docs/surface.md, "chain stats" """
 
     @_abc_1.abstractmethod
     def TerminateChain(

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from vnfm.pb.common.v1 import common_pb2 as _common_pb2
@@ -62,6 +63,12 @@ class _CapabilityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Capability
     CAPABILITY_JOIN_VLAN: _Capability.ValueType  # 12
     CAPABILITY_OPEN_WORKER: _Capability.ValueType  # 13
     CAPABILITY_SAP: _Capability.ValueType  # 14
+    CAPABILITY_STEER: _Capability.ValueType  # 15
+    """live changes: late members of links, other hops under the same path id, classifiers"""
+    CAPABILITY_BALANCE: _Capability.ValueType  # 16
+    """Hop.replicas"""
+    CAPABILITY_STATS: _Capability.ValueType  # 17
+    CAPABILITY_CAPTURE: _Capability.ValueType  # 18
 
 class Capability(_Capability, metaclass=_CapabilityEnumTypeWrapper): ...
 
@@ -80,6 +87,12 @@ CAPABILITY_JOIN_VXLAN: Capability.ValueType  # 11
 CAPABILITY_JOIN_VLAN: Capability.ValueType  # 12
 CAPABILITY_OPEN_WORKER: Capability.ValueType  # 13
 CAPABILITY_SAP: Capability.ValueType  # 14
+CAPABILITY_STEER: Capability.ValueType  # 15
+"""live changes: late members of links, other hops under the same path id, classifiers"""
+CAPABILITY_BALANCE: Capability.ValueType  # 16
+"""Hop.replicas"""
+CAPABILITY_STATS: Capability.ValueType  # 17
+CAPABILITY_CAPTURE: Capability.ValueType  # 18
 Global___Capability: _TypeAlias = Capability  # noqa: Y015
 
 class _State:
@@ -1196,6 +1209,10 @@ Global___ExecOutput: _TypeAlias = ExecOutput  # noqa: Y015
 
 @_typing.final
 class AllocateLinkRequest(_message.Message):
+    """A compute or SAP whose port names a link of which it is not a member joins it as a further one (CAPABILITY_STEER): it
+    is reached once a path leads through it, and leaves when it is terminated.
+    """
+
     DESCRIPTOR: _descriptor.Descriptor
 
     RESOURCE_ID_FIELD_NUMBER: _builtins.int
@@ -1204,8 +1221,13 @@ class AllocateLinkRequest(_message.Message):
     CIDRS_FIELD_NUMBER: _builtins.int
     SEGMENT_FIELD_NUMBER: _builtins.int
     MEMBERS_FIELD_NUMBER: _builtins.int
+    STEERED_FIELD_NUMBER: _builtins.int
     resource_id: _builtins.str
     mtu_bytes: _builtins.int
+    steered: _builtins.bool
+    """choose the lightest wiring at once
+    members reach each other along paths only: each may have a network of its own
+    """
     @_builtins.property
     def owner(self) -> _common_pb2.Owner: ...
     @_builtins.property
@@ -1227,10 +1249,11 @@ class AllocateLinkRequest(_message.Message):
         cidrs: _abc.Iterable[_builtins.str] | None = ...,
         segment: Global___Segment | None = ...,
         members: _abc.Iterable[Global___LinkMember] | None = ...,
+        steered: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner", "segment", b"segment"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cidrs", b"cidrs", "members", b"members", "mtu_bytes", b"mtu_bytes", "owner", b"owner", "resource_id", b"resource_id", "segment", b"segment"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cidrs", b"cidrs", "members", b"members", "mtu_bytes", b"mtu_bytes", "owner", b"owner", "resource_id", b"resource_id", "segment", b"segment", "steered", b"steered"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1446,12 +1469,15 @@ class Classifier(_message.Message):
     DESTINATION_PORT_FIELD_NUMBER: _builtins.int
     VLAN_FIELD_NUMBER: _builtins.int
     DSCP_FIELD_NUMBER: _builtins.int
+    SOURCE_PORT_FIELD_NUMBER: _builtins.int
     source_cidr: _builtins.str
     destination_cidr: _builtins.str
     ip_protocol: _builtins.int
     destination_port: _builtins.int
     vlan: _builtins.int
     dscp: _builtins.int
+    source_port: _builtins.int
+    """all of these mean the way from the first hop to the last; the way back is mirrored"""
     def __init__(
         self,
         *,
@@ -1461,10 +1487,11 @@ class Classifier(_message.Message):
         destination_port: _builtins.int = ...,
         vlan: _builtins.int = ...,
         dscp: _builtins.int = ...,
+        source_port: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["destination_cidr", b"destination_cidr", "destination_port", b"destination_port", "dscp", b"dscp", "ip_protocol", b"ip_protocol", "source_cidr", b"source_cidr", "vlan", b"vlan"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["destination_cidr", b"destination_cidr", "destination_port", b"destination_port", "dscp", b"dscp", "ip_protocol", b"ip_protocol", "source_cidr", b"source_cidr", "source_port", b"source_port", "vlan", b"vlan"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1484,7 +1511,9 @@ class Hop(_message.Message):
     ingress_cp_id: _builtins.str
     egress_cp_id: _builtins.str
     name: _builtins.str
-    """alias in the chain: what a count is reported by"""
+    """flow keeps its instance, both ways
+    alias in the chain: what a count is reported by
+    """
     @_builtins.property
     def compute(self) -> _common_pb2.Handle: ...
     @_builtins.property
@@ -1495,7 +1524,7 @@ class Hop(_message.Message):
     def sap(self) -> _common_pb2.Handle: ...
     @_builtins.property
     def replicas(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Handle]:
-        """balanced over these, a flow keeps its instance"""
+        """several: all of them, `compute` being the first; a"""
 
     def __init__(
         self,
@@ -1526,7 +1555,10 @@ class ProbePathRequest(_message.Message):
     PACKETS_FIELD_NUMBER: _builtins.int
     PATIENCE_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
+    TRACE_FIELD_NUMBER: _builtins.int
     packets: _builtins.int
+    trace: _builtins.bool
+    """answer with passings, too"""
     @_builtins.property
     def path(self) -> _common_pb2.Handle: ...
     @_builtins.property
@@ -1542,10 +1574,11 @@ class ProbePathRequest(_message.Message):
         packets: _builtins.int = ...,
         patience: _duration_pb2.Duration | None = ...,
         owner: _common_pb2.Owner | None = ...,
+        trace: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner", "path", b"path", "patience", b"patience"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner", "packets", b"packets", "path", b"path", "patience", b"patience"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner", "packets", b"packets", "path", b"path", "patience", b"patience", "trace", b"trace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1585,10 +1618,48 @@ class ProbePathResponse(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class Passing(_message.Message):
+        """Where and when one whole packet was seen, there and back, in order of time."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        HOP_FIELD_NUMBER: _builtins.int
+        CP_ID_FIELD_NUMBER: _builtins.int
+        REPLY_FIELD_NUMBER: _builtins.int
+        LEAVING_FIELD_NUMBER: _builtins.int
+        AT_NS_FIELD_NUMBER: _builtins.int
+        RESOURCE_ID_FIELD_NUMBER: _builtins.int
+        hop: _builtins.str
+        cp_id: _builtins.str
+        reply: _builtins.bool
+        leaving: _builtins.bool
+        """else arriving"""
+        at_ns: _builtins.int
+        """since the packet left the first hop"""
+        resource_id: _builtins.str
+        """which of the hop's replicas"""
+        def __init__(
+            self,
+            *,
+            hop: _builtins.str = ...,
+            cp_id: _builtins.str = ...,
+            reply: _builtins.bool = ...,
+            leaving: _builtins.bool = ...,
+            at_ns: _builtins.int = ...,
+            resource_id: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ns", b"at_ns", "cp_id", b"cp_id", "hop", b"hop", "leaving", b"leaving", "reply", b"reply", "resource_id", b"resource_id"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     HOPS_FIELD_NUMBER: _builtins.int
     UNSUPPORTED_FIELD_NUMBER: _builtins.int
     COMPLETE_FIELD_NUMBER: _builtins.int
     RTT_US_FIELD_NUMBER: _builtins.int
+    PASSINGS_FIELD_NUMBER: _builtins.int
     unsupported: _builtins.str
     """why no proof was possible (a vendor's VM that drops ICMP, say)"""
     complete: _builtins.bool
@@ -1597,6 +1668,8 @@ class ProbePathResponse(_message.Message):
     """median, end to end"""
     @_builtins.property
     def hops(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProbePathResponse.HopCount]: ...
+    @_builtins.property
+    def passings(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProbePathResponse.Passing]: ...
     def __init__(
         self,
         *,
@@ -1604,14 +1677,260 @@ class ProbePathResponse(_message.Message):
         unsupported: _builtins.str = ...,
         complete: _builtins.bool = ...,
         rtt_us: _builtins.int = ...,
+        passings: _abc.Iterable[Global___ProbePathResponse.Passing] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "hops", b"hops", "rtt_us", b"rtt_us", "unsupported", b"unsupported"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "hops", b"hops", "passings", b"passings", "rtt_us", b"rtt_us", "unsupported", b"unsupported"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ProbePathResponse: _TypeAlias = ProbePathResponse  # noqa: Y015
+
+@_typing.final
+class WatchStatsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OWNER_FIELD_NUMBER: _builtins.int
+    RESOURCE_IDS_FIELD_NUMBER: _builtins.int
+    INTERVAL_MS_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    interval_ms: _builtins.int
+    """0: 1000"""
+    count: _builtins.int
+    """0: no end"""
+    @_builtins.property
+    def owner(self) -> _common_pb2.Owner:
+        """empty fields match anything of this manager"""
+
+    @_builtins.property
+    def resource_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """computes, SAPs, paths; empty: all that the owner matches"""
+
+    def __init__(
+        self,
+        *,
+        owner: _common_pb2.Owner | None = ...,
+        resource_ids: _abc.Iterable[_builtins.str] | None = ...,
+        interval_ms: _builtins.int = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "interval_ms", b"interval_ms", "owner", b"owner", "resource_ids", b"resource_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchStatsRequest: _TypeAlias = WatchStatsRequest  # noqa: Y015
+
+@_typing.final
+class StatsSample(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    COMPUTES_FIELD_NUMBER: _builtins.int
+    PORTS_FIELD_NUMBER: _builtins.int
+    PATHS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def computes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ComputeStats]: ...
+    @_builtins.property
+    def ports(self) -> _containers.RepeatedCompositeFieldContainer[Global___PortStats]: ...
+    @_builtins.property
+    def paths(self) -> _containers.RepeatedCompositeFieldContainer[Global___PathStats]: ...
+    def __init__(
+        self,
+        *,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        computes: _abc.Iterable[Global___ComputeStats] | None = ...,
+        ports: _abc.Iterable[Global___PortStats] | None = ...,
+        paths: _abc.Iterable[Global___PathStats] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "computes", b"computes", "paths", b"paths", "ports", b"ports"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatsSample: _TypeAlias = StatsSample  # noqa: Y015
+
+@_typing.final
+class ComputeStats(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESOURCE_ID_FIELD_NUMBER: _builtins.int
+    CPU_NS_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    MEMORY_LIMIT_BYTES_FIELD_NUMBER: _builtins.int
+    PROCESSES_FIELD_NUMBER: _builtins.int
+    resource_id: _builtins.str
+    cpu_ns: _builtins.int
+    """used since it started, the realization's own share included"""
+    memory_bytes: _builtins.int
+    """used now, the realization's own share included"""
+    memory_limit_bytes: _builtins.int
+    """0: none"""
+    processes: _builtins.int
+    """0 where that cannot be seen"""
+    def __init__(
+        self,
+        *,
+        resource_id: _builtins.str = ...,
+        cpu_ns: _builtins.int = ...,
+        memory_bytes: _builtins.int = ...,
+        memory_limit_bytes: _builtins.int = ...,
+        processes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_ns", b"cpu_ns", "memory_bytes", b"memory_bytes", "memory_limit_bytes", b"memory_limit_bytes", "processes", b"processes", "resource_id", b"resource_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComputeStats: _TypeAlias = ComputeStats  # noqa: Y015
+
+@_typing.final
+class PortStats(_message.Message):
+    """in: into the VNF"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESOURCE_ID_FIELD_NUMBER: _builtins.int
+    CP_ID_FIELD_NUMBER: _builtins.int
+    IN_PACKETS_FIELD_NUMBER: _builtins.int
+    IN_BYTES_FIELD_NUMBER: _builtins.int
+    IN_DROPPED_FIELD_NUMBER: _builtins.int
+    OUT_PACKETS_FIELD_NUMBER: _builtins.int
+    OUT_BYTES_FIELD_NUMBER: _builtins.int
+    OUT_DROPPED_FIELD_NUMBER: _builtins.int
+    resource_id: _builtins.str
+    cp_id: _builtins.str
+    in_packets: _builtins.int
+    in_bytes: _builtins.int
+    in_dropped: _builtins.int
+    out_packets: _builtins.int
+    out_bytes: _builtins.int
+    out_dropped: _builtins.int
+    def __init__(
+        self,
+        *,
+        resource_id: _builtins.str = ...,
+        cp_id: _builtins.str = ...,
+        in_packets: _builtins.int = ...,
+        in_bytes: _builtins.int = ...,
+        in_dropped: _builtins.int = ...,
+        out_packets: _builtins.int = ...,
+        out_bytes: _builtins.int = ...,
+        out_dropped: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cp_id", b"cp_id", "in_bytes", b"in_bytes", "in_dropped", b"in_dropped", "in_packets", b"in_packets", "out_bytes", b"out_bytes", "out_dropped", b"out_dropped", "out_packets", b"out_packets", "resource_id", b"resource_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PortStats: _TypeAlias = PortStats  # noqa: Y015
+
+@_typing.final
+class PathStats(_message.Message):
+    """what the path's classifier sent into a port"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_ID_FIELD_NUMBER: _builtins.int
+    RESOURCE_ID_FIELD_NUMBER: _builtins.int
+    CP_ID_FIELD_NUMBER: _builtins.int
+    PACKETS_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    path_id: _builtins.str
+    resource_id: _builtins.str
+    cp_id: _builtins.str
+    packets: _builtins.int
+    bytes: _builtins.int
+    def __init__(
+        self,
+        *,
+        path_id: _builtins.str = ...,
+        resource_id: _builtins.str = ...,
+        cp_id: _builtins.str = ...,
+        packets: _builtins.int = ...,
+        bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "cp_id", b"cp_id", "packets", b"packets", "path_id", b"path_id", "resource_id", b"resource_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PathStats: _TypeAlias = PathStats  # noqa: Y015
+
+@_typing.final
+class CaptureRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    CP_ID_FIELD_NUMBER: _builtins.int
+    SNAP_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_PACKETS_FIELD_NUMBER: _builtins.int
+    MAX_BYTES_FIELD_NUMBER: _builtins.int
+    DURATION_FIELD_NUMBER: _builtins.int
+    cp_id: _builtins.str
+    """empty for what has one port only"""
+    snap_bytes: _builtins.int
+    """of each packet; 0: whole"""
+    max_packets: _builtins.int
+    """0: no bound"""
+    max_bytes: _builtins.int
+    """0: 64 MiB"""
+    @_builtins.property
+    def at(self) -> _common_pb2.Handle:
+        """a compute or SAP"""
+
+    @_builtins.property
+    def owner(self) -> _common_pb2.Owner: ...
+    @_builtins.property
+    def duration(self) -> _duration_pb2.Duration:
+        """0: until the caller goes away"""
+
+    def __init__(
+        self,
+        *,
+        at: _common_pb2.Handle | None = ...,
+        owner: _common_pb2.Owner | None = ...,
+        cp_id: _builtins.str = ...,
+        snap_bytes: _builtins.int = ...,
+        max_packets: _builtins.int = ...,
+        max_bytes: _builtins.int = ...,
+        duration: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "duration", b"duration", "owner", b"owner"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "cp_id", b"cp_id", "duration", b"duration", "max_bytes", b"max_bytes", "max_packets", b"max_packets", "owner", b"owner", "snap_bytes", b"snap_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CaptureRequest: _TypeAlias = CaptureRequest  # noqa: Y015
+
+@_typing.final
+class CaptureChunk(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PCAP_FIELD_NUMBER: _builtins.int
+    pcap: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        pcap: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pcap", b"pcap"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CaptureChunk: _TypeAlias = CaptureChunk  # noqa: Y015
 
 @_typing.final
 class TerminateRequest(_message.Message):
@@ -1732,6 +2051,8 @@ class Resource(_message.Message):
     OWNER_FIELD_NUMBER: _builtins.int
     START_MS_FIELD_NUMBER: _builtins.int
     OVERHEAD_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    CHANGED_AT_FIELD_NUMBER: _builtins.int
+    LISTED_FIELD_NUMBER: _builtins.int
     state: Global___State.ValueType
     reason: _builtins.str
     host_id: _builtins.str
@@ -1740,6 +2061,8 @@ class Resource(_message.Message):
     """measured by the plugin: from the call to usable; 0 where not measured now"""
     overhead_memory_bytes: _builtins.int
     """measured: what the realization itself takes"""
+    listed: _builtins.bool
+    """WatchResources: closes what was there when the watch began; nothing else is set"""
     @_builtins.property
     def handle(self) -> _common_pb2.Handle: ...
     @_builtins.property
@@ -1749,6 +2072,10 @@ class Resource(_message.Message):
     @_builtins.property
     def owner(self) -> _common_pb2.Owner:
         """as stamped"""
+
+    @_builtins.property
+    def changed_at(self) -> _timestamp_pb2.Timestamp:
+        """WatchResources: when the plugin saw it enter this state"""
 
     def __init__(
         self,
@@ -1763,10 +2090,12 @@ class Resource(_message.Message):
         owner: _common_pb2.Owner | None = ...,
         start_ms: _builtins.int = ...,
         overhead_memory_bytes: _builtins.int = ...,
+        changed_at: _timestamp_pb2.Timestamp | None = ...,
+        listed: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["handle", b"handle", "link_end", b"link_end", "owner", b"owner"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at", "handle", b"handle", "link_end", b"link_end", "owner", b"owner"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "handle", b"handle", "host_id", b"host_id", "kind", b"kind", "link_end", b"link_end", "overhead_memory_bytes", b"overhead_memory_bytes", "owner", b"owner", "reason", b"reason", "start_ms", b"start_ms", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "changed_at", b"changed_at", "handle", b"handle", "host_id", b"host_id", "kind", b"kind", "link_end", b"link_end", "listed", b"listed", "overhead_memory_bytes", b"overhead_memory_bytes", "owner", b"owner", "reason", b"reason", "start_ms", b"start_ms", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -314,7 +314,8 @@ class ResourcesServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchResources(self, request, context):
-        """First what is, then each change as it happens: what healing listens to.
+        """First what is, closed by a Resource with listed = true, then each change as it happens: what healing listens to.
+        FAILED says in reason what is wrong: a process, microVM or VM that died, an agent that is silent, a port that is gone.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -956,7 +957,7 @@ class NetworkServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ProbePath(self, request, context):
-        """Really sends packets from the first SAP and counts them at every hop.
+        """Really sends packets from the first SAP, such as the path's match picks, and counts them at every hop.
         the path is not there   | NOT_FOUND           | allocate it
         CAPABILITY_PROBE
         """
@@ -1128,6 +1129,128 @@ class Network:
             '/vnfm.vim.v1.Network/ProbePath',
             vnfm_dot_pb_dot_vim_dot_v1_dot_vim__pb2.ProbePathRequest.SerializeToString,
             vnfm_dot_pb_dot_vim_dot_v1_dot_vim__pb2.ProbePathResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
+class ObservationStub:
+    """Missing associated documentation comment in .proto file."""
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.WatchStats = channel.unary_stream(
+                '/vnfm.vim.v1.Observation/WatchStats',
+                request_serializer=vnfm_dot_pb_dot_vim_dot_v1_dot_vim__pb2.WatchStatsRequest.SerializeToString,
+                response_deserializer=vnfm_dot_pb_dot_vim_dot_v1_dot_vim__pb2.StatsSample.FromString,
+                _registered_method=True)
+        self.Capture = channel.unary_stream(
+                '/vnfm.vim.v1.Observation/Capture',
+                request_serializer=vnfm_dot_pb_dot_vim_dot_v1_dot_vim__pb2.CaptureRequest.SerializeToString,
+                response_deserializer=vnfm_dot_pb_dot_vim_dot_v1_dot_vim__pb2.CaptureChunk.FromString,
+                _registered_method=True)
+
+
+class ObservationServicer:
+    """Missing associated documentation comment in .proto file."""
+
+    def WatchStats(self, request, context):
+        """A sample at once, then one every interval, until the caller goes away or `count` samples are sent. Counters only
+        rise while the object lives. What is not there (any more) is left out.
+        CAPABILITY_STATS
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Capture(self, request, context):
+        """The packets that cross a port from now on, as one pcap file cut into chunks; a chunk at least every second while
+        packets come. Ends at the first of its bounds or when the caller goes away.
+        compute, SAP or port unknown | NOT_FOUND      |
+        CAPABILITY_CAPTURE
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_ObservationServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'WatchStats': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchStats,
+                    request_deserializer=vnfm_dot_pb_dot_vim_dot_v1_dot_vim__pb2.WatchStatsRequest.FromString,
+                    response_serializer=vnfm_dot_pb_dot_vim_dot_v1_dot_vim__pb2.StatsSample.SerializeToString,
+            ),
+            'Capture': grpc.unary_stream_rpc_method_handler(
+                    servicer.Capture,
+                    request_deserializer=vnfm_dot_pb_dot_vim_dot_v1_dot_vim__pb2.CaptureRequest.FromString,
+                    response_serializer=vnfm_dot_pb_dot_vim_dot_v1_dot_vim__pb2.CaptureChunk.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'vnfm.vim.v1.Observation', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('vnfm.vim.v1.Observation', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Observation:
+    """Missing associated documentation comment in .proto file."""
+
+    @staticmethod
+    def WatchStats(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/vnfm.vim.v1.Observation/WatchStats',
+            vnfm_dot_pb_dot_vim_dot_v1_dot_vim__pb2.WatchStatsRequest.SerializeToString,
+            vnfm_dot_pb_dot_vim_dot_v1_dot_vim__pb2.StatsSample.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Capture(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/vnfm.vim.v1.Observation/Capture',
+            vnfm_dot_pb_dot_vim_dot_v1_dot_vim__pb2.CaptureRequest.SerializeToString,
+            vnfm_dot_pb_dot_vim_dot_v1_dot_vim__pb2.CaptureChunk.FromString,
             options,
             channel_credentials,
             insecure,

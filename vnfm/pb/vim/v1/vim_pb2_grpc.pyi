@@ -171,7 +171,9 @@ class ResourcesStub:
     QueryResources: _grpc.UnaryStreamMultiCallable[_vim_pb2.QueryRequest, _vim_pb2.Resource]
     """Everything that bears the stamp of this manager, or only what is asked for: finds orphans."""
     WatchResources: _grpc.UnaryStreamMultiCallable[_vim_pb2.QueryRequest, _vim_pb2.Resource]
-    """First what is, then each change as it happens: what healing listens to."""
+    """First what is, closed by a Resource with listed = true, then each change as it happens: what healing listens to.
+    FAILED says in reason what is wrong: a process, microVM or VM that died, an agent that is silent, a port that is gone.
+    """
     Terminate: _grpc.UnaryStreamMultiCallable[_vim_pb2.TerminateRequest, _vim_pb2.Progress]
     """  the object resists      | DEADLINE_EXCEEDED   | SAME_CALL, force"""
 
@@ -181,7 +183,9 @@ class ResourcesAsyncStub(ResourcesStub):
     QueryResources: _aio.UnaryStreamMultiCallable[_vim_pb2.QueryRequest, _vim_pb2.Resource]  # type: ignore[assignment]
     """Everything that bears the stamp of this manager, or only what is asked for: finds orphans."""
     WatchResources: _aio.UnaryStreamMultiCallable[_vim_pb2.QueryRequest, _vim_pb2.Resource]  # type: ignore[assignment]
-    """First what is, then each change as it happens: what healing listens to."""
+    """First what is, closed by a Resource with listed = true, then each change as it happens: what healing listens to.
+    FAILED says in reason what is wrong: a process, microVM or VM that died, an agent that is silent, a port that is gone.
+    """
     Terminate: _aio.UnaryStreamMultiCallable[_vim_pb2.TerminateRequest, _vim_pb2.Progress]  # type: ignore[assignment]
     """  the object resists      | DEADLINE_EXCEEDED   | SAME_CALL, force"""
 
@@ -200,7 +204,9 @@ class ResourcesServicer(metaclass=_abc_1.ABCMeta):
         request: _vim_pb2.QueryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_vim_pb2.Resource], _abc.AsyncIterator[_vim_pb2.Resource]]:
-        """First what is, then each change as it happens: what healing listens to."""
+        """First what is, closed by a Resource with listed = true, then each change as it happens: what healing listens to.
+        FAILED says in reason what is wrong: a process, microVM or VM that died, an agent that is silent, a port that is gone.
+        """
 
     @_abc_1.abstractmethod
     def Terminate(
@@ -394,7 +400,7 @@ class NetworkStub:
     CAPABILITY_PATH
     """
     ProbePath: _grpc.UnaryUnaryMultiCallable[_vim_pb2.ProbePathRequest, _vim_pb2.ProbePathResponse]
-    """Really sends packets from the first SAP and counts them at every hop.
+    """Really sends packets from the first SAP, such as the path's match picks, and counts them at every hop.
       the path is not there   | NOT_FOUND           | allocate it
     CAPABILITY_PROBE
     """
@@ -420,7 +426,7 @@ class NetworkAsyncStub(NetworkStub):
     CAPABILITY_PATH
     """
     ProbePath: _aio.UnaryUnaryMultiCallable[_vim_pb2.ProbePathRequest, _vim_pb2.ProbePathResponse]  # type: ignore[assignment]
-    """Really sends packets from the first SAP and counts them at every hop.
+    """Really sends packets from the first SAP, such as the path's match picks, and counts them at every hop.
       the path is not there   | NOT_FOUND           | allocate it
     CAPABILITY_PROBE
     """
@@ -473,9 +479,67 @@ class NetworkServicer(metaclass=_abc_1.ABCMeta):
         request: _vim_pb2.ProbePathRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_vim_pb2.ProbePathResponse, _abc.Awaitable[_vim_pb2.ProbePathResponse]]:
-        """Really sends packets from the first SAP and counts them at every hop.
+        """Really sends packets from the first SAP, such as the path's match picks, and counts them at every hop.
           the path is not there   | NOT_FOUND           | allocate it
         CAPABILITY_PROBE
         """
 
 def add_NetworkServicer_to_server(servicer: NetworkServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class ObservationStub:
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> ObservationAsyncStub: ...
+    WatchStats: _grpc.UnaryStreamMultiCallable[_vim_pb2.WatchStatsRequest, _vim_pb2.StatsSample]
+    """A sample at once, then one every interval, until the caller goes away or `count` samples are sent. Counters only
+    rise while the object lives. What is not there (any more) is left out.
+    CAPABILITY_STATS
+    """
+    Capture: _grpc.UnaryStreamMultiCallable[_vim_pb2.CaptureRequest, _vim_pb2.CaptureChunk]
+    """The packets that cross a port from now on, as one pcap file cut into chunks; a chunk at least every second while
+    packets come. Ends at the first of its bounds or when the caller goes away.
+      compute, SAP or port unknown | NOT_FOUND      |
+    CAPABILITY_CAPTURE
+    """
+
+@_typing.type_check_only
+class ObservationAsyncStub(ObservationStub):
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    WatchStats: _aio.UnaryStreamMultiCallable[_vim_pb2.WatchStatsRequest, _vim_pb2.StatsSample]  # type: ignore[assignment]
+    """A sample at once, then one every interval, until the caller goes away or `count` samples are sent. Counters only
+    rise while the object lives. What is not there (any more) is left out.
+    CAPABILITY_STATS
+    """
+    Capture: _aio.UnaryStreamMultiCallable[_vim_pb2.CaptureRequest, _vim_pb2.CaptureChunk]  # type: ignore[assignment]
+    """The packets that cross a port from now on, as one pcap file cut into chunks; a chunk at least every second while
+    packets come. Ends at the first of its bounds or when the caller goes away.
+      compute, SAP or port unknown | NOT_FOUND      |
+    CAPABILITY_CAPTURE
+    """
+
+class ObservationServicer(metaclass=_abc_1.ABCMeta):
+    @_abc_1.abstractmethod
+    def WatchStats(
+        self,
+        request: _vim_pb2.WatchStatsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_vim_pb2.StatsSample], _abc.AsyncIterator[_vim_pb2.StatsSample]]:
+        """A sample at once, then one every interval, until the caller goes away or `count` samples are sent. Counters only
+        rise while the object lives. What is not there (any more) is left out.
+        CAPABILITY_STATS
+        """
+
+    @_abc_1.abstractmethod
+    def Capture(
+        self,
+        request: _vim_pb2.CaptureRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_vim_pb2.CaptureChunk], _abc.AsyncIterator[_vim_pb2.CaptureChunk]]:
+        """The packets that cross a port from now on, as one pcap file cut into chunks; a chunk at least every second while
+        packets come. Ends at the first of its bounds or when the caller goes away.
+          compute, SAP or port unknown | NOT_FOUND      |
+        CAPABILITY_CAPTURE
+        """
+
+def add_ObservationServicer_to_server(servicer: ObservationServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
