@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from plugins.local.net import naming, netns, paths, ports, rtnl, steering
@@ -13,6 +14,33 @@ from plugins.local.net.specs import LinkSpec, Observed, ResourceKind, State
 from plugins.local.net.stamps import Stamps
 
 UNREADABLE = "its stamp is unreadable: terminate it and allocate it anew"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a connection point is on the host: the devices, as (namespace, name), that carry it; the first is the one
+    nearest to the VNF. Beside a VM (`mirrored`) what goes out of that device enters the VM."""
+
+    cp_id: str
+    devices: tuple[tuple[str, str], ...]
+    mirrored: bool = False
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """Where to look."""
+        return tuple(namespace for namespace, _ in self.devices)
+
+
+def places(resource_id: str, plans: Iterable[LinkPlan]) -> list[Place]:
+    """The ports of a compute or SAP on these links."""
+    found = []
+    for plan in plans:
+        for port in plan.ports:
+            if port.member.resource_id == resource_id:
+                near = ((port.namespace, port.interface),) if port.namespace else ()
+                far = ((plan.carrier, port.far),) if plan.carrier else ()
+                found.append(Place(port.member.cp_id, near + far, mirrored=not port.namespace))
+    return found
 
 
 class _Host:
