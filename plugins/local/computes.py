@@ -104,6 +104,11 @@ class Computes:
         stamp = self.stamps.read(resource_id)
         return self._reason(stamp, ending) if stamp is not None else ""
 
+    def payload_ended(self, resource_id: str) -> bool:
+        """Whether a microVM's payload has ended by itself."""
+        stamp = self.stamps.read(resource_id)
+        return stamp is not None and self._containers.payload_ended(resource_id, request_of(stamp))
+
     def silence(self, resource_id: str) -> str:
         """Why its guest counts as hung, where that can be seen without asking it; else empty."""
         stamp = self.stamps.read(resource_id)

@@ -181,6 +181,11 @@ class Containers:
         machine = machine_of(self._machine_folder(stamp.resource_id, request))
         return ProcessRef.of(machine.pid) if machine is not None and machine.pid else None
 
+    def payload_ended(self, resource_id: str, request: pb.AllocateComputeRequest) -> bool:
+        """Whether a microVM's payload has ended by itself."""
+        machine = machine_of(self._machine_folder(resource_id, request))
+        return machine is not None and machine.payload_ended
+
     def silence(self, resource_id: str, request: pb.AllocateComputeRequest) -> str:
         """Why a microVM's guest counts as hung; empty where it does not."""
         if not self._runtimes[request.runtime].own_kernel:

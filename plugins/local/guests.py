@@ -22,17 +22,20 @@ _PARTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What a microVM's runtime tells of it: qemu's pid (0: not told), and why it ended before its payload did."""
+    """What a microVM's runtime tells of it: qemu's pid (0: not told), why it ended before its payload did, and whether
+    the payload has ended."""
 
     pid: int
     reason: str
+    payload_ended: bool
 
 
 def machine_of(folder: Path) -> Machine | None:
     """By its state folder; None where the runtime keeps no such file."""
     try:
         told = json.loads((folder / "state.json").read_bytes())
-        return Machine(int(told.get("qemu_pid") or 0), str(told.get("reason") or ""))
+        payload_ended = told.get("exit_code") is not None and not told.get("reason")
+        return Machine(int(told.get("qemu_pid") or 0), str(told.get("reason") or ""), payload_ended)
     except (OSError, ValueError, AttributeError, TypeError):
         return None
 
@@ -91,12 +94,12 @@ class AgentListener:
 
 
 def _port_is_open(folder: Path) -> bool:
-    """Whether the guest has its end of the agent's port open, as qemu sees it."""
-    with suppress(qmp.QmpError):
-        for device in qmp.execute(folder, "query-chardev"):
-            if device.get("label") == "agent":
-                return bool(device.get("frontend-open"))
-    return False
+    """Whether the guest has its end of the agent's port open, as qemu sees it. A qemu that says nothing hangs itself."""
+    try:
+        devices = qmp.execute(folder, "query-chardev")
+    except qmp.QmpError:
+        return True
+    return any(device.get("label") == "agent" and device.get("frontend-open") for device in devices)
 
 
 def forget_agent(folder: Path) -> None:

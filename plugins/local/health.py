@@ -23,7 +23,7 @@ from plugins.local.watch import MACHINE, Ending, Watcher
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.pluginkit.handlers import Stamped
 
-_RELAY_SECONDS = 0.008
+_RELAY_SECONDS = 2.0
 _SETTLE_SECONDS = 0.02
 _AGAIN_SECONDS = 0.3
 _SWEEP_SECONDS = 10.0
@@ -68,6 +68,10 @@ class Subject(Protocol):
 
     def epitaph(self, resource_id: str, ending: Ending) -> str:
         """Why it failed, given which of its processes ended and how."""
+        ...
+
+    def payload_ended(self, resource_id: str) -> bool:
+        """Whether a microVM's payload has ended by itself, so that its machine goes, too."""
         ...
 
     def silence(self, resource_id: str) -> str:
@@ -187,12 +191,12 @@ class Health:
             self._begin(self._mourn(resource_id, followed, ending))
 
     async def _mourn(self, resource_id: str, followed: _Followed, ending: Ending) -> None:
-        if ending.name == MACHINE:
-            # The relay's own end says more: it often ends its machine because the payload has ended.
+        if ending.name == MACHINE and await self._thread(self._subject.payload_ended, resource_id):
+            # The relay has ended its machine; its own end, which says more, is about to follow.
             with suppress(TimeoutError):
                 await asyncio.wait_for(followed.ended.wait(), _RELAY_SECONDS)
-            if followed.ended.is_set():
-                return
+        if ending.name == MACHINE and followed.ended.is_set():
+            return
         reason = await self._thread(self._subject.epitaph, resource_id, ending)
         _, at_ns = followed.wrong.pop("process", ("", ending.at_ns))
         followed.wrong = {"process": (reason, at_ns), **followed.wrong}

@@ -39,6 +39,10 @@ class Subject:
         """Why it failed, given which of its processes ended and how."""
         return self.computes.epitaph(resource_id, ending)
 
+    def payload_ended(self, resource_id: str) -> bool:
+        """Whether a microVM's payload has ended by itself."""
+        return self.computes.payload_ended(resource_id)
+
     def silence(self, resource_id: str) -> str:
         """Why its guest counts as hung, by signs of life that lie there."""
         return self.computes.silence(resource_id)
