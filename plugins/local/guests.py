@@ -18,6 +18,7 @@ HEARTBEAT = "heartbeat"
 AGENT_HEARD = "agent-heard"
 """In a VM's folder: its guest has an agent, which was heard. Without it nothing can be said about the guest."""
 _PARTS = 3
+_MONITOR_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +95,9 @@ class AgentListener:
 
 
 def _port_is_open(folder: Path) -> bool:
-    """Whether the guest has its end of the agent's port open, as qemu sees it. A qemu that says nothing hangs itself."""
+    """Whether the guest has its end of the agent's port open, as qemu sees it. A silent qemu hangs itself."""
     try:
-        devices = qmp.execute(folder, "query-chardev")
+        devices = qmp.execute(folder, "query-chardev", _MONITOR_SECONDS)
     except qmp.QmpError:
         return True
     return any(device.get("label") == "agent" and device.get("frontend-open") for device in devices)

@@ -57,6 +57,11 @@ def port_name(resource_id: str, cp_id: str) -> str:
     return "p" + _digest(resource_id, cp_id)[:12]
 
 
+def patch_name(cp_id: str) -> str:
+    """The interface beside a port of a pair, by which the port is joined to a fabric while a path needs that."""
+    return f"{interface_name(cp_id)[:9]}~{_digest(cp_id)[:4]}"
+
+
 def derive_mac(resource_id: str, cp_id: str) -> str:
     """A locally administered unicast address that is the same at every call."""
     octets = bytearray(bytes.fromhex(_digest("mac", resource_id, cp_id)[:12]))
