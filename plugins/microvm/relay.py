@@ -341,6 +341,8 @@ def main(control_fd: int) -> int:
                 answer = {"error": reason, "clone": relay.monitor is not None}
                 control.sendall(json.dumps(answer).encode() + b"\n")
             return 1
+    with suppress(OSError):  # whoever sees qemu end can then see that this is why
+        statefile.update(folder, exit_code=code, reason=reason)
     relay.stop_qemu()
     if relay.clients:
         relay.clients.end(137)

@@ -257,6 +257,10 @@ class HostNetwork:
         """The MAC that a port has where none is asked for: a guest is told by it which of its devices is which."""
         return naming.derive_mac(resource_id, cp_id)
 
+    def places(self, resource_id: str) -> list[observe.Place]:
+        """Where the ports of a compute or SAP are on this host."""
+        return observe.places(resource_id, map(plan_link, self._links().values()))
+
     # -- paths
 
     def allocate_path(self, spec: PathSpec) -> Switched:

@@ -2,17 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from plugins.local.net import naming, netns, paths, pathstamps, ports, rtnl
 from plugins.local.net.errors import NotThereError
 from plugins.local.net.plan import LinkPlan, plan_link, plans_of
 from plugins.local.net.rtnl import Device
-from plugins.local.net.specs import LinkSpec, Observed, ResourceKind, State
+from plugins.local.net.specs import LinkSpec, Observed, ResourceKind, State, Wiring
 from plugins.local.net.stamps import Stamps
 
 UNREADABLE = "its stamp is unreadable: terminate it and allocate it anew"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a connection point is on the host: the devices, as (namespace, name), that carry it; the first is the one
+    nearest to the VNF. Beside a VM (`mirrored`) what goes out of that device enters the VM.
+
+    `patch` names a device next to the first one through which, while it is there, the port's frames go instead: what
+    comes in by it comes in by the port again, what goes out of it was meant to go out of the port.
+    """
+
+    cp_id: str
+    devices: tuple[tuple[str, str], ...]
+    mirrored: bool = False
+    patch: str = ""
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """Where to look."""
+        return tuple(namespace for namespace, _ in self.devices)
+
+
+def places(resource_id: str, plans: Iterable[LinkPlan]) -> list[Place]:
+    """The ports of a compute or SAP on these links."""
+    found = []
+    for plan in plans:
+        for port in plan.ports:
+            if port.member.resource_id == resource_id:
+                near = ((port.namespace, port.interface),) if port.namespace else ()
+                far = ((plan.carrier, port.far),) if plan.carrier else ()
+                patch = naming.patch_name(port.member.cp_id) if plan.wiring is Wiring.PAIR else ""
+                found.append(Place(port.member.cp_id, near + far, not port.namespace, patch))
+    return found
 
 
 class _Host:
