@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import statistics
 from typing import Any
@@ -62,7 +63,7 @@ def _switch(manager: Manager, rounds: int) -> list[Any]:
 def _rows(ops: list[Any], echoes: list[Echo], say: Say) -> list[Row]:
     answered = sorted(e.answered for e in echoes if e.answered)
     lost = len(echoes) - len(answered)
-    pauses = [b - a for a, b in zip(answered, answered[1:], strict=False)]
+    pauses = [b - a for a, b in itertools.pairwise(answered)]
     seconds = echoes[-1].sent - echoes[0].sent
     note = (
         f"of {len(echoes)} pings ({len(echoes) / seconds:.0f}/s) over {len(ops)} inserts and removals; "

@@ -24,7 +24,7 @@ MIB = 1 << 20
 
 
 def figure(space: Workspace, quick: bool, say: Say) -> list[Row]:
-    """Seconds of `create` (it returns when the agent has answered and configured the guest); MiB a microVM with five."""
+    """Seconds of `create`, which ends once the agent has configured the guest; MiB a microVM, five alive."""
     if missing := [n for n in ("qemu-system-x86_64", "setpriv", "gcc") if not shutil.which(n)]:
         why = f"this host lacks {', '.join(missing)}"
         return [skipped(READY, "s", READY_BOUND, why), skipped(PSS, "MiB", PSS_BOUND, why)]
@@ -158,7 +158,7 @@ class _Runtime:
                 "args": ["/bin/sleep", "100000"],
                 "env": ["PATH=/bin"],
                 "cwd": "/",
-                "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), ["CAP_NET_ADMIN"]),
+                "capabilities": {kind: ["CAP_NET_ADMIN"] for kind in ("bounding", "effective", "permitted")},
             },
             "mounts": [
                 {"destination": "/proc", "type": "proc", "source": "proc"},
@@ -184,6 +184,4 @@ def has_templates() -> bool:
 def origin(state: dict[str, Any]) -> str:
     """ "cloned", or why the guest was booted cold."""
     told = state.get("vnfm", {})
-    if "whyCold" not in told:
-        return ""
-    return f"cold: {told['whyCold']}" if told["whyCold"] else "cloned"
+    return "cloned" if told.get("cloned") else f"cold: {told['whyCold']}" if told.get("whyCold") else ""
