@@ -138,9 +138,9 @@ class OrderStore:
 
         await self._db.write(work)
 
-    async def record_probe(self, chain_id: str, at: datetime, probe: dict[str, Any]) -> None:
-        """Keep what a probe counted."""
-        await self._db.write(lambda c: record_probe(c, chain_id, at, probe))
+    async def record_probe(self, chain_id: str, path: str, at: datetime, probe: dict[str, Any]) -> None:
+        """Keep what a probe of a path counted."""
+        await self._db.write(lambda c: record_probe(c, chain_id, path, at, probe))
 
     # ---- VNF instances ----
 

@@ -104,25 +104,61 @@ class PortSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Replica:
+    """One of several that stand at the same position of a path, with the same connection points."""
+
+    resource_id: str
+    kind: MemberKind
+
+
+@dataclass(frozen=True, slots=True)
 class Hop:
-    """A position of a path; the first has no ingress, the last no egress connection point."""
+    """A position of a path; the first has no ingress, the last no egress connection point.
+
+    `replicas` is empty where one alone stands there; else it holds all of them, `resource_id` among them.
+    """
 
     resource_id: str
     kind: MemberKind
     ingress_cp: str
     egress_cp: str
     name: str
+    replicas: tuple[Replica, ...] = ()
+
+    @property
+    def instances(self) -> tuple[Replica, ...]:
+        """All that stand at this position, one at least."""
+        return self.replicas or (Replica(self.resource_id, self.kind),)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Which packets a path takes, as they leave its first hop; on the way back source and destination are swapped.
+
+    Empty and 0 stand for any. Ports need `ip_protocol` 6 (TCP), 17 (UDP) or 132 (SCTP). `dscp` 1-63.
+    """
+
+    source_cidr: str = ""
+    destination_cidr: str = ""
+    ip_protocol: int = 0
+    source_port: int = 0
+    destination_port: int = 0
+    dscp: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class PathSpec:
-    """Steering along hops, both ways. A higher generation replaces a lower one in one switch."""
+    """Steering along hops, both ways. A higher generation replaces a lower one in one switch.
+
+    `match`: which packets; where several paths of a chain share a port, the most specific one that fits decides.
+    """
 
     id: str
     hops: tuple[Hop, ...]
     chain_id: str = ""
     generation: int = 1
     owner: Mapping[str, str] = field(default_factory=dict)
+    match: Match = Match()
 
 
 @dataclass(frozen=True, slots=True)
