@@ -105,15 +105,13 @@ def several_paths(teller: Teller, cli: Cli, chain: str, ports: tuple[int, int]) 
         paths = {name for name, packets in rise.items() if packets and name != "mon"}
         if paths != {path} or bool(rise["mon"]) != (path == "web"):
             raise StoryError(f"{what} must take the path {path} only, but the counters rose by {rise}")
-        teller.good(
-            f"{what} took the path {path}: {rise[path]} packets there, none on the others; mon saw {rise['mon']}"
-        )
+        teller.good(f"{what} took the path {path}, no other: {rise[path]} counted there; mon counted {rise['mon']}")
 
 
 def traced(trace: dict[str, Any], path: str) -> list[str]:
     """The names that a traced packet passed on its way there, in order, each once."""
     hops = next((p["hops"] for p in trace["paths"] if p["path"] == path), [])
-    there = [h["name"] for h in hops if h.get("direction", "FORWARD").upper() == "FORWARD"]
+    there = [h["name"] for h in hops if h["direction"] == "forward"]
     return list(dict.fromkeys(there))
 
 

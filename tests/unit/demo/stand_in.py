@@ -80,15 +80,16 @@ class Firewall:
     def __init__(self, records: Records) -> None:
         self._records = records
         self._lives = 0
+        self._stopped = False
         self._process = self._born()
         threading.Thread(target=self._mind, daemon=True).start()
 
     def _born(self) -> subprocess.Popen[bytes]:
         self._lives += 1
-        return subprocess.Popen(["sleep", "600"])
+        return subprocess.Popen(["cat"], stdin=subprocess.PIPE)  # ends with us
 
     def _mind(self) -> None:
-        while self._process.wait() == -signal.SIGKILL:
+        while self._process.wait() and not self._stopped:
             self._records.add("HEAL", "vcpe")
             self._process = self._born()
 
@@ -100,7 +101,8 @@ class Firewall:
         }
 
     def stop(self) -> None:
-        self._process.terminate()
+        self._stopped = True
+        self._process.kill()
         self._process.wait()
 
 
@@ -123,7 +125,7 @@ class Traffic:
 
     def trace(self) -> nfvo_pb2.Document:
         names = ["client", "fw", *(["mon"] if self.monitored else []), "rt", "gw", "server"]
-        hops = [{"name": n, "cp": "left", "resource_id": n, "direction": "FORWARD", "at_us": 1} for n in names]
+        hops = [{"name": n, "cp": "left", "resource_id": n, "direction": "forward", "at_us": 1} for n in names]
         return nfvo_pb2.Document(body=struct({"chain": "vcpe", "paths": [{"path": "default", "hops": hops}]}))
 
     def stats(self) -> nfvo_pb2.Document:

@@ -124,7 +124,7 @@ def test_a_trace_is_read_there_and_not_back() -> None:
     hops = [
         {"name": name, "cp": "left", "direction": direction, "at_us": at}
         for at, (name, direction) in enumerate(
-            [("client", "FORWARD"), ("fw", "FORWARD"), ("fw", "FORWARD"), ("server", "FORWARD"), ("fw", "BACKWARD")]
+            [("client", "forward"), ("fw", "forward"), ("fw", "forward"), ("server", "forward"), ("fw", "return")]
         )
     ]
     trace = {"chain": "c", "paths": [{"path": "web", "hops": []}, {"path": "default", "hops": hops}]}
