@@ -96,7 +96,7 @@ def command_line(machine: Machine, tsc: int | None, accelerator: str) -> str:
     usual under emulation, the guest would hang for ever.  So the rate is handed over.
     """
     words = ["console=ttyS0", "quiet", "panic=-1", "reboot=t", "no_timer_check"]
-    words += ["audit=0", "cryptomgr.notests", "8250.nr_uarts=1"]
+    words += ["audit=0", "cryptomgr.notests", "8250.nr_uarts=1", "rcupdate.rcu_expedited=1"]
     if accelerator == "tcg":
         # An emulated processor does not speculate, so there is nothing to mitigate.
         words.append("mitigations=off")
