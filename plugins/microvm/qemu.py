@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,11 +142,12 @@ def arguments(
 
 def program_stamp() -> str:
     """Tells one qemu on this host from another without running it."""
-    found = shutil.which(PROGRAM)
-    if found is None:
-        raise RuntimeFailure(f"{PROGRAM} is not installed")
-    info = os.stat(found)
-    return f"{os.path.realpath(found)} {info.st_size} {info.st_mtime_ns} {info.st_ino}"
+    for folder in os.get_exec_path():
+        with contextlib.suppress(OSError):
+            file = os.path.realpath(f"{folder}/{PROGRAM}", strict=True)
+            info = os.stat(file)
+            return f"{file} {info.st_size} {info.st_mtime_ns} {info.st_ino}"
+    raise RuntimeFailure(f"{PROGRAM} is not installed")
 
 
 def remembered_accelerator(cache: Path) -> str | None:

@@ -2,7 +2,7 @@
 first process ends.  `create` hands it a plan over a socket and waits there until the guest is configured.
 
 The plan comes with descriptors: `own` of them are ours (agent, console, a clone's monitor), the others are found by qemu
-from `first_fd` on.  It is JSON: argv of qemu, folder, cgroups, links, numbers, identify, rename, sysctl, hostname, setup,
+from `first_fd` on.  It is JSON: argv of qemu, folder, cgroups, links, numbers, interfaces, sysctl, hostname, setup,
 spec, state, why_cold, log, log_format.  Everything that takes thought was done by `create`, so that this process, which
 stays as long as the container, stays small.
 """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from plugins.microvm.errors import RuntimeFailure
 from plugins.microvm.image import Image
 from plugins.microvm.monitor import Monitor, MonitorError
 from plugins.microvm.netns import open_tap, private
-from plugins.microvm.patch import list_links, match_links
+from plugins.microvm.patch import link_name, list_links, match_links
 from plugins.microvm.protocol import Decoder, Frame, Kind, ProtocolError, answer
 from plugins.microvm.templates import NoTemplate, Recipe
 
@@ -26,7 +25,6 @@ FORMAT = "1"
 """Changes with what a template's guest is like when it is saved."""
 
 _PATIENCE = 30.0
-_ASKED = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +60,8 @@ def build(folder: Path, kit: Kit) -> dict[str, object]:
 
 
 def _build(folder: Path, kit: Kit) -> list[int]:
+    import subprocess
+
     end = time.monotonic() + _PATIENCE
     with contextlib.ExitStack() as stack:
         memory = os.open(folder / "memory", os.O_RDWR | os.O_CLOEXEC)
@@ -98,16 +98,25 @@ def _build(folder: Path, kit: Kit) -> list[int]:
 
 
 def _interfaces(agent: socket.socket, nics: int, end: float) -> list[int]:
-    """Wait for the agent; numbers of the interfaces of the guest's NICs, in order."""
+    """Wait for the agent; numbers of the guest's NICs, in order.  They get names out of the way of any clone's."""
     frames = _frames(agent, end)
     for frame in frames:
         if frame.kind is Kind.READY:
             break
-    agent.sendall(Frame(Kind.NETLINK, _ASKED, list_links()).encode())
+    numbers = match_links(_ask(agent, frames, list_links()), [(number, mac(number)) for number in range(nics)])
+    for number in range(nics):
+        _ask(agent, frames, link_name(numbers[number], f"mvtpl{number}"))
+    return [numbers[number] for number in range(nics)]
+
+
+def _ask(agent: socket.socket, frames: Iterator[Frame], request: bytes) -> bytes:
+    agent.sendall(Frame(Kind.NETLINK, 1, request).encode())
     for frame in frames:
         if frame.kind is Kind.ANSWER:
-            numbers = match_links(answer(frame)[1], [(number, mac(number)) for number in range(nics)])
-            return [numbers[number] for number in range(nics)]
+            error, data = answer(frame)
+            if error:
+                raise RuntimeFailure(f"setting up its interfaces: {os.strerror(error)}")
+            return data
     raise RuntimeFailure("no answer")
 
 

@@ -12,7 +12,6 @@ import contextlib
 import fcntl
 import json
 import os
-import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -233,6 +232,8 @@ def _host_memory(name: str) -> int:
 
 def _sweep(place: Path) -> None:
     """Remove what makers and removers that were killed have left."""
+    import shutil
+
     for path in place.glob(f"{MAKING}*"):
         with contextlib.suppress(FileNotFoundError):
             with _lock_tried(lock_of(place, path.name.removeprefix(MAKING).rpartition("-")[0])) as held:
@@ -255,6 +256,8 @@ def _remove_unused(path: Path) -> bool:
 
 def _remove(path: Path) -> None:
     """Out of sight first, so that nobody ever opens half of it."""
+    import shutil
+
     gone = path.with_name(f".gone-{path.name}-{os.getpid()}")
     with contextlib.suppress(OSError):
         path.rename(gone)
