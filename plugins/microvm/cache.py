@@ -15,6 +15,10 @@ try:
 except ImportError:
     from hashlib import sha256
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 CACHE_ENV = "VNFM_MICROVM_CACHE"
 DEFAULT_CACHE = Path("/var/cache/vnfm/microvm")
 MAKING = ".making-"
@@ -30,9 +34,14 @@ def cache_folder(given: str | None = None) -> Path:
     return folder
 
 
+def new_digest() -> Any:
+    """A running digest: `update`, then `hexdigest`."""
+    return sha256()
+
+
 def digest(*parts: str | bytes) -> str:
     """A name for something made from `parts`."""
-    state = sha256()
+    state = new_digest()
     for part in parts:
         raw = part.encode() if isinstance(part, str) else part
         state.update(b"%d:" % len(raw) + raw)

@@ -25,7 +25,7 @@ _NDA_CACHEINFO, _NDA_PROBES = 3, 4
 
 
 def adopt_requests(links: tuple[Link, ...]) -> list[Patch]:
-    """Give every NIC of a clone its address, name and MTU at once: its template left it with names that are nobody's."""
+    """Give every NIC of a clone its address, name and MTU at once; its template's names are in nobody's way."""
     return [
         _set_link(
             link,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plugins.microvm.assets import Assets
-from plugins.microvm.cache import digest, locked, once, sha256
+from plugins.microvm.cache import digest, locked, new_digest, once
 
 DIGEST_ANNOTATION = "vnfm.rootfs-digest"
 _KEEP_BYTES = 2 << 30
@@ -36,7 +36,7 @@ def prepare_image(cache: Path, assets: Assets, rootfs: Path, given: str | None) 
 
 def fingerprint(root: Path) -> str:
     """A digest over names and what the file system says of each: a change of any file changes it."""
-    state = sha256()
+    state = new_digest()
     for folder, folders, files in os.walk(root):
         folders.sort()
         for name in sorted(folders + files):

@@ -120,7 +120,12 @@ def arguments(
     """qemu's arguments; `agent`, `console`, the taps and those of `memory` are descriptors that it inherits."""
     kvm = accelerator == "kvm"
     argv = [PROGRAM, "-name", f"{name},debug-threads=on"]
-    argv += ["-M", "microvm,pcie=off" + (",memory-backend=ram" if memory else ""), "-accel", "kvm" if kvm else "tcg,thread=multi,tb-size=32"]
+    argv += [
+        "-M",
+        "microvm,pcie=off" + (",memory-backend=ram" if memory else ""),
+        "-accel",
+        "kvm" if kvm else "tcg,thread=multi,tb-size=32",
+    ]
     argv += ["-cpu", "host" if kvm else "max", "-m", f"{machine.memory_mib}M", "-smp", str(machine.vcpus)]
     argv += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
     argv += ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]

@@ -14,7 +14,7 @@ _OPTIONS = {"--root": "/run/vnfm-microvm", "--log": "", "--log-format": "text", 
 
 
 def start(argv: list[str]) -> int | None:
-    """The exit code; None where there is more to it than this: the full command line then does it, or says what is wrong."""
+    """The exit code; None where the full command line has to do it, or to say what is wrong."""
     options = dict(_OPTIONS)
     words = list(argv)
     while len(words) > 2 and words[0] in options:

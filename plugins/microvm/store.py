@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
 from plugins.microvm import heartbeat, statefile
 from plugins.microvm.errors import NotFound, RuntimeFailure
 

@@ -21,6 +21,10 @@ from plugins.microvm.patch import link_name, list_links, match_links
 from plugins.microvm.protocol import Decoder, Frame, Kind, ProtocolError, answer
 from plugins.microvm.templates import NoTemplate, Recipe
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
 FORMAT = "1"
 """Changes with what a template's guest is like when it is saved."""
 
@@ -51,15 +55,6 @@ def recipe(kit: Kit, tsc_khz: int | None) -> Recipe:
 
 def build(folder: Path, kit: Kit) -> dict[str, object]:
     """Boot on the folder's `memory`, write its `state`; NoTemplate with the reason if that cannot be."""
-    try:
-        return {"interfaces": _build(folder, kit)}
-    except MonitorError as error:
-        raise NoTemplate(str(error)) from error
-    except (RuntimeFailure, ProtocolError) as error:
-        raise NoTemplate(f"the guest to be saved: {error}") from error
-
-
-def _build(folder: Path, kit: Kit) -> list[int]:
     import subprocess
 
     end = time.monotonic() + _PATIENCE
@@ -74,27 +69,41 @@ def _build(folder: Path, kit: Kit) -> list[int]:
             for number in range(kit.nics):
                 taps.append(open_tap(f"t{number}"))
                 stack.callback(os.close, taps[-1])
+        log = stack.enter_context(open(folder / "qemu.log", "w+b"))
         agent, theirs = stack.enter_context(_pair())
         console, their_console = stack.enter_context(_pair())
         monitor, their_monitor = stack.enter_context(_pair())
         handed = (theirs.fileno(), their_console.fileno(), their_monitor.fileno())
-        argv = _arguments(
-            kit, agent=handed[0], console=handed[1], monitor=handed[2], memory=memory, taps=tuple(taps)
-        )
+        argv = _arguments(kit, agent=handed[0], console=handed[1], monitor=handed[2], memory=memory, taps=tuple(taps))
         guest = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", *argv],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
             pass_fds=(*handed, memory, *taps),
         )
         stack.callback(guest.wait)
         stack.callback(guest.kill)
         for side in (theirs, their_console, their_monitor):
             side.close()
-        interfaces = _interfaces(agent, kit.nics, end)
-        Monitor(monitor, end).save(state)
-        return interfaces
+        try:
+            interfaces = _interfaces(agent, kit.nics, end)
+            Monitor(monitor, end).save(state)
+        except (RuntimeFailure, MonitorError, ProtocolError, KeyError) as error:
+            raise NoTemplate(f"the guest to be saved: {error}{_last_words(log, console)}") from error
+        (folder / "qemu.log").unlink()
+        return {"interfaces": interfaces}
+
+
+def _last_words(log: BinaryIO, console: socket.socket) -> str:
+    """What qemu said, and the guest."""
+    log.seek(0)
+    said = log.read()[-500:]
+    console.setblocking(False)
+    with contextlib.suppress(OSError):
+        said += b" " + console.recv(65536)[-500:]
+    text = said.decode(errors="replace").strip()
+    return f": {text}" if text else ""
 
 
 def _interfaces(agent: socket.socket, nics: int, end: float) -> list[int]:

@@ -84,7 +84,7 @@ def folder() -> Path:
 
 
 def obtain(place: Path, recipe: Recipe, build: Callable[[Path], dict[str, object]]) -> Template:
-    """The template, made by `build` if it is not there; it gets a folder whose `memory` has its size, and returns facts.
+    """The template, made by `build` if it is not there: that gets a folder with a `memory`, writes `state`, tells facts.
 
     Whoever comes while another makes it waits: made once it serves all, where booting side by side takes each of them
     as long again.
@@ -235,10 +235,10 @@ def _sweep(place: Path) -> None:
     import shutil
 
     for path in place.glob(f"{MAKING}*"):
-        with contextlib.suppress(FileNotFoundError):
-            with _lock_tried(lock_of(place, path.name.removeprefix(MAKING).rpartition("-")[0])) as held:
-                if not held:
-                    shutil.rmtree(path, ignore_errors=True)
+        lock = lock_of(place, path.name.removeprefix(MAKING).rpartition("-")[0])
+        with contextlib.suppress(FileNotFoundError), _lock_tried(lock) as held:
+            if not held:
+                shutil.rmtree(path, ignore_errors=True)
     for path in place.glob(".gone-*"):
         shutil.rmtree(path, ignore_errors=True)
 
