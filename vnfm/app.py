@@ -27,6 +27,7 @@ from vnfm.api.chains import ChainsServicer
 from vnfm.api.execs import Execs
 from vnfm.api.lifecycle import LifecycleServicer
 from vnfm.api.listening import bind
+from vnfm.api.observing import Observations
 from vnfm.api.packages import PackagesServicer
 from vnfm.api.vims import VimsServicer
 from vnfm.lcm.granting import Granting
@@ -140,6 +141,7 @@ class Manager:
         )
         self.onboarding = Onboarding(self.packages, self.blobs, read_package, now)
         self.execs = Execs(self.orders, self.resources, self.registry)
+        self.observations = Observations(self.orders, self.packages, self.resources, checked_vims, now)
         self.journal = journal
         self.background: set[asyncio.Task[None]] = set()
 
@@ -149,17 +151,19 @@ class Manager:
             PackagesServicer(self.packages, self.blobs, self.onboarding, now, new_id), server
         )
         rpc.add_LifecycleServicer_to_server(
-            LifecycleServicer(self.orders, self.packages, self.journal, self.runner, self.execs, now, new_id), server
+            LifecycleServicer(
+                self.orders, self.packages, self.journal, self.runner, self.execs, self.observations, now, new_id
+            ),
+            server,
         )
         rpc.add_ChainsServicer_to_server(
             ChainsServicer(
                 self.orders,
                 self.packages,
-                self.resources,
                 self.granting,
                 self.runner,
-                self.registry,
                 self.execs,
+                self.observations,
                 now,
                 new_id,
             ),

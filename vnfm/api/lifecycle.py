@@ -7,8 +7,9 @@ from typing import Any
 
 import grpc.aio
 
-from vnfm.api.errors import answered, streamed, tenant_of
+from vnfm.api.errors import answered, not_offered, streamed, tenant_of
 from vnfm.api.execs import Execs
+from vnfm.api.observing import Observations
 from vnfm.api.operations import OperationViews
 from vnfm.api.views import instance_message
 from vnfm.lcm import control
@@ -35,6 +36,7 @@ class LifecycleServicer(rpc.LifecycleServicer):
         journal: ControlJournal,
         runner: Runner,
         execs: Execs,
+        observations: Observations,
         clock: Clock,
         new_id: Callable[[], str],
     ) -> None:
@@ -43,6 +45,7 @@ class LifecycleServicer(rpc.LifecycleServicer):
         self._journal = journal
         self._runner = runner
         self._execs = execs
+        self._observations = observations
         self._clock = clock
         self._new_id = new_id
         self._views = OperationViews(orders, runner)
@@ -124,6 +127,28 @@ class LifecycleServicer(rpc.LifecycleServicer):
             return self._views.message(operation)
 
         return await answered(context, work())
+
+    async def HealVnf(self, request: pb.HealVnfRequest, context: Context) -> pb.VnfLcmOpOcc:
+        """Put right what is not well."""
+        return await answered(context, not_offered("HealVnf"))
+
+    async def ScaleVnf(self, request: pb.ScaleVnfRequest, context: Context) -> pb.VnfLcmOpOcc:
+        """More or fewer instances."""
+        return await answered(context, not_offered("ScaleVnf"))
+
+    async def ModifyVnf(self, request: pb.ModifyVnfRequest, context: Context) -> pb.VnfLcmOpOcc:
+        """Change what is on record."""
+        return await answered(context, not_offered("ModifyVnf"))
+
+    async def WatchVnfStats(self, request: pb.WatchStatsRequest, context: Context) -> AsyncIterator[pb.Document]:
+        """Counters, sample by sample."""
+        async for item in streamed(context, lambda: self._observations.vnf_stats(tenant_of(context), request)):
+            yield item
+
+    async def CaptureVnf(self, request: pb.CaptureVnfRequest, context: Context) -> AsyncIterator[pb.CaptureChunk]:
+        """Packets at a port."""
+        async for item in streamed(context, lambda: self._observations.capture(tenant_of(context), request)):
+            yield item
 
     async def DeleteVnf(self, request: pb.GetRequest, context: Context) -> pb.DeleteResponse:
         """Delete the identifier."""

@@ -220,6 +220,7 @@ def chain_message(chain: ChainRecord, instances: Sequence[VnfInstance]) -> pb.Ch
         "links": list(chain.body.get("links", [])),
         "paths": [{"name": p.name, "hops": [h.name for h in p.hops]} for p in chain.descriptor.paths],
         "probe": probe_document(chain.body.get("probe")),
+        "probes": {path: probe_document(probe) for path, probe in chain.body.get("probes", {}).items()},
     }
     return pb.Chain(id=chain.id, name=chain.name, state=chain.state.value, body=struct(body))
 

@@ -152,7 +152,8 @@ def _grant(c: Connection, operation: Operation, design: Design, at: datetime) ->
         values["plan"] = dict(design.plan)
     if values:
         c.execute(update(t.chain).where(t.chain.c.id == operation.target_id).values(**values))
-    return _enter(c, replace(operation, steps=design.steps), LcmOperationState.PROCESSING, at, None)
+    granted = _enter(c, replace(operation, steps=design.steps), LcmOperationState.PROCESSING, at, None)
+    return _enter(c, granted, LcmOperationState.FAILED_TEMP, at, design.held) if design.held else granted
 
 
 def _append(c: Connection, operation: Operation, entries: tuple[LogEntry, ...]) -> None:
@@ -184,16 +185,24 @@ def _keep_record(c: Connection, operation: Operation, step: Step, entry: LogEntr
         _forget(c, step.removal.resource_id)
         c.execute(delete(t.reservation).where(_held_for(step.removal.resource_id)))
     if step.kind is StepKind.PROBE and entry.to is St.DONE and entry.output and entry.output.probe:
-        record_probe(c, operation.target_id, entry.at, encode(entry.output.probe))
+        path = _path_name(c, step)
+        record_probe(c, operation.target_id, path, entry.at, encode(entry.output.probe))
         _observe_hops(c, operation, entry.output.probe)
 
 
-def record_probe(c: Connection, chain_id: str, at: datetime, probe: dict[str, Any]) -> None:
-    """What a probe counted, kept with the chain."""
+def record_probe(c: Connection, chain_id: str, path: str, at: datetime, probe: dict[str, Any]) -> None:
+    """What a probe of a path counted, kept with the chain: the latest of each path, and the latest of all."""
     body = c.scalar(select(t.chain.c.body).where(t.chain.c.id == chain_id))
     if body is not None:
-        body = dict(body) | {"probe": {"at": at.isoformat(), **probe}}
+        told = {"at": at.isoformat(), **probe, "passings": []}
+        body = dict(body) | {"probe": told, "probes": {**body.get("probes", {}), path: told}}
         c.execute(update(t.chain).where(t.chain.c.id == chain_id).values(body=body))
+
+
+def _path_name(c: Connection, step: Step) -> str:
+    """The name of the path that a step probes."""
+    title = c.scalar(select(t.resource.c.name).where(t.resource.c.id == step.probe.path_id)) if step.probe else ""
+    return (title or "").removeprefix("path ")
 
 
 def _observe_hops(c: Connection, operation: Operation, probe: ProbeResult) -> None:
