@@ -15,6 +15,7 @@ from vnfm.pluginkit.digest import spec_digest
 from vnfm.pluginkit.handlers import Packet, Report, Stamped
 from vnfm.pluginkit.problems import not_found, unimplemented
 
+_GAP_NS = 10_000  # between two packets of a probe
 _ENDPOINT = "192.0.2.1"  # TEST-NET-1: nothing answers there
 
 
@@ -93,11 +94,14 @@ class MockNetwork:
         begun_ns = self._stage.clock_ns()
         for (instance_id, cp_id), (into, out) in probing.counted(trips).items():
             world.cross(manager_id, instance_id, cp_id, path.resource_id, into, out)
-        for number, trip in enumerate(trips):
-            for passing in probing.passings(trip):
-                frame = probing.frame(path.match, ends, number, reply=passing.reply)
-                place = (manager_id, passing.resource_id, passing.cp_id)
-                taps.pass_by(place, Packet(begun_ns + passing.at_ns, frame))
+        seen = [
+            (begun_ns + number * _GAP_NS + passing.at_ns, number, passing)
+            for number, trip in enumerate(trips)
+            for passing in probing.passings(trip)
+        ]
+        for at_ns, number, passing in sorted(seen, key=lambda each: each[0]):
+            frame = probing.frame(path.match, ends, number, reply=passing.reply)
+            taps.pass_by((manager_id, passing.resource_id, passing.cp_id), Packet(at_ns, frame))
 
 
 def _hops_digest(path: Spec) -> str:
