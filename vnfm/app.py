@@ -24,6 +24,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from vnfm.api.chains import ChainsServicer
+from vnfm.api.changes import Changes
 from vnfm.api.execs import Execs
 from vnfm.api.lifecycle import LifecycleServicer
 from vnfm.api.listening import bind
@@ -145,6 +146,7 @@ class Manager:
         )
         checked_ledger: Ledger = WatchedStore(database, self.orders, new_id)
         self.watching = Watching(checked_ledger, self.runner.drive, now, settings.healing)
+        self.changes = Changes(self.orders, self.packages, self.runner, self.watching.condition, now, new_id)
         self.registry.followers.append(self.watching.follow)
         self.onboarding = Onboarding(self.packages, self.blobs, read_package, now)
         self.execs = Execs(self.orders, self.resources, self.registry)
@@ -159,7 +161,15 @@ class Manager:
         )
         rpc.add_LifecycleServicer_to_server(
             LifecycleServicer(
-                self.orders, self.packages, self.journal, self.runner, self.execs, self.observations, now, new_id
+                self.orders,
+                self.packages,
+                self.journal,
+                self.runner,
+                self.execs,
+                self.observations,
+                self.changes,
+                now,
+                new_id,
             ),
             server,
         )
@@ -171,6 +181,7 @@ class Manager:
                 self.runner,
                 self.execs,
                 self.observations,
+                self.changes,
                 now,
                 new_id,
             ),
@@ -338,7 +349,9 @@ def default_state_dir(environ: Mapping[str, str], uid: int) -> Path:
     return Path(environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "vnfm"
 
 
-def run(state: Path | None, listen: str, database: str, vims: Sequence[str], healing: HealingPolicy | None) -> int:
+def run(
+    state: Path | None, listen: str, database: str, vims: Sequence[str], healing: HealingPolicy | None = None
+) -> int:
     """What `vnfm serve` does. Returns the exit code."""
     structlog.configure(
         processors=[
