@@ -87,7 +87,8 @@ class Death:
 
 @dataclass(frozen=True, slots=True)
 class PastHeal:
-    """A HEAL on record. `refused`: it ended before it began, by no decision of anybody's."""
+    """A HEAL on record. `refused`: it ended before it began, by no decision of anybody's (no room, say). `held`: it was
+    put on record to be decided."""
 
     operation_id: str
     state: LcmOperationState
@@ -95,6 +96,7 @@ class PastHeal:
     vnfcs: tuple[str, ...]
     positions: tuple[str, ...]
     refused: bool = False
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,11 @@ def decide(
     ids = {d.vnfc.vnfc_id for d in deaths}
     if ended := next((h for h in past if ids & set(h.vnfcs) and _given_up(h)), None):
         return Leave(f"HEAL {ended.operation_id[:8]} of it ended {ended.state}")
+    if asked := [h.state_entered_at for h in past if h.held and h.refused and ids & set(h.vnfcs)]:
+        # not even a decision could be asked for: it is tried anew once the window is over
+        left = (max(asked) + timedelta(seconds=policy.window_s) - now).total_seconds()
+        if left > 0:
+            return Wait(left)
     tries = {d.vnfc.position: _tries(policy, d.vnfc.position, past, now) for d in deaths}
     spent = [d for d in deaths if len(tries[d.vnfc.position]) >= policy.limit]
     if spent:

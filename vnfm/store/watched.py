@@ -119,4 +119,5 @@ def _past_heal(row: Any) -> PastHeal:
         vnfcs=tuple(row["params"].get("vnfcs", ())),
         positions=tuple(row["params"].get("positions", ())),
         refused=state is LcmOperationState.ROLLED_BACK and not row["steps"] and not cancelled,
+        held=bool(row["params"].get("give_up")),
     )
