@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -179,9 +179,9 @@ class HostNetwork:
         """The MAC that a port has where none is asked for: a guest is told by it which of its devices is which."""
         return naming.derive_mac(resource_id, cp_id)
 
-    def places(self, resource_id: str) -> list[observe.Place]:
-        """Where the ports of a compute or SAP are on this host."""
-        return observe.places(resource_id, map(plan_link, self._links().values()))
+    def places(self, resource_ids: Container[str]) -> dict[str, list[observe.Place]]:
+        """Where the ports of these computes and SAPs are on this host."""
+        return observe.places(map(plan_link, self._links().values()), resource_ids)
 
     # -- paths
 
