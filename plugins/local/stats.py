@@ -27,13 +27,21 @@ class Sampler:
         """Of what is there of these."""
         sample = pb.StatsSample()
         members: set[str] = set()
+        paths: set[str] = set()
         for stamped in objects:
             resource = stamped.resource
-            if resource.kind in (pb.KIND_COMPUTE, pb.KIND_SAP):
-                members.add(resource.handle.resource_id)
+            (paths if resource.kind == pb.KIND_PATH else members).add(resource.handle.resource_id)
             if resource.kind == pb.KIND_COMPUTE:
                 self._add_compute(sample, resource)
         self._add_ports(sample, members)
+        for count in self.network.path_counts(paths):
+            sample.paths.add(
+                path_id=count.path_id,
+                resource_id=count.resource_id,
+                cp_id=count.cp_id,
+                packets=count.packets,
+                bytes=count.bytes,
+            )
         return sample
 
     def _add_compute(self, sample: pb.StatsSample, resource: pb.Resource) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,17 +36,16 @@ class Place:
         return tuple(namespace for namespace, _ in self.devices)
 
 
-def places(plans: Iterable[LinkPlan], resource_ids: Container[str]) -> dict[str, list[Place]]:
-    """The ports of these computes and SAPs on these links."""
+def places(plans: Iterable[LinkPlan]) -> dict[str, list[Place]]:
+    """The ports of computes and SAPs on these links, by resource id."""
     found: dict[str, list[Place]] = {}
     for plan in plans:
         for port in plan.ports:
-            if port.member.resource_id in resource_ids:
-                near = ((port.namespace, port.interface),) if port.namespace else ()
-                far = ((plan.carrier, port.far),) if plan.carrier else ()
-                patch = naming.patch_name(port.member.cp_id) if plan.wiring is Wiring.PAIR else ""
-                place = Place(port.member.cp_id, near + far, not port.namespace, patch)
-                found.setdefault(port.member.resource_id, []).append(place)
+            near = ((port.namespace, port.interface),) if port.namespace else ()
+            far = ((plan.carrier, port.far),) if plan.carrier else ()
+            patch = naming.patch_name(port.member.cp_id) if plan.wiring is Wiring.PAIR else ""
+            place = Place(port.member.cp_id, near + far, not port.namespace, patch)
+            found.setdefault(port.member.resource_id, []).append(place)
     return found
 
 

@@ -129,6 +129,11 @@ def test_packets_into_and_out_of_a_vnf_are_counted_and_caught(plugin: Plugin, ki
     assert vnf.in_bytes - was.in_bytes >= PINGS * 98
     assert PINGS <= user.out_packets - user_was.out_packets <= PINGS + 4
     assert vnf.in_dropped == was.in_dropped
+    taken = {(one.path_id, one.resource_id, one.cp_id): one for one in after.paths}
+    if kind != pb.RUNTIME_CONTAINER:  # a pair's own wire counts for no path
+        user_out, vnf_out = taken["path1", "user", "eth0"], taken["path1", "vnf", "left"]
+        assert user_out.packets >= PINGS
+        assert vnf_out.bytes >= PINGS * 98
     used = next(one for one in after.computes if one.resource_id == "vnf")
     assert used.cpu_ns > 0
     assert 100_000 < used.memory_bytes < used.memory_limit_bytes
