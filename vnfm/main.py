@@ -51,8 +51,14 @@ def serve(
     vim: Annotated[list[str] | None, typer.Option(help="NAME=KIND[:CONFIG.yaml]; default local=local.")] = None,
 ) -> None:
     """Run the manager until SIGTERM; prints `ready ENDPOINT` once it answers."""
+    import gc
+
+    # what is imported stays for ever: it is neither looked through while it comes nor ever after
+    gc.disable()
     from vnfm.app import run
 
+    gc.freeze()
+    gc.enable()
     raise typer.Exit(run(state, listen, database, vim or ()))
 
 

@@ -8,11 +8,16 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 CACHE_ENV = "VNFM_MICROVM_CACHE"
 DEFAULT_CACHE = Path("/var/cache/vnfm/microvm")
+MAKING = ".making-"
+"""Begins the names of what is not whole yet."""
+
+_LOOK_AGAIN = 0.01
 
 
 def cache_folder(given: str | None = None) -> Path:
@@ -32,20 +37,49 @@ def digest(*parts: str | bytes) -> str:
 
 
 @contextlib.contextmanager
-def locked(folder: Path, name: str) -> Iterator[None]:
-    """Hold the lock `name` of a folder; it is freed by the kernel if this process dies."""
+def locked(folder: Path, name: str, patience: float | None = None) -> Iterator[None]:
+    """Hold the lock `name` of a folder; it is freed by the kernel if this process dies.
+
+    With `patience` (seconds) TimeoutError is raised if others hold it longer.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / f".{name}.lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with open(lock_of(folder, name), "w") as file:
+        _take(file.fileno(), patience)
         yield
 
 
-def once(target: Path, make: Callable[[Path], None]) -> Path:
+def lock_of(folder: Path, name: str) -> Path:
+    """The file that the lock `name` is on."""
+    return folder / f".{name}.lock"
+
+
+def is_locked(file: int) -> bool:
+    """Does somebody else hold a lock on this open file?  If not, we hold it now, until it is closed."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _take(file: int, patience: float | None) -> None:
+    if patience is None:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        return
+    end = time.monotonic() + patience
+    while is_locked(file):
+        if time.monotonic() > end:
+            raise TimeoutError
+        # The kernel has no lock with a time limit.
+        time.sleep(_LOOK_AGAIN)
+
+
+def once(target: Path, make: Callable[[Path], None], patience: float | None = None) -> Path:
     """`target`, made by `make` if it is not there: in a folder beside it, moved in place when it is whole."""
     if target.exists():
         return target
-    prefix = f".making-{target.name}-"
-    with locked(target.parent, target.name):
+    prefix = f"{MAKING}{target.name}-"
+    with locked(target.parent, target.name, patience):
         if target.exists():
             return target
         # We hold the lock, so these are of makers that were killed.

@@ -19,9 +19,14 @@ _RTN_UNICAST = 1
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_MULTIPATH, _RTA_CACHEINFO, _RTA_VIA = 1, 4, 5, 9, 12, 18
 _IFA_CACHEINFO, _IFA_FLAGS = 6, 8
 _IFA_F_NODAD, _IFA_F_PERMANENT, _IFA_F_NOPREFIXROUTE = 0x02, 0x80, 0x200
-_IFLA_IFNAME, _IFLA_MTU = 3, 4
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU = 1, 3, 4
 _NUD_PERMANENT = 0x80
 _NDA_CACHEINFO, _NDA_PROBES = 3, 4
+
+
+def identify_requests(links: tuple[Link, ...]) -> list[Patch]:
+    """Give every NIC its address, in a clone that still has its template's."""
+    return [_set_link(link, rtnl.attribute(_IFLA_ADDRESS, bytes.fromhex(link.mac.replace(":", "")))) for link in links]
 
 
 def rename_requests(links: tuple[Link, ...]) -> list[Patch]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from plugins.microvm import statefile
+from plugins.microvm import heartbeat, statefile
 from plugins.microvm.errors import NotFound, RuntimeFailure
 from plugins.microvm.network import Link
 
@@ -33,6 +33,8 @@ class Container:
     exit_code: int | None
     reason: str
     boot_ms: int | None
+    cloned: bool
+    why_cold: str
 
     def report(self) -> dict[str, Any]:
         """OCI's state, and what we add to it."""
@@ -48,6 +50,9 @@ class Container:
             "vnfm": {
                 "guestPid": self.qemu_pid,
                 "bootMs": self.boot_ms,
+                "cloned": self.cloned,
+                "whyCold": self.why_cold,
+                "heartbeat": str(self.folder / heartbeat.NAME),
                 "exitCode": self.exit_code,
                 "reason": self.reason,
                 "console": str(self.folder / "console.log"),
@@ -93,6 +98,8 @@ def load(root: Path, container: str) -> Container:
         exit_code=fields.get("exit_code"),
         reason=fields.get("reason") or ("" if alive or status == statefile.STOPPED else "the relay was killed"),
         boot_ms=fields.get("boot_ms"),
+        cloned=bool(fields.get("cloned")),
+        why_cold=fields.get("why_cold", ""),
     )
 
 

@@ -119,7 +119,7 @@ def measure(run: Run, figures: Sequence[Figure]) -> list[Row]:
         begun = time.monotonic()
         try:
             rows += figure.measure(run)
-        except Exception as error:  # the other figures are still worth having
+        except Exception as error:  # noqa: BLE001  the other figures are still worth having
             traceback.print_exc()
             why = f"failed: {type(error).__name__}: {error}"[:400]
             rows += [Row(name, figure.unit, figure.bound, note=why, failed=True) for name in figure.names]

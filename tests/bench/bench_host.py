@@ -22,6 +22,7 @@ BASE = Path("/var/tmp")
 PREFIX = "vnfm-bench-"
 NETNS = Path("/run/netns")
 CGROUPS = Path("/sys/fs/cgroup")
+SHM = Path("/dev/shm")
 
 
 class Workspace:
@@ -45,7 +46,13 @@ class Workspace:
                     space.sweep()
         space = cls(Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=BASE)))
         os.environ["VNFM_BENCH_RUN"] = str(space.folder)  # by this our processes are known, whatever becomes of them
+        os.environ["VNFM_MICROVM_TEMPLATES"] = str(space.templates)
         return space
+
+    @property
+    def templates(self) -> Path:
+        """Saved guests of the microVM runtime: in memory, and large."""
+        return SHM / self.folder.name
 
     @property
     def cgroup(self) -> str:
@@ -91,6 +98,7 @@ class Workspace:
             subprocess.run(["umount", "-l", str(point)], check=False, capture_output=True)
         for top in tops:
             _remove_groups(top)
+        shutil.rmtree(self.templates, ignore_errors=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _namespaces(self) -> list[Path]:
@@ -103,7 +111,7 @@ class Workspace:
         return [root / name for root in roots for name in names if (root / name).is_dir()]
 
     def _processes(self) -> list[int]:
-        """Those that name our folder in their arguments or environment, or live in our control groups; not ourselves."""
+        """Those that name our folder in arguments or environment, or live in our control groups; not ourselves."""
         found = set()
         for top in self._cgroup_tops():
             for procs in top.rglob("cgroup.procs"):

@@ -156,7 +156,7 @@ class Client:
 
     async def close(self) -> None:
         """The channel."""
-        await self.channel.close()
+        await self.channel.close(None)
 
 
 def rootfs_tree() -> Tree:

@@ -13,22 +13,24 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """`must` has to hold, `goal` is aimed at; both bound the row's ratio or its value, from above or from below."""
+    """`must` has to hold (None: nothing has to), `goal` is aimed at; both bound the row's ratio or its value."""
 
-    must: float
+    must: float | None
     goal: float
     on: str = "ratio"  # or "value"
     better: str = "lower"  # or "higher"
 
-    def holds(self, limit: float, row_value: float | None, row_ratio: float | None) -> bool | None:
+    def holds(self, limit: float | None, row_value: float | None, row_ratio: float | None) -> bool | None:
         """None where there is nothing to judge."""
         seen = row_ratio if self.on == "ratio" else row_value
-        if seen is None or math.isnan(seen):
+        if limit is None or seen is None or math.isnan(seen):
             return None
         return seen <= limit if self.better == "lower" else seen >= limit
 
-    def words(self, limit: float, unit: str) -> str:
+    def words(self, limit: float | None, unit: str) -> str:
         """For people: "≤ 2.5×"."""
+        if limit is None:
+            return ""
         sign = "≤" if self.better == "lower" else "≥"
         return f"{sign} {limit:g}×" if self.on == "ratio" else f"{sign} {limit:g} {unit}"
 
@@ -98,11 +100,17 @@ def measured(
 
 
 def compared(
-    name: str, unit: str, bound: Bound, ours: Sequence[float], theirs: Sequence[float], note: str = "", **more: Any
+    name: str,
+    unit: str,
+    bound: Bound,
+    ours: Sequence[float],
+    theirs: Sequence[float],
+    note: str = "",
+    *,
+    inverse: bool = False,
 ) -> Row:
-    """A row of a ratio. `ours` and `theirs` were taken in turns. Where `better` is "higher" 1 means equal and more means
-    that ours is better: pass `inverse=True` where small values are the good ones (times)."""
-    inverse = bool(more.get("inverse", False))
+    """A row of a ratio, ours to theirs; `ours` and `theirs` were taken in turns. `inverse=True` turns the ratio round:
+    for times whose bound wants a higher ratio."""
     mine, other = statistics.median(ours), statistics.median(theirs)
     ratio = other / mine if inverse else mine / other
     spread = quartiles(ours)

@@ -8,6 +8,8 @@ from bench_rows import Row
 from rich.console import Console
 from rich.table import Table
 
+WIDTH = 100
+
 
 def show(rows: Sequence[Row], seconds: float, loads: str) -> None:
     """All rows, with what has to hold and whether it does."""
@@ -28,6 +30,8 @@ def show(rows: Sequence[Row], seconds: float, loads: str) -> None:
             _verdict(row),
         )
     console = Console()
+    if console.width < WIDTH:  # a pipe, or a narrow terminal: figures are not to be cut off
+        console = Console(width=WIDTH)
     console.print(table)
     for row in rows:
         if row.note:
@@ -41,8 +45,8 @@ def _number(value: float | None, unit: str) -> str:
 def _verdict(row: Row) -> str:
     if row.failed:
         return "[red]failed[/]"
-    if row.met_must is None:
+    if row.met_goal is None:
         return "[dim]–[/]"
-    if not row.met_must:
+    if row.met_must is False:
         return "[red]missed[/]"
-    return "[green]goal[/]" if row.met_goal else "[yellow]must[/]"
+    return "[green]goal[/]" if row.met_goal else "[yellow]goal missed[/]"

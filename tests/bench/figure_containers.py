@@ -89,7 +89,9 @@ def profile_of(manager: Manager) -> list[str]:
             begun, last = _at(started), _at(ended)
             spans.setdefault("ordered, after the first order", []).append(begun - first)
             spans.setdefault("order -> COMPLETED", []).append(last - begun)
-            events = db.execute("select step, state, at from step_event where operation_id = ? order by rowid", (op_id,))
+            events = db.execute(
+                "select step, state, at from step_event where operation_id = ? order by rowid", (op_id,)
+            )
             at: dict[tuple[str, str], float] = {}
             for step, state, when in events:
                 at[(step.split(" ")[0], state)] = _at(when)
@@ -107,5 +109,3 @@ def profile_of(manager: Manager) -> list[str]:
 
 def _at(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
-
-

@@ -39,7 +39,9 @@ def figure(space: Workspace, quick: bool, profile: bool, say: Say) -> list[Row]:
             sizes.append(sum(pss_bytes(pid) for pid in with_children(manager.pid)) / MIB)
             told.append(f"VIM connected {connected:.2f} s after ready")
         manager.stop()
-    say(f"{START}: {statistics.median(first):.2f} s, again {statistics.median(again):.2f} s; {PSS}: {sizes[-1]:.1f} MiB")
+    say(
+        f"{START}: {statistics.median(first):.2f} s, again {statistics.median(again):.2f} s; {PSS}: {sizes[-1]:.1f} MiB"
+    )
     if profile:
         for line in import_times("vnfm.app"):
             say(f"  {line}")
@@ -54,9 +56,7 @@ def figure(space: Workspace, quick: bool, profile: bool, say: Say) -> list[Row]:
 
 def _sizes(manager: Manager) -> list[str]:
     names = {manager.pid: "manager", manager.plugin_pid(): "plugin"}
-    return [
-        f"{names.get(pid, f'child {pid}')} {pss_bytes(pid) / MIB:.1f} MiB" for pid in with_children(manager.pid)
-    ]
+    return [f"{names.get(pid, f'child {pid}')} {pss_bytes(pid) / MIB:.1f} MiB" for pid in with_children(manager.pid)]
 
 
 def import_times(module: str, least_ms: float = 8.0) -> list[str]:

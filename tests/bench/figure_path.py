@@ -1,7 +1,7 @@
 """Round trips and TCP through eight containers, wired by the library and by hand in the same way; measured in turns.
 
-Both chains stand at the same time, and every program is pinned to a processor, so that the two differ in nothing but who
-wired them.
+Both chains stand at the same time, and every program is pinned to a processor, so that the two differ in nothing but
+who wired them.
 """
 
 from __future__ import annotations

@@ -72,9 +72,7 @@ def set_forwarding(namespace: str) -> None:
 def veth_chain(space: Workspace, hops: int, tag: str) -> Wired:
     """One veth pair a link; `seconds` is for namespaces, links, addresses and routes."""
     nodes = names(space, hops, tag)
-    pairs = [
-        f"link add right netns {nodes[i]} type veth peer name left netns {nodes[i + 1]}" for i in range(hops + 1)
-    ]
+    pairs = [f"link add right netns {nodes[i]} type veth peer name left netns {nodes[i + 1]}" for i in range(hops + 1)]
     seconds = _run(nodes, pairs, _inside(nodes, hops))
     _forwarding(nodes)
     return Wired(nodes[0], nodes[-1], tuple(nodes), seconds)
@@ -95,7 +93,8 @@ def fabric_chain(space: Workspace, hops: int, tag: str) -> Wired:
     devices = ", ".join(f"a{i}, b{i}" for i in range(hops + 1))
     rules = (
         "table netdev steer { map next { typeof meta iif : meta oif; }\n"
-        f"chain in {{ type filter hook ingress devices = {{ {devices} }} priority 0; fwd to meta iif map @next; }}\n}}\n"
+        f"chain in {{ type filter hook ingress devices = {{ {devices} }} priority 0; "
+        "fwd to meta iif map @next; }\n}\n"
         f"add element netdev steer next {{ {', '.join(elements)} }}\n"
     )
     run_checked("nsenter", f"--net=/run/netns/{fabric}", "nft", "-f", "-", text=rules)

@@ -6,6 +6,7 @@ chains where no NFVO does.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from vnfm.model.vnfd import Isolation
@@ -35,13 +36,15 @@ class ChainEnd:
 
 @dataclass(frozen=True, slots=True)
 class ChainVnf:
-    """A VNF of the chain by its alias. `isolation` stands in place of what the VNFD asks for."""
+    """A VNF of the chain by its alias. `isolation` stands in place of what the VNFD asks for, `instances` (by VDU) in
+    place of the instantiation level's numbers once the VNF was scaled."""
 
     alias: str
     vnfd_id: str
     flavour_id: str = ""
     level_id: str = ""
     isolation: Isolation | None = None
+    instances: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

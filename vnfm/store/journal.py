@@ -152,7 +152,8 @@ def _grant(c: Connection, operation: Operation, design: Design, at: datetime) ->
         values["plan"] = dict(design.plan)
     if values:
         c.execute(update(t.chain).where(t.chain.c.id == operation.target_id).values(**values))
-    return _enter(c, replace(operation, steps=design.steps), LcmOperationState.PROCESSING, at, None)
+    granted = _enter(c, replace(operation, steps=design.steps), LcmOperationState.PROCESSING, at, None)
+    return _enter(c, granted, LcmOperationState.FAILED_TEMP, at, design.held) if design.held else granted
 
 
 def _append(c: Connection, operation: Operation, entries: tuple[LogEntry, ...]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, RowMapping, or_, select
@@ -52,6 +52,11 @@ class ResourceStore:
             or_(t.resource.c.chain_id == subject_id, t.resource.c.vnf_instance_id == subject_id)
         )
         return await self._db.read(lambda c: [_resource(r) for r in c.execute(query).mappings()])
+
+    async def known(self, resource_ids: Sequence[str]) -> dict[str, KnownResource]:
+        """Those of them that are on record, with the chain and instance that they belong to."""
+        query = select(t.resource).where(t.resource.c.id.in_(list(resource_ids)))
+        return await self._db.read(lambda c: {r["id"]: _resource(r) for r in c.execute(query).mappings()})
 
     async def handles(self, operation: Operation) -> Mapping[str, Handle]:
         """Of everything that belongs to the operation's target."""

@@ -44,9 +44,10 @@ class Watch:
 
 def point_of(hop: Hop, cp_id: str, plans: Sequence[LinkPlan]) -> Point:
     """Where a hop's connection point is seen; NotThereError where it is on no link."""
-    if hop.kind.has_namespace:
-        return Point(naming.namespace_name(hop.resource_id), naming.interface_name(cp_id), mirrored=False)
     found = find_port(plans, hop.resource_id, cp_id)
+    if hop.kind.has_namespace:
+        interface = found[1].interface if found else naming.interface_name(cp_id)
+        return Point(naming.namespace_name(hop.resource_id), interface, mirrored=False)
     if found is None:
         raise NotThereError(f"hop {hop.name}: {hop.resource_id}/{cp_id} is on no link: allocate its link first")
     return Point(found[0].carrier, found[1].far, mirrored=True)

@@ -60,9 +60,11 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class LinkSpec:
-    """A virtual link. `owner` is kept in the stamp as it is; `steered` asks for fabric ports even without a guest.
+    """A virtual link. `owner` is kept in the stamp as it is; `steered` asks for fabric ports for any members.
 
     `open_ended`: who will be on it is not known beforehand; a bridge, whose members may be others at the next call.
+    `late` came after the link was made, `gone` are resource ids of members that left: kept by `join_link` and
+    `leave_link`, not asked for by `allocate_link`.
     """
 
     id: str
@@ -72,6 +74,8 @@ class LinkSpec:
     steered: bool = False
     owner: Mapping[str, str] = field(default_factory=dict)
     open_ended: bool = False
+    late: tuple[Member, ...] = ()
+    gone: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

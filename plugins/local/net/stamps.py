@@ -78,6 +78,10 @@ class StampFolder:
             self._cache[object_id] = (key, stamp)
         return stamp
 
+    def is_any(self) -> bool:
+        """Whether there is a stamp at all."""
+        return any(entry.name.endswith(".json") for entry in os.scandir(self._folder))
+
     def all(self) -> dict[str, Stamp]:
         """All stamps by id."""
         ids = [entry.name[:-5] for entry in os.scandir(self._folder) if entry.name.endswith(".json")]
@@ -85,9 +89,10 @@ class StampFolder:
 
 
 class Stamps:
-    """The run folder's parts: links, paths, and the namespaces that a compute or SAP asked for."""
+    """The run folder's parts: links, paths, namespaces asked for by computes and SAPs, and what is known of ports."""
 
     def __init__(self, run_dir: Path) -> None:
         self.links = StampFolder(run_dir / "links")
         self.paths = StampFolder(run_dir / "paths")
         self.namespaces = StampFolder(run_dir / "namespaces")
+        self.ports = StampFolder(run_dir / "ports")
