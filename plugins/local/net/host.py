@@ -151,6 +151,8 @@ class HostNetwork:
                 return
             links.demolish_ports(membership.ports_that_go(spec, resource_id))
             self._checkpoint("link.left")
+            if all(member.resource_id != resource_id for member in spec.members):
+                self._release(resource_id, link_id)
             self._forget_ports(spec, resource_id)
             self._write_link(membership.left(spec, resource_id))
             paths.restore(self._stamps, fabric, self._checkpoint)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from plugins.local.net import courses, naming, netns, nft, patches, rtnl, ruleset, steering
@@ -84,16 +84,16 @@ def reconcile(view: View, checkpoint: Checkpoint, *, drain: bool = False) -> Swi
         patches.prepare(patch, checkpoint)
     indexes = devices(view.fabric)
     back_to_wire = _patches_unwanted(view, wanted_patches, indexes)
-    began = time.monotonic_ns()
-    patches.undivert(back_to_wire, checkpoint)
-    is_leaving = _apply(view, layout, checkpoint, keep_all=drain)
+    began, is_leaving = _apply(
+        view, layout, checkpoint, lambda: patches.undivert(back_to_wire, checkpoint), keep_all=drain
+    )
     patches.divert(wanted_patches.values(), checkpoint)
     switched = time.monotonic_ns()
     if drain and (is_leaving or back_to_wire):
         checkpoint("path.draining")
         time.sleep(DRAIN_SECONDS)
     if drain:
-        _apply(view, layout, checkpoint, keep_all=False)
+        _apply(view, layout, checkpoint, lambda: None, keep_all=False)
     drained = time.monotonic_ns()
     for patch in back_to_wire:
         patches.remove(patch, checkpoint)
@@ -118,17 +118,22 @@ def _patches_unwanted(view: View, wanted: Mapping[str, Patch], indexes: Mapping[
     ]
 
 
-def _apply(view: View, layout: Layout, checkpoint: Checkpoint, *, keep_all: bool) -> bool:
-    """One transaction to what is wanted; whether ports are left in force that are wanted no more."""
+def _apply(
+    view: View, layout: Layout, checkpoint: Checkpoint, first: Callable[[], None], *, keep_all: bool
+) -> tuple[int, bool]:
+    """One transaction to what is wanted, right after `first`.
+
+    When that began, and whether ports are left in force that are wanted no more.
+    """
     failures = 0
     while True:
         indexes = devices(view.fabric)
-        if not indexes:
-            return False
         wanted = steering.wanted(layout, indexes)
         found = found_in(view.fabric)
         text = ruleset.transaction(found, wanted, indexes, kept_counters=view.port_names, keep_all=keep_all)
-        if text and (wanted.chains or found.exists):
+        began = time.monotonic_ns()
+        first()
+        if text and indexes and (wanted.chains or found.exists):
             checkpoint("path.computed")
             try:
                 nft.apply(view.fabric, text)
@@ -138,7 +143,7 @@ def _apply(view: View, layout: Layout, checkpoint: Checkpoint, *, keep_all: bool
                 if failures == _ATTEMPTS:
                     raise
                 continue
-        return bool(ruleset.leaving(found, wanted, indexes))
+        return began, bool(ruleset.leaving(found, wanted, indexes))
 
 
 def check_present(view: View, path_id: str) -> None:
