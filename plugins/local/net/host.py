@@ -325,6 +325,6 @@ class HostNetwork:
         else:
             self.remove_namespace(resource_id)
 
-    def query(self) -> list[Observed]:
-        """Every stamped object with its state as found on the host."""
-        return observe.observe(self._stamps, self._links())
+    def query(self, only: Container[str] | None = None) -> list[Observed]:
+        """Every stamped object (of these ids) with its state as found on the host."""
+        return observe.observe(self._stamps, self._links(), only)

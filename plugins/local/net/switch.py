@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from plugins.local.net import courses, naming, netns, nft, patches, rtnl, ruleset, steering
@@ -14,7 +14,7 @@ from plugins.local.net.links import Checkpoint, remove_namespace
 from plugins.local.net.patches import Patch
 from plugins.local.net.plan import LinkPlan
 from plugins.local.net.ruleset import Found, Ruleset
-from plugins.local.net.specs import Wiring
+from plugins.local.net.specs import State, Wiring
 
 _ATTEMPTS = 4
 DRAIN_SECONDS = 0.1
@@ -108,7 +108,7 @@ def _patches_wanted(layout: Layout) -> dict[str, Patch]:
     return {name: patch for name, patch in found.items() if patch.interface in devices(patch.namespace)}
 
 
-def _patches_unwanted(view: View, wanted: Mapping[str, Patch], indexes: Mapping[str, int]) -> list[Patch]:
+def _patches_unwanted(view: View, wanted: Container[str], indexes: Mapping[str, int]) -> list[Patch]:
     return [
         patches.patch_of(courses.End(port.member.resource_id, plan, port, name))
         for plan in view.plans
@@ -166,26 +166,42 @@ def check_present(view: View, path_id: str) -> None:
                         )
 
 
-def reason(view: View, path_id: str) -> str:
-    """Why a path is not in force as wanted; empty where it is."""
+def condition(view: View, path_id: str) -> tuple[State, str]:
+    """Whether a path is in force as wanted, and if not, why."""
     try:
         layout = view.layout(path_id)
     except NotThereError as error:
-        return error.detail
+        return State.FAILED, error.detail
     own = sorted({course.port for course in layout.courses if course.path_id == path_id})
-    if not own:
-        return ""
-    if not netns.exists(view.fabric):
-        return f"namespace {view.fabric} is missing"
+    if own and not netns.exists(view.fabric):
+        return State.FAILED, f"namespace {view.fabric} is missing"
     try:
         indexes, found = devices(view.fabric), found_in(view.fabric)
     except NotThereError as error:
-        return error.detail
+        return State.FAILED, error.detail
     gone = [port for port in own if port not in indexes]
     if gone:
-        return f"port {view.fabric}/{gone[0]} is missing"
-    wrong = ruleset.amiss(found, _only(steering.wanted(layout, indexes), own), indexes)
-    return f"port {view.fabric}/{min(wrong)} is not steered as wanted" if wrong else ""
+        return State.FAILED, f"port {view.fabric}/{gone[0]} is missing"
+    wanted = steering.wanted(layout, indexes)
+    wrong = ruleset.amiss(found, _only(wanted, own), indexes)
+    if wrong:
+        return State.FAILED, f"port {view.fabric}/{min(wrong)} is not steered as wanted"
+    return _progress(view, layout, path_id, own, ruleset.leaving(found, wanted, indexes), indexes)
+
+
+def _progress(
+    view: View, layout: Layout, path_id: str, own: Sequence[str], leaving: Iterable[str], indexes: Mapping[str, int]
+) -> tuple[State, str]:
+    """Whether a path whose rules are in force has more to come."""
+    for name in own:
+        if name in layout.patched and not patches.is_whole(patches.patch_of(layout.patched[name])):
+            return State.CHANGING, f"port {view.fabric}/{name} is not joined to its pair's end yet"
+    if any(state.turns for state in view.states if state.spec.id == path_id):
+        return State.CHANGING, "flows of replicas are learnt or drained"
+    unwanted = _patches_unwanted(view, layout.patched, indexes)
+    for name in (*leaving, *(patch.far for patch in unwanted)):
+        return State.CHANGING, f"port {view.fabric}/{name} left the paths and is drained"
+    return State.RUNNING, ""
 
 
 def _only(wanted: Ruleset, ports: Sequence[str]) -> Ruleset:
