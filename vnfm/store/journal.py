@@ -159,16 +159,15 @@ def _grant(c: Connection, operation: Operation, design: Design, at: datetime) ->
 def _append(c: Connection, operation: Operation, entries: tuple[LogEntry, ...]) -> None:
     steps = {s.key: s for s in operation.steps}
     for entry in entries:
-        c.execute(
-            insert(t.step_event).values(
-                operation_id=operation.id,
-                step=entry.step,
-                state=entry.to.value,
-                at=entry.at.isoformat(),
-                output=encode(entry.output) if entry.output else None,
-                problem=encode(entry.problem) if entry.problem else None,
-            )
-        )
+        line = {
+            "operation_id": operation.id,
+            "step": entry.step,
+            "state": entry.to.value,
+            "at": entry.at.isoformat(),
+            "output": encode(entry.output) if entry.output else None,
+            "problem": encode(entry.problem) if entry.problem else None,
+        }
+        c.execute(insert(t.step_event), line)
         _keep_record(c, operation, steps[entry.step], entry)
 
 
