@@ -205,6 +205,21 @@ class PackageStore:
 
         return await self._db.read(work)
 
+    async def by_id(self, tenant: str, package_ids: Sequence[str]) -> list[Onboarded]:
+        """ONBOARDED ones, disabled or not: of what runs from them."""
+
+        def work(c: Connection) -> list[Onboarded]:
+            rows = c.execute(
+                select(t.package).where(
+                    t.package.c.tenant == tenant,
+                    t.package.c.id.in_(list(package_ids)),
+                    t.package.c.onboarding_state == OnboardingState.ONBOARDED.value,
+                )
+            ).mappings()
+            return [Onboarded(package_of(r, True), decode(Vnfd, r["vnfd"]), r["images"]) for r in rows]
+
+        return await self._db.read(work)
+
     async def vnfd(self, tenant: str, ref: str) -> Vnfd | None:
         """The VNFD of a package; None before it is onboarded."""
 
