@@ -82,7 +82,7 @@ class Agent:
         try:
             async with self._lock:
                 if self._writer is None:
-                    await self._open()
+                    await self._open(self._connect_seconds)
                 assert self._writer is not None
                 self._writer.write(f"{number} {base64.b64encode(command.encode()).decode()}\n".encode())
                 await self._writer.drain()
@@ -94,8 +94,30 @@ class Agent:
             if not self._waiting:
                 self._close()
 
-    async def _open(self) -> None:
-        async with asyncio.timeout(self._connect_seconds):
+    async def hear(self, seconds: float) -> bool:
+        """Whether the guest says anything within the time. Commands may go on meanwhile, on the same connection."""
+        number = f"{self._session}-{next(self._numbers)}"
+        future: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(seconds), self._lock:
+                self._waiting[number] = future
+                if self._writer is None:
+                    await self._open(seconds)
+                    return True
+                self._writer.write(f"{number} {base64.b64encode(b':').decode()}\n".encode())
+                await self._writer.drain()
+            async with asyncio.timeout(seconds):
+                await future
+            return True
+        except (OSError, TimeoutError):
+            return False
+        finally:
+            self._waiting.pop(number, None)
+            if not self._waiting:
+                self._close()
+
+    async def _open(self, seconds: float) -> None:
+        async with asyncio.timeout(seconds):
             with short_path(self._folder, qemu.AGENT_SOCKET) as path:
                 reader, self._writer = await asyncio.open_unix_connection(path, limit=LINE_BYTES)
             try:

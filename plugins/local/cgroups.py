@@ -17,6 +17,9 @@ from pathlib import Path
 _PERIOD_US = 100_000
 _MIN_QUOTA_US = 1_000
 _LIMITED = ("memory", "cpu", "pids")
+_USED = (*_LIMITED, "cpuacct")
+_UNLIMITED_BYTES = 1 << 62
+_NOWHERE = Path("/nonexistent")
 
 
 class Mode(StrEnum):
@@ -35,6 +38,19 @@ class Limits:
     memory_bytes: int = 0
     cpu_milli: int = 0
     pids: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a group uses. Memory is counted without files that were read long ago: the kernel takes that back first.
+
+    A limit of 0 is none.
+    """
+
+    cpu_ns: int
+    memory_bytes: int
+    memory_limit_bytes: int
+    processes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +81,12 @@ class Hierarchy:
         if self.mode is Mode.V2:
             self._create_v2(path, limits)
             return
-        for name in _LIMITED:
+        for name in _USED:
             if name in self.mounts:
                 folder = self.mounts[name] / path.strip("/")
                 folder.mkdir(parents=True, exist_ok=True)
-                _limit_v1(name, folder, limits)
+                if name in _LIMITED:
+                    _limit_v1(name, folder, limits)
 
     def _create_v2(self, path: str, limits: Limits) -> None:
         folder = self.mounts["memory"]
@@ -142,6 +159,33 @@ class Hierarchy:
             return 0
         name = "memory.current" if self.mode is Mode.V2 else "memory.usage_in_bytes"
         return _number(mount / path.strip("/") / name)
+
+    def usage(self, path: str) -> Usage | None:
+        """What the group and all below it use now; None where it is not there."""
+        mount = self.mounts.get("memory")
+        if mount is None or not (mount / path.strip("/")).is_dir():
+            return None
+        return self._usage_v2(mount / path.strip("/")) if self.mode is Mode.V2 else self._usage_v1(path.strip("/"))
+
+    def _usage_v1(self, path: str) -> Usage:
+        memory, cpu, pids = (self.mounts.get(name, _NOWHERE) / path for name in ("memory", "cpuacct", "pids"))
+        limit = _number(memory / "memory.limit_in_bytes")
+        return Usage(
+            cpu_ns=_number(cpu / "cpuacct.usage"),
+            memory_bytes=max(0, _number(memory / "memory.usage_in_bytes") - _stat_of(memory, "total_inactive_file")),
+            memory_limit_bytes=0 if limit >= _UNLIMITED_BYTES else limit,
+            processes=_processes_below(pids),
+        )
+
+    @staticmethod
+    def _usage_v2(folder: Path) -> Usage:
+        used = _table(folder / "cpu.stat").get("usage_usec", 0)
+        return Usage(
+            cpu_ns=1000 * used,
+            memory_bytes=max(0, _number(folder / "memory.current") - _stat_of(folder, "inactive_file")),
+            memory_limit_bytes=_number(folder / "memory.max"),
+            processes=_processes_below(folder),
+        )
 
     def out_of_memory_kills(self, path: str) -> int:
         """How often the kernel killed something in the group, or below it, for its memory limit."""
@@ -222,6 +266,26 @@ def _number(path: Path) -> int:
         return int(path.read_text())
     except (OSError, ValueError):
         return 0
+
+
+def _table(path: Path) -> dict[str, int]:
+    try:
+        rows = (line.split() for line in path.read_text().splitlines())
+        return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit()}
+    except OSError:
+        return {}
+
+
+def _stat_of(folder: Path, key: str) -> int:
+    return _table(folder / "memory.stat").get(key, 0)
+
+
+def _processes_below(folder: Path) -> int:
+    total = 0
+    for group in _groups_below(folder):
+        with suppress(OSError):
+            total += (group / "cgroup.procs").read_bytes().count(b"\n")
+    return total
 
 
 def _groups_below(folder: Path) -> Iterator[Path]:

@@ -16,15 +16,17 @@ from pathlib import Path
 
 from plugins.local import mounts
 from plugins.local.containers import Containers, container_id
+from plugins.local.guests import AgentListener
 from plugins.local.host import HostFacts
 from plugins.local.images.store import ImageStore
 from plugins.local.job import Job
 from plugins.local.net import HostNetwork, NetError
 from plugins.local.netpart import MEMBER_KINDS, NetPart, as_problem
-from plugins.local.process import CommandFailed
+from plugins.local.process import CommandFailed, ProcessRef
 from plugins.local.settings import Settings
 from plugins.local.stamps import Stamp, StampFolder
 from plugins.local.vms import Vms
+from plugins.local.watch import MACHINE, Ending
 from vnfm.pb.common.v1.common_pb2 import Handle, Owner
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.pluginkit.handlers import Stamped
@@ -85,6 +87,41 @@ class Computes:
         """The ports that a compute was asked with."""
         stamp = self.stamps.read(resource_id)
         return [] if stamp is None else list(request_of(stamp).ports)
+
+    def processes(self, resource_id: str) -> dict[str, ProcessRef]:
+        """What must be alive while it runs, by name; empty where it is not meant to run now."""
+        stamp = self.stamps.read(resource_id)
+        if stamp is None or stamp.phase != "ready":
+            return {}
+        request = request_of(stamp)
+        if request.runtime == pb.RUNTIME_VM:
+            return stamp.refs()
+        machine = self._containers.machine_process(stamp, request)
+        return stamp.refs() | ({MACHINE: machine} if machine is not None else {})
+
+    def epitaph(self, resource_id: str, ending: Ending) -> str:
+        """Why it failed, given which of its processes ended and how."""
+        stamp = self.stamps.read(resource_id)
+        return self._reason(stamp, ending) if stamp is not None else ""
+
+    def payload_ended(self, resource_id: str) -> bool:
+        """Whether a microVM's payload has ended by itself."""
+        stamp = self.stamps.read(resource_id)
+        return stamp is not None and self._containers.payload_ended(resource_id, request_of(stamp))
+
+    def silence(self, resource_id: str) -> str:
+        """Why its guest counts as hung, where that can be seen without asking it; else empty."""
+        stamp = self.stamps.read(resource_id)
+        if stamp is None or stamp.runtime != "KATA":
+            return ""
+        return self._containers.silence(resource_id, request_of(stamp))
+
+    def listener(self, resource_id: str) -> AgentListener | None:
+        """Asks its guest whether it lives; None where there is none to be asked."""
+        stamp = self.stamps.read(resource_id)
+        if stamp is None or stamp.runtime != "VM":
+            return None
+        return self._vms.listener(self.stamps.folder(resource_id))
 
     def uses_link(self, link_id: str) -> list[str]:
         """Ids of the computes with a port on it."""
@@ -290,11 +327,11 @@ class Computes:
             return (pb.STATE_STOPPED, "paused") if stamp.paused else (pb.STATE_RUNNING, "")
         return pb.STATE_FAILED, self._reason(stamp)
 
-    def _reason(self, stamp: Stamp) -> str:
+    def _reason(self, stamp: Stamp, ending: Ending | None = None) -> str:
         request, folder = request_of(stamp), self.stamps.folder(stamp.resource_id)
         if request.runtime == pb.RUNTIME_VM:
-            return self._vms.reason_of_death(stamp.resource_id, folder)
-        return self._containers.reason_of_death(stamp, folder, request)
+            return self._vms.reason_of_death(stamp.resource_id, folder, ending.status if ending else None)
+        return self._containers.reason_of_death(stamp, folder, request, ending)
 
     def _resource(self, stamp: Stamp, state: pb.State.ValueType, reason: str) -> pb.Resource:
         owner = Owner.FromString(base64.b64decode(stamp.owner_b64))

@@ -22,6 +22,7 @@ from plugins.local.bundle import (
     config_json,
 )
 from plugins.local.cgroups import Hierarchy, Limits
+from plugins.local.guests import machine_of, silence_of_microvm
 from plugins.local.images.errors import ImageRefused
 from plugins.local.images.store import Image, ImageStore
 from plugins.local.initrun import run_to_end
@@ -30,6 +31,7 @@ from plugins.local.process import CommandFailed, ProcessRef
 from plugins.local.runtimes import OciRuntime
 from plugins.local.settings import Settings
 from plugins.local.stamps import Stamp, key_of
+from plugins.local.watch import MACHINE, Ending, in_words, was_killed
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.pluginkit.problems import PluginError, failed, invalid, not_ready
 
@@ -143,16 +145,55 @@ class Containers:
         with suppress(OSError):
             runtime.root.rmdir()
 
-    def reason_of_death(self, stamp: Stamp, folder: Path, request: pb.AllocateComputeRequest) -> str:
-        """In words: the memory limit, or the last lines of its output."""
+    def reason_of_death(
+        self, stamp: Stamp, folder: Path, request: pb.AllocateComputeRequest, ending: Ending | None = None
+    ) -> str:
+        """In words: the memory limit, or how it ended and the last lines of its output. Empty where nothing is dead."""
         names = [c.name for c in (*request.init_containers, *request.containers)]
         dead = [name for name, ref in stamp.refs().items() if not ref.alive()]
-        if not dead:
+        if ending is not None and ending.name != MACHINE:
+            dead = [ending.name, *dead]
+        if not dead and ending is None:
             return ""
-        said = process.tail(folder / str(names.index(dead[0])) / "output.log") if dead[0] in names else ""
-        kills = self._cgroups.out_of_memory_kills(self._settings.cgroup_of(stamp.resource_id))
-        why = "was killed for its memory limit" if kills else "has ended"
-        return f"container {dead[0]} {why}" + (f"; its last lines: {said}" if said else "")
+        name = dead[0] if dead else next(iter(stamp.refs()), "")
+        index = names.index(name) if name in names else -1
+        said = process.tail(folder / str(index) / "output.log") if index >= 0 else ""
+        why = self._how_it_ended(stamp, request, index, ending)
+        return f"container {name} {why}" + (f"; its last lines: {said}" if said else "")
+
+    def _how_it_ended(self, stamp: Stamp, request: pb.AllocateComputeRequest, index: int, ending: Ending | None) -> str:
+        status = ending.status if ending is not None else None
+        runtime = self._runtimes[request.runtime]
+        machine = machine_of(runtime.root / container_id(stamp.resource_id, index)) if runtime.own_kernel else None
+        told = machine.reason if machine is not None else ""
+        killed = was_killed(status) or "signal 9" in told
+        if killed and self._cgroups.out_of_memory_kills(self._settings.cgroup_of(stamp.resource_id)):
+            return "was killed for its memory limit"
+        if ending is not None and ending.name == MACHINE:
+            return f"has lost its machine: qemu {in_words(status)}"
+        return f"has lost its machine: {told}" if told else in_words(status)
+
+    def machine_process(self, stamp: Stamp, request: pb.AllocateComputeRequest) -> ProcessRef | None:
+        """A microVM's qemu, where its runtime tells of it."""
+        runtime = self._runtimes[request.runtime]
+        if not runtime.own_kernel:
+            return None
+        machine = machine_of(self._machine_folder(stamp.resource_id, request))
+        return ProcessRef.of(machine.pid) if machine is not None and machine.pid else None
+
+    def payload_ended(self, resource_id: str, request: pb.AllocateComputeRequest) -> bool:
+        """Whether a microVM's payload has ended by itself."""
+        machine = machine_of(self._machine_folder(resource_id, request))
+        return machine is not None and machine.payload_ended
+
+    def silence(self, resource_id: str, request: pb.AllocateComputeRequest) -> str:
+        """Why a microVM's guest counts as hung; empty where it does not."""
+        if not self._runtimes[request.runtime].own_kernel:
+            return ""
+        return silence_of_microvm(self._machine_folder(resource_id, request), self._settings.agent_silence_s)
+
+    def _machine_folder(self, resource_id: str, request: pb.AllocateComputeRequest) -> Path:
+        return self._runtimes[request.runtime].root / container_id(resource_id, len(request.init_containers))
 
     def overhead_bytes(self, request: pb.AllocateComputeRequest) -> int:
         """Memory that the realization itself takes now."""

@@ -16,10 +16,10 @@ class QmpError(Exception):
     """The monitor does not answer, or refuses."""
 
 
-def execute(folder: Path, command: str) -> Any:
+def execute(folder: Path, command: str, seconds: float = _SECONDS) -> Any:
     """The command's return value."""
     try:
-        with connect(folder, qemu.QMP_SOCKET, _SECONDS) as channel, channel.makefile("rwb") as stream:
+        with connect(folder, qemu.QMP_SOCKET, seconds) as channel, channel.makefile("rwb") as stream:
             stream.readline()  # the greeting
             for name in ("qmp_capabilities", command):
                 stream.write(json.dumps({"execute": name}).encode() + b"\n")

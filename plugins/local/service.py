@@ -18,15 +18,20 @@ from plugins.local import cgroups, doctor, runtimes
 from plugins.local.computes import Computes
 from plugins.local.containers import Containers
 from plugins.local.exec import ExecRunner
+from plugins.local.health import Health
 from plugins.local.host import HostFacts
 from plugins.local.images.errors import ImageRefused
 from plugins.local.images.store import Draft, ImageStore
 from plugins.local.net import HostNetwork
+from plugins.local.net.counters import PortCounters
+from plugins.local.net.devices import DeviceView
 from plugins.local.netpart import NetPart
+from plugins.local.observation import Observation
 from plugins.local.process import CommandFailed
 from plugins.local.settings import CONFIG_SCHEMA, Settings, parse
+from plugins.local.stats import Sampler
+from plugins.local.subject import Subject
 from plugins.local.vms import Vms
-from plugins.local.watch import Watcher
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.pluginkit.handlers import Plugin, Report, Stamped
 from vnfm.pluginkit.problems import PluginError, not_found, not_ready
@@ -51,6 +56,7 @@ class Parts:
     network: HostNetwork
     computes: Computes
     net: NetPart
+    sampler: Sampler
     runner: ExecRunner
     building: asyncio.Semaphore
 
@@ -77,6 +83,7 @@ def make_parts(settings: Settings) -> Parts:
         network,
         computes,
         computes.net,
+        Sampler(hierarchy, settings.cgroup_of, network, PortCounters(DeviceView())),
         ExecRunner(containers, vms, computes.stamps),
         asyncio.Semaphore(settings.parallel or 2 * (os.cpu_count() or 1)),
     )
@@ -89,6 +96,7 @@ class LocalVim:
         self._parts: Parts | None = None
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="work")
         self._tasks: list[asyncio.Task[None]] = []
+        observation = Observation(self._thread, lambda: self._at.sampler)
         self.plugin = Plugin(
             runtimes=ALL_RUNTIMES,
             configure=self.configure,
@@ -99,12 +107,14 @@ class LocalVim:
             saps=self,
             paths=self,
             probe=self,
+            stats=observation,
+            capture=observation,
             commands=self,
             capabilities=(pb.CAPABILITY_PAUSE,),
             config_schema=CONFIG_SCHEMA,
             close=self.close,
         )
-        self._watcher = Watcher(self.plugin.changes.publish)
+        self._health: Health | None = None
 
     # -- life
 
@@ -114,8 +124,11 @@ class LocalVim:
         parts = await self._thread(make_parts, settings)
         await self._end_tasks()
         self._parts = parts
-        for stamped in await self._thread(self._all_computes):
-            self._watch(stamped)
+        subject = Subject(parts.computes, parts.net, parts.network)
+        self._health = Health(subject, parts.sampler.ports.view, self.plugin.changes.publish, self._thread)
+        self._health.start()
+        for stamped in await self._thread(self._all):
+            await self._health.follow(stamped)
         await self._publish_inventory()
         keepers = (self._keep_inventory(), self._keep_logs_short(), self._prepare_guests())
         self._tasks = [asyncio.create_task(keeper) for keeper in keepers]
@@ -123,12 +136,14 @@ class LocalVim:
     async def close(self) -> None:
         """Lets go; what runs goes on."""
         await self._end_tasks()
-        self._watcher.close()
         if self._parts is not None:
             await self._thread(self._parts.computes.stamps.forget_empty)
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def _end_tasks(self) -> None:
+        if self._health is not None:
+            await self._health.close()
+            self._health = None
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -195,27 +210,42 @@ class LocalVim:
 
     # -- resources
 
-    def _all_computes(self) -> list[Stamped]:
+    def _all(self) -> list[Stamped]:
         at = self._at
-        return [at.computes.stamped(stamp) for stamp in at.computes.stamps.all()]
+        return [*(at.computes.stamped(stamp) for stamp in at.computes.stamps.all()), *at.net.find_all()]
 
     def _find(self, resource_id: str) -> Stamped | None:
         return self._at.computes.find(resource_id) or self._at.net.find(resource_id)
 
+    def _judged(self, stamped: Stamped) -> Stamped:
+        return stamped if self._health is None else self._health.judged(stamped)
+
+    async def _follow(self, resource_id: str) -> None:
+        """What happens to it by itself, from now on, the manager hears of at once."""
+        stamped = await self._thread(self._find, resource_id)
+        if stamped is not None and self._health is not None:
+            await self._health.follow(stamped)
+
+    def _forget(self, resource_id: str) -> None:
+        if self._health is not None:
+            self._health.forget(resource_id)
+
     async def find(self, manager_id: str, resource_id: str) -> Stamped | None:
         """What bears this manager's stamp and this id."""
         found = await self._thread(self._find, resource_id)
-        return found if found is not None and found.resource.owner.manager_id == manager_id else None
+        mine = found is not None and found.resource.owner.manager_id == manager_id
+        return self._judged(found) if mine and found is not None else None
 
     async def find_all(self, manager_id: str) -> Sequence[Stamped]:
         """Everything that bears this manager's stamp."""
-        every = await self._thread(lambda: [*self._all_computes(), *self._at.net.find_all()])
-        return [stamped for stamped in every if stamped.resource.owner.manager_id == manager_id]
+        every = await self._thread(self._all)
+        return [self._judged(stamped) for stamped in every if stamped.resource.owner.manager_id == manager_id]
 
     async def terminate(self, request: pb.TerminateRequest, found: Stamped | None, report: Report) -> None:
         """Removes it, and what is left of it."""
         resource_id, at = request.handle.resource_id, self._at
-        self._watcher.forget(resource_id)
+        self._forget(resource_id)
+        at.sampler.ports.forget(resource_id)
         if found is None or found.resource.kind == pb.KIND_COMPUTE:
             grace = _seconds(request.grace) if request.HasField("grace") else _DEFAULT_GRACE_SECONDS
             manager_id = request.owner.manager_id
@@ -263,37 +293,21 @@ class LocalVim:
         def tell(percent: int, message: str) -> None:
             loop.call_soon_threadsafe(report, percent, message)
 
+        self._forget(request.resource_id)
         async with at.building:
             made = await self._cancellable(lambda stop: at.computes.allocate(request, spec_digest, tell, stop))
-        stamped = await self._thread(at.computes.find, request.resource_id)
-        if stamped is not None:
-            self._watch(stamped)
+        await self._follow(request.resource_id)
         return made
 
     async def operate_compute(self, request: pb.OperateComputeRequest, found: Stamped, report: Report) -> pb.Resource:
         """Start, stop, reboot, pause, resume."""
         at = self._at
         grace = _seconds(request.grace) if request.HasField("grace") else _DEFAULT_GRACE_SECONDS
-        self._watcher.forget(request.handle.resource_id)
+        self._forget(request.handle.resource_id)
         try:
             return await self._cancellable(lambda stop: at.computes.operate(request, grace, stop))
         finally:
-            stamped = await self._thread(at.computes.find, request.handle.resource_id)
-            if stamped is not None:
-                self._watch(stamped)
-
-    def _watch(self, stamped: Stamped) -> None:
-        """When one of its processes ends, the manager hears of it at once."""
-        resource_id, at = stamped.resource.handle.resource_id, self._at
-        stamp = at.computes.stamps.read(resource_id)
-        if stamp is None or stamp.phase != "ready":
-            return
-
-        async def now() -> pb.Resource | None:
-            seen = await self._thread(at.computes.find, resource_id)
-            return None if seen is None else seen.resource
-
-        self._watcher.follow(resource_id, list(stamp.refs().values()), now)
+            await self._follow(request.handle.resource_id)
 
     # -- network
 
@@ -307,7 +321,9 @@ class LocalVim:
         self, request: pb.AllocateSapRequest, spec_digest: str, found: Stamped | None, report: Report
     ) -> pb.Resource:
         """A chain's end."""
-        return await self._thread(self._at.net.allocate_sap, request, spec_digest)
+        made = await self._thread(self._at.net.allocate_sap, request, spec_digest)
+        await self._follow(request.resource_id)
+        return made
 
     async def allocate_path(
         self, request: pb.AllocatePathRequest, spec_digest: str, found: Stamped | None, report: Report

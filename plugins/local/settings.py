@@ -46,6 +46,11 @@ CONFIG_SCHEMA: Mapping[str, object] = {
         "parallel": {"type": "integer", "minimum": 1, "description": "computes built at once (2 a core)"},
         "acceleration": {"enum": ["auto", "tcg", "kvm"], "description": "auto: KVM where a guest boots with it"},
         "guest_seconds": {"type": "integer", "minimum": 1, "description": "how long a VM's agent is waited for (90)"},
+        "agent_silence_s": {
+            "type": "integer",
+            "minimum": 3,
+            "description": "a guest that has been silent for so long counts as hung (30)",
+        },
         "microvm_command": {
             "type": "array",
             "items": {"type": "string"},
@@ -76,6 +81,7 @@ class Settings:
     parallel: int = 0
     acceleration: str = "auto"
     guest_seconds: int = 90
+    agent_silence_s: int = 30
     microvm_command: tuple[str, ...] = ()
 
     def cgroup_of(self, resource_id: str) -> str:
@@ -113,6 +119,7 @@ def parse(config: Mapping[str, object]) -> Settings:
         parallel=_whole(config, "parallel", 0),
         acceleration=str(config.get("acceleration", "auto")),
         guest_seconds=_whole(config, "guest_seconds", 90),
+        agent_silence_s=_whole(config, "agent_silence_s", 30),
         microvm_command=tuple(str(part) for part in command) if isinstance(command, list) else (),
     )
 

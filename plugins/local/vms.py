@@ -18,12 +18,14 @@ from plugins.local import memory, process, qemu, qmp
 from plugins.local.agent import Agent, AgentSilent, ReadyProbe
 from plugins.local.cgroups import Hierarchy, Limits
 from plugins.local.configdrive import DriveNic, contents, write
+from plugins.local.guests import AgentListener, forget_agent, note_agent
 from plugins.local.images.store import Image, ImageStore
 from plugins.local.job import Job
 from plugins.local.net import HostNetwork, interface_name
 from plugins.local.process import CommandFailed, ProcessRef
 from plugins.local.settings import Settings
 from plugins.local.stamps import Stamp, key_of
+from plugins.local.watch import in_words, was_killed
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.pluginkit.problems import failed, invalid, not_ready
 
@@ -97,6 +99,7 @@ class Vms:
         request = job.request
         for name in (qemu.QMP_SOCKET, qemu.AGENT_SOCKET, qemu.PID_FILE):
             (folder / name).unlink(missing_ok=True)
+        forget_agent(folder)
         plan = qemu.VmPlan(
             name=key_of(request.resource_id),
             vcpus=qemu.vcpus_of(request.cpu_milli),
@@ -138,12 +141,14 @@ class Vms:
         probe = ReadyProbe(folder)
         try:
             job.report(40, "the guest boots")
-            job.wait(lambda: not ref.alive() or probe.ready(_LOOK_SECONDS), self._settings.guest_seconds)
+            up = job.wait(lambda: not ref.alive() or probe.ready(_LOOK_SECONDS), self._settings.guest_seconds)
         finally:
             probe.close()
         if not ref.alive():
             reason = self.reason_of_death(job.request.resource_id, job.folder)
             raise failed(f"the VM ended while it booted: {reason}", instance=job.request.resource_id)
+        if up:
+            note_agent(folder)
 
     def stop(self, folder: Path, stamp: Stamp, grace_seconds: float) -> None:
         """ACPI power button, then the end; the disk stays."""
@@ -174,12 +179,18 @@ class Vms:
         self._cgroups.remove(group)
         self._agents.pop(folder / "vm", None)
 
-    def reason_of_death(self, resource_id: str, folder: Path) -> str:
-        """In words: the memory limit, or the last lines that qemu and the guest's console said."""
-        if self._cgroups.out_of_memory_kills(self._settings.cgroup_of(resource_id)):
+    def listener(self, folder: Path) -> AgentListener:
+        """Asks its agent whether the guest lives."""
+        where = folder / "vm"
+        agent = self._agents.setdefault(where, Agent(where))
+        return AgentListener(where, agent, self._settings.agent_silence_s, self._settings.guest_seconds)
+
+    def reason_of_death(self, resource_id: str, folder: Path, status: int | None = None) -> str:
+        """In words: the memory limit, or how it ended and the last lines that qemu and the guest's console said."""
+        if was_killed(status) and self._cgroups.out_of_memory_kills(self._settings.cgroup_of(resource_id)):
             return "qemu was killed for its memory limit"
         said = process.tail(folder / "vm" / "qemu.log") or process.tail(folder / "vm" / qemu.CONSOLE)
-        return "qemu has ended" + (f"; its last lines: {said}" if said else "")
+        return f"qemu {in_words(status)}" + (f"; its last lines: {said}" if said else "")
 
     def overhead_bytes(self, resource_id: str) -> int:
         """Memory that qemu itself takes now."""

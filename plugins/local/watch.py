@@ -1,68 +1,125 @@
-"""Tells at once when a process of a compute ends."""
+"""Tells at once when a process ends, and how."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
-from plugins.local.process import ProcessRef
-from vnfm.pb.vim.v1 import vim_pb2 as pb
+from plugins.local.process import PIDFD_OFFERED, ProcessRef, exit_status
 
-Look = Callable[[], Awaitable[pb.Resource | None]]
+MACHINE = "machine"
+"""The name of a process beside the payload's own: qemu under a microVM's relay."""
+_POLL_SECONDS = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A process that has ended. `status` is as waitpid() has it, None where the kernel does not say; `at_ns` is when
+    it was seen (time.time_ns)."""
+
+    name: str
+    status: int | None
+    at_ns: int
+
+
+Tell = Callable[[str, Ending], None]
 
 
 @dataclass(slots=True)
 class _Followed:
-    fds: list[int]
-    look: Look
+    fds: dict[int, tuple[str, ProcessRef]] = field(default_factory=dict)
+    polled: dict[str, ProcessRef] = field(default_factory=dict)
 
 
 class Watcher:
-    """Holds a pidfd a process: the kernel wakes the event loop, nothing is polled."""
+    """Holds a pidfd a process: the kernel wakes the event loop. Only a kernel without pidfds is polled.
 
-    def __init__(self, publish: Callable[[pb.Resource], None]) -> None:
-        self._publish = publish
+    `tell(key, ending)` is called in the event loop, once a process.
+    """
+
+    def __init__(self, tell: Tell, *, pidfds: bool = PIDFD_OFFERED) -> None:
+        self._tell = tell
+        self._pidfds = pidfds
         self._followed: dict[str, _Followed] = {}
-        self._telling: set[asyncio.Task[None]] = set()
+        self._polling: asyncio.Task[None] | None = None
 
-    def follow(self, resource_id: str, refs: Sequence[ProcessRef], look: Look) -> None:
-        """From now on; a process that is gone already is told of at once."""
-        self.forget(resource_id)
+    def follow(self, key: str, refs: Mapping[str, ProcessRef]) -> None:
+        """From now on, by name; what was followed under the key before is not. One that is gone is told of soon."""
+        self.forget(key)
         loop = asyncio.get_running_loop()
-        opened = [ref.open() for ref in refs]
-        fds = [fd for fd in opened if fd is not None]
-        self._followed[resource_id] = _Followed(fds, look)
-        for fd in fds:
-            loop.add_reader(fd, self._ended, resource_id)
-        if len(fds) < len(refs):
-            self._ended(resource_id)
+        followed = self._followed[key] = _Followed()
+        for name, ref in refs.items():
+            fd = ref.open() if self._pidfds else None
+            if fd is not None:
+                followed.fds[fd] = name, ref
+                loop.add_reader(fd, self._readable, key, fd)
+            else:
+                followed.polled[name] = ref
+        if followed.polled:
+            loop.call_soon(self._look, key)
+            if self._polling is None or self._polling.done():
+                self._polling = asyncio.create_task(self._poll())
 
-    def forget(self, resource_id: str) -> None:
+    def forget(self, key: str) -> None:
         """What happens to it now is meant."""
-        followed = self._followed.pop(resource_id, None)
+        followed = self._followed.pop(key, None)
         if followed is not None:
-            loop = asyncio.get_running_loop()
             for fd in followed.fds:
-                loop.remove_reader(fd)
-                os.close(fd)
+                _let_go(fd)
 
     def close(self) -> None:
         """Forgets all."""
-        for resource_id in list(self._followed):
-            self.forget(resource_id)
+        for key in list(self._followed):
+            self.forget(key)
+        if self._polling is not None:
+            self._polling.cancel()
 
-    def _ended(self, resource_id: str) -> None:
-        followed = self._followed.get(resource_id)
-        if followed is None:
+    def _readable(self, key: str, fd: int) -> None:
+        followed = self._followed.get(key)
+        if followed is None or fd not in followed.fds:
             return
-        self.forget(resource_id)
-        task = asyncio.ensure_future(self._tell(followed.look))
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
+        name, ref = followed.fds.pop(fd)
+        ending = Ending(name, exit_status(ref, fd), time.time_ns())
+        _let_go(fd)
+        self._tell(key, ending)
 
-    async def _tell(self, look: Look) -> None:
-        resource = await look()
-        if resource is not None:
-            self._publish(resource)
+    def _look(self, key: str) -> None:
+        followed = self._followed.get(key)
+        for name, ref in list(followed.polled.items()) if followed else []:
+            if not ref.alive():
+                assert followed is not None
+                followed.polled.pop(name, None)
+                self._tell(key, Ending(name, exit_status(ref), time.time_ns()))
+
+    async def _poll(self) -> None:
+        while any(followed.polled for followed in self._followed.values()):
+            await asyncio.sleep(_POLL_SECONDS)
+            for key in list(self._followed):
+                self._look(key)
+
+
+def _let_go(fd: int) -> None:
+    asyncio.get_running_loop().remove_reader(fd)
+    os.close(fd)
+
+
+def in_words(status: int | None) -> str:
+    """How a process ended: `ended with 3`, `was killed by signal 9 (SIGKILL)`, `has ended`."""
+    if status is None:
+        return "has ended"
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return f"ended with {code}"
+    try:
+        return f"was killed by signal {-code} ({signal.Signals(-code).name})"
+    except ValueError:
+        return f"was killed by signal {-code}"
+
+
+def was_killed(status: int | None) -> bool:
+    """Whether it may have been SIGKILL, as it is where memory runs out."""
+    return status is None or os.waitstatus_to_exitcode(status) == -9

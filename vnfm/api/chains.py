@@ -8,7 +8,8 @@ from typing import Any
 
 import grpc.aio
 
-from vnfm.api.errors import answered, not_offered, streamed, tenant_of
+from vnfm.api.changes import Changes
+from vnfm.api.errors import answered, streamed, tenant_of
 from vnfm.api.execs import Execs
 from vnfm.api.observing import Observations
 from vnfm.api.operations import OperationViews
@@ -41,6 +42,7 @@ class ChainsServicer(rpc.ChainsServicer):
         runner: Runner,
         execs: Execs,
         observations: Observations,
+        changes: Changes,
         clock: Clock,
         new_id: Callable[[], str],
     ) -> None:
@@ -50,6 +52,7 @@ class ChainsServicer(rpc.ChainsServicer):
         self._runner = runner
         self._execs = execs
         self._observations = observations
+        self._changes = changes
         self._clock = clock
         self._new_id = new_id
         self._views = OperationViews(orders, runner)
@@ -173,7 +176,11 @@ class ChainsServicer(rpc.ChainsServicer):
 
     async def UpdateChain(self, request: pb.UpdateChainRequest, context: Context) -> pb.VnfLcmOpOcc:
         """Change the chain while it runs."""
-        return await answered(context, not_offered("UpdateChain"))
+
+        async def work() -> pb.VnfLcmOpOcc:
+            return self._views.message(await self._changes.chain(tenant_of(context), request))
+
+        return await answered(context, work())
 
     async def TraceChain(self, request: pb.TraceChainRequest, context: Context) -> pb.Document:
         """A packet's way."""

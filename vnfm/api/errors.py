@@ -108,11 +108,6 @@ async def streamed(
             await source.aclose()
 
 
-async def not_offered(call: str) -> Any:
-    """For a call that this manager has no work for. Raises ProblemError `unimplemented`."""
-    raise problem_error("unimplemented", f"this manager does not offer {call}")
-
-
 def internal(error: Exception) -> Problem:
     """For what should not happen."""
     return Problem(

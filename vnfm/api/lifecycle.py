@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc.aio
 
-from vnfm.api.errors import answered, not_offered, streamed, tenant_of
+from vnfm.api.changes import Changes
+from vnfm.api.errors import answered, streamed, tenant_of
 from vnfm.api.execs import Execs
 from vnfm.api.observing import Observations
 from vnfm.api.operations import OperationViews
 from vnfm.api.views import instance_message
 from vnfm.lcm import control
 from vnfm.lcm.control import ControlJournal
+from vnfm.lcm.operation import Operation
 from vnfm.lcm.ports import Clock
 from vnfm.lcm.runner import Runner
 from vnfm.model.lcm import CancelMode, LcmOperationType
@@ -37,6 +39,7 @@ class LifecycleServicer(rpc.LifecycleServicer):
         runner: Runner,
         execs: Execs,
         observations: Observations,
+        changes: Changes,
         clock: Clock,
         new_id: Callable[[], str],
     ) -> None:
@@ -46,6 +49,7 @@ class LifecycleServicer(rpc.LifecycleServicer):
         self._runner = runner
         self._execs = execs
         self._observations = observations
+        self._changes = changes
         self._clock = clock
         self._new_id = new_id
         self._views = OperationViews(orders, runner)
@@ -130,15 +134,18 @@ class LifecycleServicer(rpc.LifecycleServicer):
 
     async def HealVnf(self, request: pb.HealVnfRequest, context: Context) -> pb.VnfLcmOpOcc:
         """Put right what is not well."""
-        return await answered(context, not_offered("HealVnf"))
+        return await answered(context, self._changed(self._changes.heal(tenant_of(context), request)))
 
     async def ScaleVnf(self, request: pb.ScaleVnfRequest, context: Context) -> pb.VnfLcmOpOcc:
         """More or fewer instances."""
-        return await answered(context, not_offered("ScaleVnf"))
+        return await answered(context, self._changed(self._changes.scale(tenant_of(context), request)))
 
     async def ModifyVnf(self, request: pb.ModifyVnfRequest, context: Context) -> pb.VnfLcmOpOcc:
         """Change what is on record."""
-        return await answered(context, not_offered("ModifyVnf"))
+        return await answered(context, self._changed(self._changes.modify(tenant_of(context), request)))
+
+    async def _changed(self, ordered: Awaitable[Operation]) -> pb.VnfLcmOpOcc:
+        return self._views.message(await ordered)
 
     async def WatchVnfStats(self, request: pb.WatchStatsRequest, context: Context) -> AsyncIterator[pb.Document]:
         """Counters, sample by sample."""

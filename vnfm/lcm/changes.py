@@ -5,7 +5,9 @@ An operation's `params` are JSON and are stored with it. By type of operation:
 | type        | params                                                                                             |
 |-------------|----------------------------------------------------------------------------------------------------|
 | CHAIN_*     | `change_params`; the store adds `new_instance_id` and `old_instance_id`                            |
-| HEAL        | `heal_params`: VNFCs by resource id (none: all), cause, when the death was seen                    |
+| HEAL        | `heal_params`: VNFCs by resource id (none: all), cause, when the death was seen; those of other    |
+|             | VNFs of the same chain may be among them, which are subjects then, too: with one of two dead a     |
+|             | probe could not pass                                                                               |
 | SCALE       | `scale_params`: SCALE_OUT or SCALE_IN, the aspect (empty: the only one), the number of steps       |
 | MODIFY_INFO | `modify_params`: empty values stay as they are                                                     |
 
@@ -18,10 +20,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from vnfm.lcm.operation import Operation
 from vnfm.model.change import ChainChange, Insert, Remove, Reorder, Replace, Scale, Swap
 from vnfm.model.codec import decode, encode
 from vnfm.model.lcm import LcmOperationType
-from vnfm.model.problem import problem
+from vnfm.model.problem import Problem, Retry, problem
 from vnfm.model.vnfd import Isolation
 
 KINDS: Mapping[str, type[ChainChange]] = {
@@ -52,9 +55,32 @@ def operation_type(change: ChainChange) -> LcmOperationType:
     return LcmOperationType.CHAIN_SCALE if isinstance(change, Scale) else LcmOperationType.CHAIN_UPDATE
 
 
-def heal_params(vnfcs: Sequence[str] = (), cause: str = "", died_at: datetime | None = None) -> dict[str, Any]:
-    """`vnfcs` are whole resource ids. `died_at` is when the plugin saw the death: the outage is counted from there."""
-    return {"vnfcs": list(vnfcs), "cause": cause, "died_at": died_at.isoformat() if died_at else ""}
+def heal_params(
+    vnfcs: Sequence[str] = (),
+    cause: str = "",
+    died_at: datetime | None = None,
+    positions: Sequence[str] = (),
+    give_up: str = "",
+) -> dict[str, Any]:
+    """`vnfcs` are whole resource ids. `died_at` is when the plugin saw the death: the outage is counted from there.
+    Only in what the manager orders by itself: `positions` say whose tries this one is counted to, and `give_up` is why
+    it waits in FAILED_TEMP for a decision instead of beginning (see `held_back`)."""
+    return {
+        "vnfcs": list(vnfcs),
+        "cause": cause,
+        "died_at": died_at.isoformat() if died_at else "",
+        "positions": list(positions),
+        "give_up": give_up,
+    }
+
+
+def held_back(operation: Operation) -> Problem | None:
+    """Why an operation is granted and yet not begun: it enters FAILED_TEMP with this, where `retry` begins it, and
+    `rollback` and `fail` end it with nothing done."""
+    reason = str(operation.params.get("give_up", ""))
+    return (
+        problem("healing-limit", reason, instance=operation.target, retry=Retry.SAME_CALL).problem if reason else None
+    )
 
 
 def scale_params(kind: str, aspect_id: str = "", number_of_steps: int = 1) -> dict[str, Any]:

@@ -99,6 +99,7 @@ class Design:
     body: Mapping[str, Any] = field(default_factory=dict)
     plan: Mapping[str, Any] = field(default_factory=dict)
     desired: Desired | None = None
+    held: Problem | None = None  # granted, but not begun: enters FAILED_TEMP with this
 
 
 class Journal(Protocol):
@@ -112,7 +113,7 @@ class Journal(Protocol):
         ...
 
     async def grant(self, operation: Operation, design: Design, at: datetime) -> Operation:
-        """STARTING -> PROCESSING, with the design stored."""
+        """STARTING -> PROCESSING, with the design stored; on to FAILED_TEMP where the design is held."""
         ...
 
     async def append(self, operation: Operation, entries: tuple[LogEntry, ...]) -> Operation:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
 from vnfm.lcm.actions import ACTIONS, Action, Context
+from vnfm.lcm.changes import held_back
 from vnfm.lcm.machine import IN_FLIGHT, Run, St, next_runs, on_retry, on_rollback, rollback_allowed, settle
 from vnfm.lcm.operation import Design, Journal, LogEntry, Operation, StepOutput
 from vnfm.lcm.ports import Blobs, Clock, Vims
@@ -174,6 +175,7 @@ class Runner:
                 refusal = cancelled_problem(operation)
             if refusal is not None or design is None:
                 return await self._journal.enter(operation, LcmOperationState.ROLLED_BACK, self._clock(), refusal)
+            design = replace(design, held=held_back(operation))
             return await self._journal.grant(operation, design, self._clock())
 
     async def _decide(self, operation: Operation) -> tuple[Design | None, Problem | None]:

@@ -15,6 +15,10 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}", re.IGNORECASE)
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _ID_TEXT = "letters, digits and ._:-, beginning with a letter or digit, at most 128"
+_PROTOCOLS_WITH_PORTS = (6, 17, 33, 132, 136)  # TCP, UDP, DCCP, SCTP, UDP-Lite
+MIN_INTERVAL_MS = 10
+MIN_SNAP_BYTES = 14  # an Ethernet header
+MIN_CAPTURE_BYTES = 256
 _IMAGE_FORMATS = ("qcow2", "raw", "oci-archive", "docker-archive", "rootfs-tar")
 
 
@@ -136,8 +140,27 @@ def check_path(found: Findings, request: pb.AllocatePathRequest) -> None:
     last = len(request.hops) - 1
     for index, hop in enumerate(request.hops):
         _check_hop(found, hop, f"hops[{index}]", at_end=index in (0, last))
-    for field, cidr in (("source", request.match.source_cidr), ("destination", request.match.destination_cidr)):
-        found.expect(not cidr or _network(cidr), f"match.{field}_cidr", f"{cidr!r} is no network")
+    _check_match(found, request.match)
+
+
+def _check_match(found: Findings, match: pb.Classifier) -> None:
+    cidrs = (("match.source_cidr", match.source_cidr), ("match.destination_cidr", match.destination_cidr))
+    sane = [found.expect(not cidr or _network(cidr), field, f"{cidr!r} is no network") for field, cidr in cidrs]
+    if all(sane) and match.source_cidr and match.destination_cidr:
+        versions = {ipaddress.ip_network(cidr).version for _, cidr in cidrs}
+        found.expect(len(versions) == 1, "match.destination_cidr", "is of another IP version than match.source_cidr")
+    for field, value, most in (
+        ("ip_protocol", match.ip_protocol, 255),
+        ("source_port", match.source_port, 65_535),
+        ("destination_port", match.destination_port, 65_535),
+        ("vlan", match.vlan, 4094),
+        ("dscp", match.dscp, 63),
+    ):
+        found.expect(value <= most, f"match.{field}", f"is {value}, expected at most {most} (0: any)")
+    has_ports = match.ip_protocol in (0, *_PROTOCOLS_WITH_PORTS)
+    for field, value in (("source_port", match.source_port), ("destination_port", match.destination_port)):
+        text = f"IP protocol {match.ip_protocol} has no ports; leave it 0, or name TCP (6), UDP (17) or SCTP (132)"
+        found.expect(not value or has_ports, f"match.{field}", text)
 
 
 def _check_hop(found: Findings, hop: pb.Hop, field: str, *, at_end: bool) -> None:
@@ -152,8 +175,41 @@ def _check_hop(found: Findings, hop: pb.Hop, field: str, *, at_end: bool) -> Non
         found.identifier(hop.egress_cp_id, f"{field}.egress_cp_id")
     elif kind == "sap":
         check_handle(found, hop.sap, f"{field}.sap")
+    if hop.replicas:
+        _check_replicas(found, hop, f"{field}.replicas")
+
+
+def _check_replicas(found: Findings, hop: pb.Hop, field: str) -> None:
     for index, replica in enumerate(hop.replicas):
-        check_handle(found, replica, f"{field}.replicas[{index}]")
+        check_handle(found, replica, f"{field}[{index}]")
+    ids = [replica.resource_id for replica in hop.replicas]
+    if not found.expect(hop.HasField("compute"), field, "only a compute has replicas"):
+        return
+    first = hop.compute.resource_id
+    found.expect(ids[0] == first, field, f"expected all of them, beginning with the hop's compute {first!r}")
+    found.expect(len(set(ids)) == len(ids), field, "name one compute twice")
+
+
+def check_stats(found: Findings, request: pb.WatchStatsRequest) -> None:
+    """WatchStats' fields, apart from the owner."""
+    for index, resource_id in enumerate(request.resource_ids):
+        found.identifier(resource_id, f"resource_ids[{index}]")
+    sane = request.interval_ms == 0 or request.interval_ms >= MIN_INTERVAL_MS
+    found.expect(sane, "interval_ms", f"is {request.interval_ms}, expected 0 (1000) or at least {MIN_INTERVAL_MS}")
+
+
+def check_capture(found: Findings, request: pb.CaptureRequest) -> None:
+    """Capture's fields, apart from where and the owner."""
+    if request.cp_id:
+        found.identifier(request.cp_id, "cp_id")
+    sane = request.snap_bytes == 0 or request.snap_bytes >= MIN_SNAP_BYTES
+    found.expect(
+        sane, "snap_bytes", f"is {request.snap_bytes}, expected 0 (whole packets) or at least {MIN_SNAP_BYTES}"
+    )
+    sane = request.max_bytes == 0 or request.max_bytes >= MIN_CAPTURE_BYTES
+    found.expect(sane, "max_bytes", f"is {request.max_bytes}, expected 0 (64 MiB) or at least {MIN_CAPTURE_BYTES}")
+    negative = request.duration.seconds < 0 or request.duration.nanos < 0
+    found.expect(not negative, "duration", "expected 0 (until the caller goes away) or more")
 
 
 def check_image(found: Findings, chunk: pb.PutImageChunk) -> None:
@@ -173,6 +229,21 @@ def needed_capabilities(request: pb.AllocateComputeRequest) -> Iterable[tuple[st
         yield "volumes", pb.CAPABILITY_VOLUME
     if any(port.vnic == pb.Port.DIRECT for port in request.ports):
         yield "ports.vnic DIRECT", pb.CAPABILITY_SRIOV
+
+
+def needed_for_link(request: pb.AllocateLinkRequest) -> Iterable[tuple[str, pb.Capability.ValueType]]:
+    """What a link asks for that stands behind a capability."""
+    if request.steered:
+        yield "steered", pb.CAPABILITY_STEER
+
+
+def needed_for_path(request: pb.AllocatePathRequest) -> Iterable[tuple[str, pb.Capability.ValueType]]:
+    """What a path asks for that stands behind a capability."""
+    if request.match != pb.Classifier():
+        yield "match", pb.CAPABILITY_STEER
+    for index, hop in enumerate(request.hops):
+        if len(hop.replicas) > 1:
+            yield f"hops[{index}].replicas", pb.CAPABILITY_BALANCE
 
 
 def refused_runtime(runtime: pb.Runtime.ValueType, resource_id: str) -> PluginError:

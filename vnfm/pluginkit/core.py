@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable
 from dataclasses import dataclass, field
 
 import grpc
@@ -62,10 +62,20 @@ class Core:
         if capability not in self.plugin.offered():
             raise unimplemented(what, pb.Capability.Name(capability))
 
-    async def find(self, owner: Owner, handle: Handle, what: str, kind: pb.Kind.ValueType) -> Stamped:
+    async def may_join(self, owner: Owner, resource_id: str, ports: Iterable[pb.Port]) -> None:
+        """UNIMPLEMENTED where a port names a link whose members were others, unless CAPABILITY_STEER is offered."""
+        if pb.CAPABILITY_STEER in self.plugin.offered():
+            return
+        for port in ports:
+            link = await self.plugin.resources.find(owner.manager_id, port.link.resource_id)
+            if link is not None and link.members and resource_id not in link.members:
+                what = f"port {port.cp_id!r} as a further member of link {port.link.resource_id!r}"
+                raise unimplemented(what, "CAPABILITY_STEER")
+
+    async def find(self, owner: Owner, handle: Handle, what: str, *kinds: pb.Kind.ValueType) -> Stamped:
         """The object that a call is about; NOT_FOUND where it is not there (or is of another kind)."""
         found = await self.plugin.resources.find(owner.manager_id, handle.resource_id)
-        if found is None or found.resource.kind != kind:
+        if found is None or found.resource.kind not in kinds:
             raise not_found(what, handle.resource_id)
         _same_tenant(owner, found)
         return found
@@ -136,16 +146,16 @@ def checked(request: Request) -> check.Findings:
     return found
 
 
-def matches(resource: pb.Resource, asked: pb.QueryRequest) -> bool:
+def asked_for(resource: pb.Resource, wanted: Owner, resource_ids: Container[str]) -> bool:
     """Whether a query, whose empty fields match anything, asks for this resource."""
-    stamp, wanted = resource.owner, asked.owner
+    stamp = resource.owner
     return (
         stamp.manager_id == wanted.manager_id
         and wanted.tenant in ("", stamp.tenant)
         and wanted.vnf_instance_id in ("", stamp.vnf_instance_id)
         and wanted.chain_id in ("", stamp.chain_id)
         and wanted.op_occ_id in ("", stamp.op_occ_id)
-        and (not asked.resource_ids or resource.handle.resource_id in asked.resource_ids)
+        and (not resource_ids or resource.handle.resource_id in resource_ids)
     )
 
 

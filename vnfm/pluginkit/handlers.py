@@ -15,7 +15,7 @@ built by then must bear the stamp, so that it is found again.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -32,12 +32,24 @@ class Stamped:
 
     `resource.owner` is the owner as stamped (all six fields), `resource.state` what the object is now; RUNNING and
     STOPPED count as usable, all else as half-built. `spec_digest` is what the allocate handler was given;
-    `generation` only matters for paths.
+    `generation` only matters for paths, `members` only for links: the resource_ids that AllocateLink named. Where it is
+    empty anything may join; else the kit refuses further members unless CAPABILITY_STEER is offered.
     """
 
     resource: pb.Resource
     spec_digest: str
     generation: int = 0
+    members: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """One frame as it crossed a port: nanoseconds since the epoch, the bytes from the Ethernet header on, and how long
+    it was where `data` does not hold all of it (0: it does)."""
+
+    at_ns: int
+    data: bytes
+    wire_bytes: int = 0
 
 
 class ResourcePart(Protocol):
@@ -138,7 +150,11 @@ class SapPart(Protocol):
 
 
 class PathPart(Protocol):
-    """Steering: CAPABILITY_PATH."""
+    """Steering: CAPABILITY_PATH.
+
+    A path's match and further members of a link come only where CAPABILITY_STEER is offered, replicas only with
+    CAPABILITY_BALANCE. Without STEER, other hops for a path that is there are yours to refuse (`unimplemented`).
+    """
 
     async def allocate_path(
         self, request: pb.AllocatePathRequest, spec_digest: str, found: Stamped | None, report: Report
@@ -151,7 +167,38 @@ class ProbePart(Protocol):
     """Proof that packets cross: CAPABILITY_PROBE."""
 
     async def probe_path(self, request: pb.ProbePathRequest, found: Stamped) -> pb.ProbePathResponse:
-        """Send packets from the first SAP and count them at every hop."""
+        """Send packets from the first SAP, such as the path's match picks, and count them at every hop.
+
+        `request.trace` asks for passings, too; the kit puts them in order of time.
+        """
+        ...
+
+
+class StatsPart(Protocol):
+    """Counters: CAPABILITY_STATS."""
+
+    async def read_stats(self, objects: Sequence[Stamped]) -> pb.StatsSample:
+        """One sample of these computes, SAPs and paths, and of nothing else; the kit asks again every interval.
+
+        What cannot be read now (it is stopped, or just went away) is left out. Counters only rise while the object
+        lives. `at` is the kit's where it is left empty.
+        """
+        ...
+
+
+class CapturePart(Protocol):
+    """Packets at a port: CAPABILITY_CAPTURE."""
+
+    def capture_packets(self, request: pb.CaptureRequest, found: Stamped) -> AsyncGenerator[Sequence[Packet], None]:
+        """An async generator of what crosses port `request.cp_id` of `found`, a compute or SAP, in both directions.
+
+        The first batch, which may be empty, says that from now on nothing is missed: the caller may send. Then a batch
+        at least every second while packets come. The kit writes the pcap file and keeps all bounds (packets, bytes,
+        snap, duration); it closes the generator when one is reached or the caller has left, so let go of what you hold
+        in a `finally`. Return when the port goes away. `snap_bytes` and `max_packets` are only of use to spare work.
+        Raises `not_found` where there is no such port; an empty cp_id means the only one, and is `invalid` where there
+        are several.
+        """
         ...
 
 
@@ -194,9 +241,10 @@ class Plugin:
     """All that a plugin is. The optional parts decide which capabilities Handshake offers.
 
     `capabilities` adds those that are no part of their own: PAUSE, SRIOV, CPU_PINNING, HUGEPAGES, JOIN_VXLAN,
-    JOIN_VLAN, OPEN_WORKER. `configure` gets the configuration (numbers without a fraction as int), already checked
-    against `config_schema` (JSON Schema), and the secrets; it raises `invalid` where it has no sense, and publishes
-    the first inventory. It may be called again. `close` runs when the plugin stops; realized objects stay.
+    JOIN_VLAN, OPEN_WORKER, STEER, BALANCE. `configure` gets the configuration (numbers without a fraction as int),
+    already checked against `config_schema` (JSON Schema), and the secrets; it raises `invalid` where it has no sense,
+    and publishes the first inventory. It may be called again. `close` runs when the plugin stops; what was realized
+    stays.
     """
 
     runtimes: Sequence[pb.Runtime.ValueType]
@@ -209,6 +257,8 @@ class Plugin:
     saps: SapPart | None = None
     paths: PathPart | None = None
     probe: ProbePart | None = None
+    stats: StatsPart | None = None
+    capture: CapturePart | None = None
     ports: PortPart | None = None
     commands: ExecPart | None = None
     volumes: VolumePart | None = None
@@ -224,6 +274,8 @@ class Plugin:
             (self.saps, pb.CAPABILITY_SAP),
             (self.paths, pb.CAPABILITY_PATH),
             (self.probe, pb.CAPABILITY_PROBE),
+            (self.stats, pb.CAPABILITY_STATS),
+            (self.capture, pb.CAPABILITY_CAPTURE),
             (self.ports, pb.CAPABILITY_PORT_HOTPLUG),
             (self.commands, pb.CAPABILITY_EXEC),
             (self.volumes, pb.CAPABILITY_VOLUME),

@@ -6,6 +6,8 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 
 CHUNK_BYTES = 1 << 20
@@ -84,22 +86,45 @@ class InventoryPublisher:
 class ResourcePublisher:
     """Changes of resources to whoever watches. A slow watcher gets the newest state of each, in order of change."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock_ns: Callable[[], int] = time.time_ns) -> None:
+        self._clock_ns = clock_ns
         self._watchers: set[_Watcher] = set()
+        self._since: dict[tuple[str, str], tuple[pb.State.ValueType, Timestamp]] = {}
 
     def publish(self, resource: pb.Resource) -> None:
         """Tell the watchers; `resource.owner` decides who hears it, STATE_ABSENT says that it is gone.
 
-        The kit itself publishes the results of calls; a plugin publishes what happens by itself (a guest died).
+        The kit itself publishes the results of calls; a plugin publishes what happens by itself (a guest died), with
+        `changed_at` where it knows better than now when that was.
         """
+        told = self.dated(resource)
+        if told.state == pb.STATE_ABSENT:
+            self._since.pop(_key(told), None)
         for watcher in self._watchers:
-            watcher.put(resource)
+            watcher.put(told)
+
+    def dated(self, resource: pb.Resource) -> pb.Resource:
+        """A copy with `changed_at`: as the plugin says, else when it was first seen in this state."""
+        copy = pb.Resource()
+        copy.CopyFrom(resource)
+        state, since = self._since.get(_key(copy), (pb.STATE_UNSPECIFIED, Timestamp()))
+        if not copy.HasField("changed_at"):
+            if state != copy.state:
+                since = Timestamp()
+                since.FromNanoseconds(self._clock_ns())
+            copy.changed_at.CopyFrom(since)
+        self._since[_key(copy)] = (copy.state, copy.changed_at)
+        return copy
 
     def subscribe(self) -> _Watcher:
         """Begin to collect changes now; iterate over the result, and `close` it."""
         watcher = _Watcher(self._watchers.discard)
         self._watchers.add(watcher)
         return watcher
+
+
+def _key(resource: pb.Resource) -> tuple[str, str]:
+    return resource.owner.manager_id, resource.handle.resource_id
 
 
 class _Watcher:
@@ -109,13 +134,20 @@ class _Watcher:
         self._wake = asyncio.Event()
 
     def put(self, resource: pb.Resource) -> None:
-        key = (resource.owner.manager_id, resource.handle.resource_id)
+        key = _key(resource)
         self._pending.pop(key, None)
         self._pending[key] = resource
         self._wake.set()
 
     def close(self) -> None:
         self._leave(self)
+
+    def drain(self) -> list[pb.Resource]:
+        """What has changed since the last look, without waiting."""
+        self._wake.clear()
+        changed = list(self._pending.values())
+        self._pending.clear()
+        return changed
 
     async def changes(self) -> AsyncIterator[pb.Resource]:
         while True:

@@ -16,7 +16,7 @@ from google.protobuf import json_format
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.pb.vim.v1 import vim_pb2_grpc as rpc
 from vnfm.pluginkit import check
-from vnfm.pluginkit.core import Core, matches
+from vnfm.pluginkit.core import Core, asked_for
 from vnfm.pluginkit.handlers import ImageSink
 from vnfm.pluginkit.problems import SAME_CALL, PluginError, guarded, invalid
 
@@ -113,15 +113,20 @@ class ResourcesServicer(rpc.ResourcesServicer):
                 yield resource
 
     async def WatchResources(self, request: pb.QueryRequest, context: Context) -> AsyncIterator[pb.Resource]:
-        """What is, then changes; what changes in between may come twice, but is never lost."""
+        """What is, the mark that this was all, then changes; what changes meanwhile may come twice, but is never lost.
+
+        What was known before the watch began, and is gone since, is simply not among what is.
+        """
         async with guarded(context, "WatchResources"):
             self._check(request)
-            watcher = self.core.plugin.changes.subscribe()
+            changes = self.core.plugin.changes
+            watcher = changes.subscribe()
             try:
                 for resource in await self._present(request):
-                    yield resource
+                    yield changes.dated(resource)
+                yield pb.Resource(listed=True)
                 async for resource in watcher.changes():
-                    if matches(resource, request):
+                    if asked_for(resource, request.owner, request.resource_ids):
                         yield resource
             finally:
                 watcher.close()
@@ -145,7 +150,9 @@ class ResourcesServicer(rpc.ResourcesServicer):
 
     async def _present(self, request: pb.QueryRequest) -> list[pb.Resource]:
         every = await self.core.plugin.resources.find_all(request.owner.manager_id)
-        return [stamped.resource for stamped in every if matches(stamped.resource, request)]
+        return [
+            stamped.resource for stamped in every if asked_for(stamped.resource, request.owner, request.resource_ids)
+        ]
 
 
 _HEAR_OUT_S = 20.0

@@ -35,6 +35,7 @@ class ComputeServicer(rpc.ComputeServicer):
                 self.core.offers(what, capability)
 
             async def build(digest: str, there: Stamped | None, report: Report) -> pb.Resource:
+                await self.core.may_join(request.owner, request.resource_id, request.ports)
                 return await self.core.plugin.compute.allocate_compute(request, digest, there, report)
 
             async for progress in self.core.allocate(request, build):
@@ -77,6 +78,8 @@ class ComputeServicer(rpc.ComputeServicer):
             found.raise_found()
 
             async def act(there: Stamped, report: Report) -> pb.Resource:
+                if not request.detach:
+                    await self.core.may_join(request.owner, request.compute.resource_id, [request.port])
                 return await ports.attach_port(request, there, report)
 
             async for progress in self.core.change(
@@ -141,6 +144,8 @@ class NetworkServicer(rpc.NetworkServicer):
             found = checked(request)
             check.check_link(found, request)
             found.raise_found(request.resource_id)
+            for what, capability in check.needed_for_link(request):
+                self.core.offers(what, capability)
 
             async def build(digest: str, there: Stamped | None, report: Report) -> pb.Resource:
                 return await self.core.plugin.links.allocate_link(request, digest, there, report)
@@ -180,6 +185,7 @@ class NetworkServicer(rpc.NetworkServicer):
             found.raise_found(request.resource_id)
 
             async def build(digest: str, there: Stamped | None, report: Report) -> pb.Resource:
+                await self.core.may_join(request.owner, request.resource_id, [request.port])
                 return await saps.allocate_sap(request, digest, there, report)
 
             async for progress in self.core.allocate(request, build):
@@ -195,6 +201,8 @@ class NetworkServicer(rpc.NetworkServicer):
             found = checked(request)
             check.check_path(found, request)
             found.raise_found(request.resource_id)
+            for what, capability in check.needed_for_path(request):
+                self.core.offers(what, capability)
 
             async def build(digest: str, there: Stamped | None, report: Report) -> pb.Resource:
                 return await paths.allocate_path(request, digest, there, report)
@@ -216,5 +224,7 @@ class NetworkServicer(rpc.NetworkServicer):
             found.raise_found()
             await self.core.admit(request.owner)
             there = await self.core.find(request.owner, request.path, "path", pb.KIND_PATH)
-            return await probe.probe_path(request, there)
+            answer = await probe.probe_path(request, there)
+            answer.passings.sort(key=lambda passing: passing.at_ns)
+            return answer
         raise AssertionError("unreachable: guarded ends the call")

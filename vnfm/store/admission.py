@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -195,7 +195,17 @@ def of_a_vnf(c: Connection, order: Order) -> Order:
     if not row.chain_id:
         return replace(order, subjects={order.target_id: row.name})
     params = {**(order.params or {}), "chain_id": row.chain_id}
-    return replace(order, subjects={order.target_id: row.alias, row.chain_id: ""}, params=params)
+    others = _owners(c, row.chain_id, params.get("vnfcs", ()))
+    return replace(order, subjects={**others, order.target_id: row.alias, row.chain_id: ""}, params=params)
+
+
+def _owners(c: Connection, chain_id: str, vnfcs: Sequence[str]) -> dict[str, str]:
+    """The VNFs of the chain that have one of these VNFCs, by id, with their aliases."""
+    if not vnfcs:
+        return {}
+    query = select(t.vnf_instance.c.id, t.vnf_instance.c.alias, t.vnf_instance.c.vnfcs)
+    rows = c.execute(query.where(t.vnf_instance.c.chain_id == chain_id))
+    return {r.id: r.alias for r in rows if any(v["id"] in vnfcs for v in r.vnfcs)}
 
 
 def requested(c: Connection, order: Order) -> Operation | None:

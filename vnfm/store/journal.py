@@ -149,22 +149,22 @@ def _grant(c: Connection, operation: Operation, design: Design, at: datetime) ->
     if design.plan:
         values["plan"] = dict(design.plan)
     c.execute(update(t.chain).where(t.chain.c.id == operation.chain_id).values(**values))
-    return _enter(c, replace(operation, steps=design.steps), LcmOperationState.PROCESSING, at, None)
+    granted = _enter(c, replace(operation, steps=design.steps), LcmOperationState.PROCESSING, at, None)
+    return _enter(c, granted, LcmOperationState.FAILED_TEMP, at, design.held) if design.held else granted
 
 
 def _append(c: Connection, operation: Operation, entries: tuple[LogEntry, ...]) -> None:
     steps = {s.key: s for s in operation.steps}
     for entry in entries:
-        c.execute(
-            insert(t.step_event).values(
-                operation_id=operation.id,
-                step=entry.step,
-                state=entry.to.value,
-                at=entry.at.isoformat(),
-                output=encode(entry.output) if entry.output else None,
-                problem=encode(entry.problem) if entry.problem else None,
-            )
-        )
+        line = {
+            "operation_id": operation.id,
+            "step": entry.step,
+            "state": entry.to.value,
+            "at": entry.at.isoformat(),
+            "output": encode(entry.output) if entry.output else None,
+            "problem": encode(entry.problem) if entry.problem else None,
+        }
+        c.execute(insert(t.step_event), line)
         _keep_record(c, operation, steps[entry.step], entry)
 
 

@@ -33,9 +33,9 @@ from vnfm.store.admission import (
     requested,
 )
 from vnfm.store.database import Database
-from vnfm.store.journal import load, load_all, record_probe
+from vnfm.store.journal import load_all, record_probe
 from vnfm.store.refs import find
-from vnfm.store.rows import announce, instance_of
+from vnfm.store.rows import announce, instance_of, operations_of
 
 __all__ = ["ChainRecord", "NewInstance", "Order", "OrderStore"]
 
@@ -261,7 +261,7 @@ class OrderStore:
 
     async def operation(self, tenant: str, ref: str) -> Operation:
         """By id or a beginning of it."""
-        return await self._db.read(lambda c: load(c, find(c, t.operation, tenant, ref, (), "operation")["id"]))
+        return await self._db.read(lambda c: operations_of(c, [find(c, t.operation, tenant, ref, (), "operation")])[0])
 
     async def operations(self, tenant: str) -> AsyncIterator[Operation]:
         """All of the tenant, newest first; read page by page, so that a long past is never in memory at once."""

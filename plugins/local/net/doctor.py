@@ -8,9 +8,10 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from plugins.local.net import links, netns, nft, rtnl, steering, tap
+from plugins.local.net import links, netns, nft, rtnl, ruleset, switch, tap
 from plugins.local.net.errors import NetError
 from plugins.local.net.naming import port_name
+from plugins.local.net.ruleset import Chain, Found, Ruleset
 from plugins.local.net.specs import Check
 
 _NET_ADMIN_BIT, _SYS_ADMIN_BIT = 12, 21
@@ -57,13 +58,19 @@ def _try_fabric(namespace: str) -> str:
             route.send([pair, rtnl.set_up(one)])
     finally:
         os.close(descriptor)
-    wanted = {one: other, other: one}
-    nft.apply(namespace, steering.transaction(steering.Found(), wanted, frozenset(wanted)))
-    listing = nft.list_table(namespace, "vnfm")
-    found = steering.parse_table(listing or {})
-    if dict(found.elements) != wanted:
-        raise NetError(f"the map was accepted but lists as {dict(found.elements)}")
-    return "a netdev map with fwd was accepted"
+    wanted = Ruleset(
+        {
+            port: Chain((f"counter name {port} meta protocol ip ether daddr set 02:00:00:00:00:01 fwd to {to}",), port)
+            for port, to in ((one, other), (other, one))
+        },
+        counters=frozenset((one, other)),
+    )
+    indexes = switch.devices(namespace)
+    nft.apply(namespace, ruleset.transaction(Found(), wanted, indexes))
+    amiss = ruleset.amiss(switch.found_in(namespace), wanted, indexes)
+    if amiss:
+        raise NetError(f"rules were accepted but chains {', '.join(sorted(amiss))} do not list as they were made")
+    return "netdev rules that rewrite and forward frames were accepted"
 
 
 def _try_tap(namespace: str) -> str:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-from plugins.local.net import links, naming, netns, observe, paths, ports, probe, tap
+from plugins.local.net import facts, links, membership, naming, netns, observe, paths, pathstamps, ports, probe, tap
+from plugins.local.net.courses import find_port
 from plugins.local.net.errors import AlreadyExistsError, InvalidSpecError, NotThereError
+from plugins.local.net.index import Index, PathCount
 from plugins.local.net.locks import NamedLocks
-from plugins.local.net.plan import LinkPlan, link_from_stamp, link_to_stamp, plan_link, same_wiring
+from plugins.local.net.plan import LinkPlan, Port, link_from_stamp, link_to_stamp, plan_link, plans_of, same_wiring
 from plugins.local.net.specs import (
     Link,
     LinkSpec,
+    Member,
     Observed,
     PathSpec,
     PortSpec,
@@ -22,6 +26,7 @@ from plugins.local.net.specs import (
     Wiring,
 )
 from plugins.local.net.stamps import Stamps
+from plugins.local.net.switch import Switched
 
 
 def no_checkpoint(_step: str) -> None:
@@ -47,6 +52,7 @@ class HostNetwork:
         self._locks = NamedLocks()
         self._checkpoint = checkpoint
         self._random_bytes = random_bytes
+        self._index = Index(self._stamps)
 
     # -- namespaces of computes and SAPs
 
@@ -61,23 +67,27 @@ class HostNetwork:
         return name
 
     def remove_namespace(self, resource_id: str) -> None:
-        """Remove it with its ports, also where processes still run inside. An unknown id is fine."""
+        """Remove it with its ports, also where processes still run inside. An unknown id is fine.
+
+        Where it holds an end of a pair whose other end is in use, a husk of it stays until that link is terminated:
+        the neighbour's interface would vanish with it.
+        """
         naming.check_id("resource id", resource_id)
         name = naming.namespace_name(resource_id)
         with self._locks.hold(name):
-            if self._stamps.namespaces.read(resource_id) is None and not self._is_member(resource_id):
+            known = self._links()
+            if self._stamps.namespaces.read(resource_id) is None and not membership.is_member(known, resource_id):
                 return
-            links.remove_namespace(name)
+            ends = membership.ends_in_use(known, resource_id, self._is_in_use)
+            if ends:
+                links.make_husk(name, ends)
+            else:
+                links.remove_namespace(name)
             self._checkpoint("namespace.removed")
             self._stamps.namespaces.remove(resource_id)
 
-    def _is_member(self, resource_id: str, *, besides: str = "") -> bool:
-        return any(
-            member.resource_id == resource_id
-            for link_id, spec in self._links().items()
-            if link_id != besides
-            for member in spec.members
-        )
+    def _is_in_use(self, resource_id: str) -> bool:
+        return self._stamps.namespaces.read(resource_id) is not None
 
     # -- links
 
@@ -86,25 +96,75 @@ class HostNetwork:
         return {link_id: spec for link_id, spec in found.items() if spec is not None}
 
     @contextmanager
-    def _hold_link(self, plan: LinkPlan) -> Iterator[None]:
-        carrier = (plan.carrier,) if plan.carrier else ()
-        with self._locks.hold(f"link {plan.id}", *plan.namespaces, *carrier):
+    def _hold_link(self, spec: LinkSpec, *more: str) -> Iterator[None]:
+        names = [name for plan in plans_of(spec) for name in (*plan.namespaces, plan.carrier) if name]
+        with self._locks.hold(f"link {spec.id}", *names, *more):
             yield
 
     def allocate_link(self, spec: LinkSpec) -> Link:
         """Make the link. AlreadyExistsError where the id stands for another wiring or a port's name is taken."""
         plan = plan_link(spec)
-        with self._hold_link(plan):
+        with self._hold_link(spec):
             stamp = self._stamps.links.read(spec.id)
             known = link_from_stamp(stamp) if stamp is not None else None
             if known and not same_wiring(known, spec):
                 raise AlreadyExistsError(f"link {spec.id} is there with another wiring: terminate it first")
-            self._stamps.links.write(spec.id, link_to_stamp(spec))
-            self._checkpoint("link.specified")
-            links.build(plan, self._checkpoint)
-            if plan.wiring is Wiring.FABRIC:
-                paths.restore(self._stamps, plan.carrier, self._checkpoint)
+            if known:
+                spec = replace(spec, late=known.late, gone=known.gone)
+            self._write_link(spec)
+            links.build(plan_link(spec), self._checkpoint)
+        self._restore(plan.fabric)
         return Link(spec.id, plan.wiring, plan.native_id)
+
+    def _write_link(self, spec: LinkSpec) -> None:
+        self._stamps.links.write(spec.id, link_to_stamp(spec))
+        self._checkpoint("link.specified")
+
+    def _restore(self, fabric: str) -> None:
+        """Have the fabric, where there is one, steer what came or changed."""
+        if netns.exists(fabric):
+            with self._locks.hold(fabric):
+                paths.restore(self._stamps, fabric, self._checkpoint)
+
+    def join_link(self, link_id: str, member: Member) -> None:
+        """Be on a link from now on, as one more than it was made for; one of those comes back.
+
+        On a link of two, or a steered one, it is reached once a path leads through it. NotThereError without the link.
+        """
+        spec = self._known_link(link_id)
+        with self._hold_link(membership.joined(spec, member)):
+            spec = membership.joined(self._known_link(link_id), member)
+            self._write_link(spec)
+            for plan in plans_of(spec):
+                links.build(plan, self._checkpoint)
+        self._restore(plan_link(spec).fabric)
+
+    def leave_link(self, link_id: str, resource_id: str) -> None:
+        """Be on a link no more; one that is not on it, or no such link, is fine."""
+        spec = self.link(link_id)
+        if spec is None or not membership.is_on(spec, resource_id):
+            return
+        fabric = plan_link(spec).fabric
+        with self._hold_link(spec, naming.namespace_name(resource_id), fabric):
+            spec = self.link(link_id)
+            if spec is None:
+                return
+            links.demolish_ports(membership.ports_that_go(spec, resource_id))
+            self._checkpoint("link.left")
+            self._forget_ports(spec, resource_id)
+            self._write_link(membership.left(spec, resource_id))
+            paths.restore(self._stamps, fabric, self._checkpoint)
+
+    def _known_link(self, link_id: str) -> LinkSpec:
+        spec = self.link(link_id)
+        if spec is None:
+            raise NotThereError(f"link {link_id} is not there: allocate it first")
+        return spec
+
+    def _forget_ports(self, spec: LinkSpec, resource_id: str = "") -> None:
+        for member in (*spec.members, *spec.late):
+            if resource_id in ("", member.resource_id):
+                self._stamps.ports.remove(naming.port_name(member.resource_id, member.cp_id))
 
     def link(self, link_id: str) -> LinkSpec | None:
         """The link as it was asked for; None where there is none."""
@@ -119,23 +179,25 @@ class HostNetwork:
         if spec is None:
             self._stamps.links.remove(link_id)
             return
-        plan = plan_link(spec)
-        with self._hold_link(plan):
-            if self._stamps.links.read(link_id) is None:
+        fabric = plan_link(spec).fabric
+        with self._hold_link(spec, fabric):
+            spec = self.link(link_id)
+            if spec is None:
                 return  # another call terminated it meanwhile
-            shared = plan.wiring is Wiring.FABRIC and paths.fabric_in_use(self._stamps, plan.carrier, besides=link_id)
-            links.demolish(plan, carrier_too=not shared)
+            for plan in plans_of(spec):
+                links.demolish(plan)
             self._checkpoint("link.demolished")
-            if shared:
-                paths.restore(self._stamps, plan.carrier, self._checkpoint)
-            for member in spec.members:
+            paths.restore(self._stamps, fabric, self._checkpoint, without_link=link_id)
+            for member in (*spec.members, *spec.late):
                 self._release(member.resource_id, link_id)
             self._checkpoint("link.released")
+            self._forget_ports(spec)
             self._stamps.links.remove(link_id)
 
     def _release(self, resource_id: str, link_id: str) -> None:
         """Remove a member's namespace where neither its compute nor another link needs it; its lock is held."""
-        if self._stamps.namespaces.read(resource_id) is None and not self._is_member(resource_id, besides=link_id):
+        others = {other: spec for other, spec in self._links().items() if other != link_id}
+        if self._stamps.namespaces.read(resource_id) is None and not membership.is_member(others, resource_id):
             links.remove_namespace(naming.namespace_name(resource_id))
 
     # -- ports
@@ -145,21 +207,38 @@ class HostNetwork:
 
         Another specification than before replaces it, what is new first. NotThereError before its link is allocated.
         """
+        ports.check(resource_id, spec)
         with self._locks.hold(naming.namespace_name(resource_id)):
             ports.configure(resource_id, spec)
+            changed = self._note_port(resource_id, spec)
+        if changed and self._stamps.paths.is_any():
+            self._restore(self._plan_of_port(resource_id, spec.cp_id)[0].fabric)
 
-    def open_tap(self, resource_id: str, cp_id: str) -> int:
+    def _note_port(self, resource_id: str, spec: PortSpec) -> bool:
+        """Keep what a port was given, for steering has to know it; whether it is other than before."""
+        name, stamp = naming.port_name(resource_id, spec.cp_id), facts.to_stamp(resource_id, spec)
+        if self._stamps.ports.read(name) == stamp:
+            return False
+        self._stamps.ports.write(name, stamp)
+        self._checkpoint("port.noted")
+        return True
+
+    def open_tap(self, resource_id: str, cp_id: str, spec: PortSpec | None = None) -> int:
         """A descriptor of a VM's port (with virtio-net headers) for qemu; the caller closes it once qemu has it.
 
-        The device lives as long as a descriptor is open. Opening it again after qemu died restores its place in the
-        path. NotThereError before the link is allocated.
+        `spec` says what the guest has behind it; without one, frames pass as they are. The device lives as long as a
+        descriptor is open. Opening it again after qemu died restores its place in the path. NotThereError before the
+        link is allocated.
         """
-        plan = self._plan_of_port(resource_id, cp_id)
-        port = next(port for port in plan.ports if (port.member.resource_id, port.member.cp_id) == (resource_id, cp_id))
+        plan, port = self._plan_of_port(resource_id, cp_id)
         if port.namespace or not plan.carrier:
             raise InvalidSpecError(f"port {resource_id}/{cp_id}: a {port.member.kind} has no tap")
         master = links.BRIDGE if plan.wiring is Wiring.BRIDGE else ""
-        with self._hold_link(plan):
+        if spec is not None:
+            ports.check(resource_id, spec)
+        with self._locks.hold(f"link {plan.id}", plan.carrier):
+            if spec is not None:
+                self._note_port(resource_id, spec)
             descriptor = tap.open_tap(plan.carrier, port.far, port.alias, plan.mtu_bytes, master)
             try:
                 if plan.wiring is Wiring.FABRIC:
@@ -169,26 +248,40 @@ class HostNetwork:
                 raise
         return descriptor
 
-    def _plan_of_port(self, resource_id: str, cp_id: str) -> LinkPlan:
-        for spec in self._links().values():
-            if any((member.resource_id, member.cp_id) == (resource_id, cp_id) for member in spec.members):
-                return plan_link(spec)
-        raise NotThereError(f"port {resource_id}/{cp_id} is on no link: allocate its link first")
+    def _plan_of_port(self, resource_id: str, cp_id: str) -> tuple[LinkPlan, Port]:
+        every = (plan for spec in self._links().values() for plan in plans_of(spec))
+        found = find_port(every, resource_id, cp_id)
+        if found is None:
+            raise NotThereError(f"port {resource_id}/{cp_id} is on no link: allocate its link first")
+        return found
 
     def guest_mac(self, resource_id: str, cp_id: str) -> str:
         """The MAC that a port has where none is asked for: a guest is told by it which of its devices is which."""
         return naming.derive_mac(resource_id, cp_id)
 
+    def places(self, resource_ids: Container[str]) -> dict[str, list[observe.Place]]:
+        """Where the ports of these computes and SAPs are on this host."""
+        return self._index.places(resource_ids)
+
     # -- paths
 
-    def allocate_path(self, spec: PathSpec) -> None:
+    def allocate_path(self, spec: PathSpec) -> Switched:
         """Steer along the hops, both ways, in one switch; a higher generation replaces the hops of a lower one.
 
-        NotThereError where a hop has no port yet, StaleGenerationError where a higher generation is in force.
+        Returns once what left the path is drained: a moment where a hop was removed; where replicas were, when their
+        flows are idle or `paths.FLOWS_DRAIN_SECONDS` are over. NotThereError where a hop has no port yet,
+        StaleGenerationError where a higher generation is in force, InvalidSpecError for what cannot be steered.
         """
-        paths.check(spec)
-        with self._locks.hold(f"path {spec.id}", paths.fabric_of(spec)):
-            paths.allocate(self._stamps, spec, self._checkpoint)
+        pathstamps.check(spec)
+        names = (f"path {spec.id}", paths.fabric_of(spec))
+        with self._locks.hold(*names):
+            done = paths.begin(self._stamps, spec, self._checkpoint)
+        if paths.is_turning(self._stamps, spec):
+            # Nobody has to wait for that but the caller.
+            paths.await_turns(self._stamps, spec)
+            with self._locks.hold(*names):
+                paths.settle(self._stamps, spec, self._checkpoint)
+        return done
 
     def probe_path(self, path_id: str, packets: int, patience_seconds: float) -> ProbeResult:
         """Send echo requests from the first SAP to the last one and count these very packets at every hop.
@@ -196,12 +289,19 @@ class HostNetwork:
         Rounds are repeated until one is complete or the patience is over. NotThereError for an unknown path.
         """
         spec = paths.known(self._stamps, path_id)
-        plans = [plan_link(link) for link in self._links().values()]
-        return probe.run(spec, plans, packets, patience_seconds, self._random_bytes)
+        return probe.run(spec, paths.as_seen(self._stamps, spec), packets, patience_seconds, self._random_bytes)
 
     def count_packets(self, chain_id: str) -> dict[tuple[str, str], tuple[int, int]]:
         """(packets, bytes) that came in by each steered port of the chain, by (resource id, cp id)."""
         return paths.counters(self._stamps, chain_id)
+
+    def count_path_packets(self, chain_id: str) -> dict[tuple[str, str, str], tuple[int, int]]:
+        """(packets, bytes) that each path took in by each steered port, by (path id, resource id, cp id)."""
+        return paths.path_counters(self._stamps, chain_id)
+
+    def path_counts(self, path_ids: Container[str]) -> list[PathCount]:
+        """What each of these paths took in by each steered port; no process is started for it."""
+        return self._index.path_counts(path_ids)
 
     def _terminate_path(self, path_id: str) -> None:
         stamp = self._stamps.paths.read(path_id)

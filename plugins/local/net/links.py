@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 
 from plugins.local.net import naming, netns, rtnl
 from plugins.local.net.errors import AlreadyExistsError, HostRefusedError
@@ -50,7 +50,8 @@ def _is_ours(device: Device | None, port: Port, namespace: str) -> bool:
     return device.alias == port.alias
 
 
-def _find(route: RouteSocket, name: str) -> Device | None:
+def find_device(route: RouteSocket, name: str) -> Device | None:
+    """The device of that name; None where there is none."""
     answer = route.get(rtnl.get_device(name))
     return rtnl.parse_device(answer) if answer else None
 
@@ -58,8 +59,8 @@ def _find(route: RouteSocket, name: str) -> Device | None:
 def _build_pair(plan: LinkPlan, checkpoint: Checkpoint) -> None:
     near, far = plan.ports
     with netns.route_socket(near.namespace) as here, netns.route_socket(far.namespace) as there:
-        have_near = _is_ours(_find(here, near.interface), near, near.namespace)
-        have_far = _is_ours(_find(there, far.interface), far, far.namespace)
+        have_near = _is_ours(find_device(here, near.interface), near, near.namespace)
+        have_far = _is_ours(find_device(there, far.interface), far, far.namespace)
         if have_near and have_far:
             return
         # Either end alone is a rest of a broken or half-stamped pair; deleting one end deletes both.
@@ -99,7 +100,7 @@ def _build_carried(plan: LinkPlan, checkpoint: Checkpoint) -> None:
 
 def _ensure_bridge(carrier: RouteSocket, mtu_bytes: int) -> int:
     carrier.send([rtnl.new_bridge(BRIDGE, mtu_bytes)])
-    bridge = _find(carrier, BRIDGE)
+    bridge = find_device(carrier, BRIDGE)
     if bridge is None:
         raise HostRefusedError(f"bridge {BRIDGE} is gone right after it was made")
     return bridge.index
@@ -115,9 +116,9 @@ def _detach_others(carrier: RouteSocket, plan: LinkPlan) -> None:
 
 
 def _build_port(plan: LinkPlan, port: Port, carrier: RouteSocket, master: int) -> None:
-    far_end = _find(carrier, port.far)
+    far_end = find_device(carrier, port.far)
     with netns.route_socket(port.namespace) as member:
-        have_near = _is_ours(_find(member, port.interface), port, port.namespace)
+        have_near = _is_ours(find_device(member, port.interface), port, port.namespace)
         if have_near and far_end and far_end.alias == port.alias and far_end.master == master and far_end.is_up:
             return
         member.send([rtnl.delete_device(port.interface)])
@@ -133,16 +134,49 @@ def _build_port(plan: LinkPlan, port: Port, carrier: RouteSocket, master: int) -
         carrier.send([*stamp, rtnl.set_up(port.far), rtnl.set_alias(port.far, port.alias)])
 
 
-def demolish(plan: LinkPlan, *, carrier_too: bool) -> None:
-    """Remove the link's devices, and its carrier where nothing else needs it. What is gone already is fine."""
-    try:
-        for port in plan.ports:
+def demolish(plan: LinkPlan) -> None:
+    """Remove the link's devices, and a bridge's namespace. What is gone already is fine."""
+    demolish_ports([(plan, port) for port in plan.ports])
+    if plan.wiring is Wiring.BRIDGE:
+        remove_namespace(plan.carrier)
+
+
+def demolish_ports(ports: Iterable[tuple[LinkPlan, Port]]) -> None:
+    """Remove ports with all that hangs on them. What is gone already is fine."""
+    for plan, port in ports:
+        try:
             _delete_device(port.namespace, port.interface, port.alias)
             _delete_device(plan.carrier, port.far, port.alias)
-        if plan.carrier and carrier_too:
-            remove_namespace(plan.carrier)
-    except NetlinkError as error:
-        raise HostRefusedError(f"link {plan.id}: {error.strerror}") from error
+            if plan.wiring is Wiring.PAIR:
+                _delete_device(port.namespace, naming.patch_name(port.member.cp_id), patch_alias(port))
+        except NetlinkError as error:
+            raise HostRefusedError(f"link {plan.id}: {error.strerror}") from error
+
+
+def patch_alias(port: Port) -> str:
+    """The stamp on a patch of the port."""
+    return f"{port.alias} patch"[:255]
+
+
+def make_husk(name: str, ends: Collection[str]) -> None:
+    """Leave nothing in a namespace but these ends of pairs, and have it forward nothing any more."""
+    if not netns.exists(name):
+        return
+
+    def still() -> None:
+        netns.write_sysctl("net/ipv4/ip_forward", "0")
+        netns.write_sysctl("net/ipv6/conf/all/forwarding", "0")
+
+    netns.inside(name, still)
+    with netns.route_socket(name) as route:
+        devices = [rtnl.parse_device(answer) for answer in route.dump(rtnl.dump_devices())]
+        route.send(
+            [
+                rtnl.delete_device(device.name)
+                for device in devices
+                if device.kind in ("veth", "bridge", "tun") and device.name not in ends
+            ]
+        )
 
 
 def _delete_device(namespace: str, name: str, alias: str) -> None:
@@ -150,7 +184,7 @@ def _delete_device(namespace: str, name: str, alias: str) -> None:
     if not namespace or not name or not netns.exists(namespace):
         return
     with netns.route_socket(namespace) as route:
-        device = _find(route, name)
+        device = find_device(route, name)
         if device and device.alias in ("", alias):
             route.send([rtnl.delete_device(name)])
 

@@ -27,6 +27,11 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
+def short(*parts: str) -> str:
+    """Twelve hex digits for any ids: what names are made of."""
+    return _digest(*parts)[:12]
+
+
 def namespace_name(resource_id: str) -> str:
     """The namespace of a compute or SAP."""
     return "vnfm-" + _digest(resource_id)[:12]
@@ -55,6 +60,16 @@ def interface_name(cp_id: str) -> str:
 def port_name(resource_id: str, cp_id: str) -> str:
     """The port of a member inside a fabric or beside a bridge: a veth's far end, or a VM's tap."""
     return "p" + _digest(resource_id, cp_id)[:12]
+
+
+def patch_name(cp_id: str) -> str:
+    """The interface beside a port of a pair, by which the port is joined to a fabric while a path needs that."""
+    return f"{interface_name(cp_id)[:9]}~{_digest(cp_id)[:4]}"
+
+
+def answer_mac(resource_id: str, cp_id: str) -> str:
+    """What a steered port is told when it asks for a neighbour's address and has no neighbour of its own."""
+    return derive_mac(f"answer {resource_id}", cp_id)
 
 
 def derive_mac(resource_id: str, cp_id: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -45,11 +46,26 @@ def apply(namespace: str, text: str) -> None:
 
 
 def list_table(namespace: str, table: str) -> dict[str, Any] | None:
-    """A netdev table by nft's JSON; None where there is none."""
-    done = _run(namespace, ["-j", "list", "table", "netdev", table])
+    """A netdev table by nft's JSON, without the flows in its sets; None where there is none."""
+    done = _run(namespace, ["-j", "-t", "list", "table", "netdev", table])
     if done.returncode:
         if "No such file or directory" in done.stderr:
             return None
         raise HostRefusedError(f"nft in {namespace}: {done.stderr.strip()[:600]}")
     listing: dict[str, Any] = json.loads(done.stdout)
     return listing
+
+
+def idle_seconds(namespace: str, table: str, name: str) -> float:
+    """For how long no flow in a set was seen; endless where there is none in it, or no such set."""
+    done = _run(namespace, ["-j", "list", "set", "netdev", table, name])
+    if done.returncode:
+        return math.inf
+    listed = [entry["set"] for entry in json.loads(done.stdout)["nftables"] if "set" in entry]
+    elements = [
+        one["elem"] for found in listed for one in found.get("elem", ()) if isinstance(one, dict) and "elem" in one
+    ]
+    default = float(listed[0].get("timeout", 0)) if listed else 0.0
+    return min(
+        (float(one.get("timeout", default)) - float(one.get("expires", 0)) for one in elements), default=math.inf
+    )

@@ -2,17 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from plugins.local.net import naming, netns, paths, ports, rtnl, steering
+from plugins.local.net import naming, netns, paths, pathstamps, ports, rtnl
 from plugins.local.net.errors import NotThereError
-from plugins.local.net.plan import LinkPlan, plan_link
+from plugins.local.net.plan import LinkPlan, plan_link, plans_of
 from plugins.local.net.rtnl import Device
-from plugins.local.net.specs import LinkSpec, Observed, ResourceKind, State
+from plugins.local.net.specs import LinkSpec, Observed, ResourceKind, State, Wiring
 from plugins.local.net.stamps import Stamps
 
 UNREADABLE = "its stamp is unreadable: terminate it and allocate it anew"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a connection point is on the host: the devices, as (namespace, name), that carry it; the first is the one
+    nearest to the VNF. Beside a VM (`mirrored`) what goes out of that device enters the VM.
+
+    `patch` names a device next to the first one through which, while it is there, the port's frames go instead: what
+    comes in by it comes in by the port again, what goes out of it was meant to go out of the port.
+    """
+
+    cp_id: str
+    devices: tuple[tuple[str, str], ...]
+    mirrored: bool = False
+    patch: str = ""
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """Where to look."""
+        return tuple(namespace for namespace, _ in self.devices)
+
+
+def places(plans: Iterable[LinkPlan]) -> dict[str, list[Place]]:
+    """The ports of computes and SAPs on these links, by resource id."""
+    found: dict[str, list[Place]] = {}
+    for plan in plans:
+        for port in plan.ports:
+            near = ((port.namespace, port.interface),) if port.namespace else ()
+            far = ((plan.carrier, port.far),) if plan.carrier else ()
+            patch = naming.patch_name(port.member.cp_id) if plan.wiring is Wiring.PAIR else ""
+            place = Place(port.member.cp_id, near + far, not port.namespace, patch)
+            found.setdefault(port.member.resource_id, []).append(place)
+    return found
 
 
 class _Host:
@@ -69,30 +103,13 @@ def _link_reason(plan: LinkPlan, host: _Host) -> str:
     return ""
 
 
-def _path_reason(spec_fabric: str, wanted: steering.Steering, host: _Host) -> str:
-    if not wanted:
-        return ""
-    devices = host.devices(spec_fabric)
-    if devices is None:
-        return f"namespace {spec_fabric} is missing"
-    gone = sorted(port for port in wanted if port not in devices)
-    if gone:
-        return f"port {spec_fabric}/{gone[0]} is missing"
-    try:
-        found = paths.in_force(spec_fabric)
-    except NotThereError as error:
-        return error.detail
-    wrong = sorted(port for port, to in wanted.items() if found.get(port) != to)
-    return f"port {spec_fabric}/{wrong[0]} is not steered as wanted" if wrong else ""
-
-
 def observe(stamps: Stamps, links: Mapping[str, LinkSpec]) -> list[Observed]:
     """Every stamped object: namespaces, links, paths."""
     host = _Host()
     return [
         *(_observe_namespace(object_id, stamp, host) for object_id, stamp in stamps.namespaces.all().items()),
         *(_observe_link(object_id, stamp, links, host) for object_id, stamp in stamps.links.all().items()),
-        *(_observe_path(object_id, stamp, links, host) for object_id, stamp in stamps.paths.all().items()),
+        *(_observe_path(object_id, stamp, stamps) for object_id, stamp in stamps.paths.all().items()),
     ]
 
 
@@ -113,17 +130,13 @@ def _observe_link(link_id: str, stamp: Mapping[str, Any], links: Mapping[str, Li
     spec = links.get(link_id)
     if spec is None:
         return _observed(ResourceKind.LINK, link_id, "", stamp, UNREADABLE)
-    plan = plan_link(spec)
-    return _observed(ResourceKind.LINK, link_id, plan.native_id, stamp, _link_reason(plan, host))
+    reason = next(filter(None, (_link_reason(plan, host) for plan in plans_of(spec))), "")
+    return _observed(ResourceKind.LINK, link_id, plan_link(spec).native_id, stamp, reason)
 
 
-def _observe_path(path_id: str, stamp: Mapping[str, Any], links: Mapping[str, LinkSpec], host: _Host) -> Observed:
-    spec = paths.from_stamp(stamp)
-    if spec is None:
+def _observe_path(path_id: str, stamp: Mapping[str, Any], stamps: Stamps) -> Observed:
+    state = pathstamps.from_stamp(stamp)
+    if state is None:
         return _observed(ResourceKind.PATH, path_id, "", stamp, UNREADABLE)
-    fabric = paths.fabric_of(spec)
-    try:
-        wanted = steering.steering(spec, [plan_link(link) for link in links.values()], fabric)
-    except NotThereError as error:
-        return _observed(ResourceKind.PATH, path_id, fabric, stamp, error.detail)
-    return _observed(ResourceKind.PATH, path_id, fabric, stamp, _path_reason(fabric, wanted, host))
+    fabric = paths.fabric_of(state.spec)
+    return _observed(ResourceKind.PATH, path_id, fabric, stamp, paths.reason(stamps, path_id, fabric))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,13 +26,18 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class LinkPlan:
-    """`carrier` is the fabric's or bridge's namespace, empty for a pair."""
+    """`carrier` is the fabric's or bridge's namespace, empty for a pair; `fabric` that of the link's chain.
+
+    `native`: its two members were made for each other, so that their frames need no translation.
+    """
 
     id: str
     wiring: Wiring
     carrier: str
     mtu_bytes: int
     ports: tuple[Port, ...]
+    fabric: str = ""
+    native: bool = False
 
     @property
     def namespaces(self) -> tuple[str, ...]:
@@ -46,11 +51,12 @@ class LinkPlan:
 
 
 def wiring_of(spec: LinkSpec) -> Wiring:
-    """Two ends: a pair, or fabric ports where one is a guest or steering is asked for; any other number: a bridge."""
+    """Fabric ports where steering is asked for, or one of two is a guest; a pair for other two; else a bridge."""
+    if spec.steered:
+        return Wiring.FABRIC
     if spec.open_ended or len(spec.members) != 2:
         return Wiring.BRIDGE
-    guest = any(member.kind.is_guest for member in spec.members)
-    return Wiring.FABRIC if guest or spec.steered else Wiring.PAIR
+    return Wiring.FABRIC if any(member.kind.is_guest for member in spec.members) else Wiring.PAIR
 
 
 def check_link(spec: LinkSpec) -> None:
@@ -75,25 +81,54 @@ def fabric_of(chain_id: str, link_id: str) -> str:
 
 
 def plan_link(spec: LinkSpec) -> LinkPlan:
-    """The link's parts by name."""
+    """The link's parts by name. A pair keeps both ends until it is terminated: one end goes with the other."""
     check_link(spec)
     wiring = wiring_of(spec)
+    fabric = fabric_of(spec.chain_id, spec.id)
     carrier = {
         Wiring.PAIR: "",
-        Wiring.FABRIC: fabric_of(spec.chain_id, spec.id),
+        Wiring.FABRIC: fabric,
         Wiring.BRIDGE: naming.bridge_namespace_name(spec.id),
     }[wiring]
-    ports = tuple(
-        Port(
-            member,
-            naming.namespace_name(member.resource_id) if member.kind.has_namespace else "",
-            naming.interface_name(member.cp_id),
-            naming.port_name(member.resource_id, member.cp_id) if carrier else "",
-            naming.alias(spec.id, member.resource_id, member.cp_id),
-        )
-        for member in spec.members
+    members = [one for one in spec.members if wiring is Wiring.PAIR or one.resource_id not in spec.gone]
+    if wiring is Wiring.BRIDGE:
+        members += spec.late
+    ports = tuple(_port(spec, member, bool(carrier)) for member in members)
+    native = wiring is not Wiring.BRIDGE and not spec.steered and len(ports) == 2
+    return LinkPlan(spec.id, wiring, carrier, spec.mtu_bytes, ports, fabric, native)
+
+
+def plan_late(spec: LinkSpec) -> LinkPlan | None:
+    """The fabric ports of those who joined a link of two, or a steered one, after it was made."""
+    if not spec.late or wiring_of(spec) is Wiring.BRIDGE:
+        return None
+    fabric = fabric_of(spec.chain_id, spec.id)
+    ports = tuple(_port(spec, member, carried=True) for member in spec.late)
+    return LinkPlan(spec.id, Wiring.FABRIC, fabric, spec.mtu_bytes, ports, fabric)
+
+
+def plans_of(spec: LinkSpec) -> tuple[LinkPlan, ...]:
+    """The link as it was made, and what joined it."""
+    late = plan_late(spec)
+    return (plan_link(spec), late) if late else (plan_link(spec),)
+
+
+def _port(spec: LinkSpec, member: Member, carried: bool) -> Port:
+    return Port(
+        member,
+        naming.namespace_name(member.resource_id) if member.kind.has_namespace else "",
+        naming.interface_name(member.cp_id),
+        naming.port_name(member.resource_id, member.cp_id) if carried else "",
+        naming.alias(spec.id, member.resource_id, member.cp_id),
     )
-    return LinkPlan(spec.id, wiring, carrier, spec.mtu_bytes, ports)
+
+
+def _members_to_stamp(members: Iterable[Member]) -> list[list[str]]:
+    return [[member.resource_id, member.cp_id, member.kind.value] for member in members]
+
+
+def _members_from_stamp(listed: Iterable[tuple[str, str, str]]) -> tuple[Member, ...]:
+    return tuple(Member(resource, cp, MemberKind(kind)) for resource, cp, kind in listed)
 
 
 def link_to_stamp(spec: LinkSpec) -> dict[str, Any]:
@@ -103,7 +138,9 @@ def link_to_stamp(spec: LinkSpec) -> dict[str, Any]:
         "chain_id": spec.chain_id,
         "mtu_bytes": spec.mtu_bytes,
         "steered": spec.steered,
-        "members": [[member.resource_id, member.cp_id, member.kind.value] for member in spec.members],
+        "members": _members_to_stamp(spec.members),
+        "late": _members_to_stamp(spec.late),
+        "gone": list(spec.gone),
         "owner": dict(spec.owner),
         "open_ended": spec.open_ended,
     }
@@ -114,19 +151,21 @@ def link_from_stamp(stamp: Mapping[str, Any]) -> LinkSpec | None:
     try:
         return LinkSpec(
             str(stamp["id"]),
-            tuple(Member(resource, cp, MemberKind(kind)) for resource, cp, kind in stamp["members"]),
+            _members_from_stamp(stamp["members"]),
             str(stamp["chain_id"]),
             int(stamp["mtu_bytes"]),
             bool(stamp["steered"]),
             dict(stamp["owner"]),
             bool(stamp.get("open_ended", False)),
+            _members_from_stamp(stamp.get("late", ())),
+            tuple(str(resource_id) for resource_id in stamp.get("gone", ())),
         )
     except (KeyError, TypeError, ValueError):
         return None
 
 
 def same_wiring(one: LinkSpec, other: LinkSpec) -> bool:
-    """Whether two specifications ask for the same thing; who asked does not matter."""
+    """Whether two specifications ask for the same thing; who asked, and who came or went since, does not matter."""
     open_ended = one.open_ended and other.open_ended
     return (open_ended or one.members == other.members) and (
         one.chain_id,

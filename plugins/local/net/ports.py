@@ -58,13 +58,21 @@ def check_mac(spec: PortSpec) -> str:
     return mac
 
 
-def configure(resource_id: str, spec: PortSpec) -> None:
-    """Give the port its addresses and routes; what an earlier call gave and this one does not, goes after it."""
+def check(resource_id: str, spec: PortSpec) -> None:
+    """InvalidSpecError naming the first field that has no sense."""
     naming.check_id("resource id", resource_id)
-    ips, routes = parse_ips(spec), ordered_routes(spec)
-    mac = check_mac(spec) or naming.derive_mac(resource_id, spec.cp_id)
+    parse_ips(spec)
+    ordered_routes(spec)
+    check_mac(spec)
     if spec.mtu_bytes and not MTU_MIN <= spec.mtu_bytes <= MTU_MAX:
         raise InvalidSpecError(f"port {spec.cp_id}, mtu_bytes: expected {MTU_MIN}-{MTU_MAX}, got {spec.mtu_bytes}")
+
+
+def configure(resource_id: str, spec: PortSpec) -> None:
+    """Give the port its addresses and routes; what an earlier call gave and this one does not, goes after it."""
+    check(resource_id, spec)
+    ips, routes = parse_ips(spec), ordered_routes(spec)
+    mac = check_mac(spec) or naming.derive_mac(resource_id, spec.cp_id)
     namespace, name = naming.namespace_name(resource_id), naming.interface_name(spec.cp_id)
     with netns.route_socket(namespace) as route:
         answer = route.get(rtnl.get_device(name))
@@ -72,9 +80,18 @@ def configure(resource_id: str, spec: PortSpec) -> None:
             raise NotThereError(f"port {namespace}/{name} is not there: allocate the link of {spec.cp_id} first")
         device = rtnl.parse_device(answer)
         try:
-            route.send(_requests(route, device, spec, mac, ips, routes))
+            route.send(_requests(route, device, spec, mac, ips, routes) + _patch_requests(route, spec, mac))
         except NetlinkError as error:
             raise HostRefusedError(f"port {namespace}/{name}: {error.strerror}") from error
+
+
+def _patch_requests(route: RouteSocket, spec: PortSpec, mac: str) -> list[Request]:
+    """A patch beside the port bears its MAC, and lets through what it does."""
+    answer = route.get(rtnl.get_device(naming.patch_name(spec.cp_id)))
+    if answer is None:
+        return []
+    patch = rtnl.parse_device(answer)
+    return [rtnl.set_device(patch.index, mac=mac if mac != patch.mac else "", mtu_bytes=spec.mtu_bytes)]
 
 
 def link_local(mac: str) -> Interface:

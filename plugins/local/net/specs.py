@@ -60,9 +60,11 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class LinkSpec:
-    """A virtual link. `owner` is kept in the stamp as it is; `steered` asks for fabric ports even without a guest.
+    """A virtual link. `owner` is kept in the stamp as it is; `steered` asks for fabric ports for any members.
 
     `open_ended`: who will be on it is not known beforehand; a bridge, whose members may be others at the next call.
+    `late` came after the link was made, `gone` are resource ids of members that left: kept by `join_link` and
+    `leave_link`, not asked for by `allocate_link`.
     """
 
     id: str
@@ -72,6 +74,8 @@ class LinkSpec:
     steered: bool = False
     owner: Mapping[str, str] = field(default_factory=dict)
     open_ended: bool = False
+    late: tuple[Member, ...] = ()
+    gone: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,25 +108,61 @@ class PortSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Replica:
+    """One of several that stand at the same position of a path, with the same connection points."""
+
+    resource_id: str
+    kind: MemberKind
+
+
+@dataclass(frozen=True, slots=True)
 class Hop:
-    """A position of a path; the first has no ingress, the last no egress connection point."""
+    """A position of a path; the first has no ingress, the last no egress connection point.
+
+    `replicas` is empty where one alone stands there; else it holds all of them, `resource_id` among them.
+    """
 
     resource_id: str
     kind: MemberKind
     ingress_cp: str
     egress_cp: str
     name: str
+    replicas: tuple[Replica, ...] = ()
+
+    @property
+    def instances(self) -> tuple[Replica, ...]:
+        """All that stand at this position, one at least."""
+        return self.replicas or (Replica(self.resource_id, self.kind),)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Which packets a path takes, as they leave its first hop; on the way back source and destination are swapped.
+
+    Empty and 0 stand for any. Ports need `ip_protocol` 6 (TCP), 17 (UDP) or 132 (SCTP). `dscp` 1-63.
+    """
+
+    source_cidr: str = ""
+    destination_cidr: str = ""
+    ip_protocol: int = 0
+    source_port: int = 0
+    destination_port: int = 0
+    dscp: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class PathSpec:
-    """Steering along hops, both ways. A higher generation replaces a lower one in one switch."""
+    """Steering along hops, both ways. A higher generation replaces a lower one in one switch.
+
+    `match`: which packets; where several paths of a chain share a port, the most specific one that fits decides.
+    """
 
     id: str
     hops: tuple[Hop, ...]
     chain_id: str = ""
     generation: int = 1
     owner: Mapping[str, str] = field(default_factory=dict)
+    match: Match = Match()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +177,29 @@ class HopCount:
 
 
 @dataclass(frozen=True, slots=True)
+class Passing:
+    """Where and when a packet was seen: a hop's port, at which replica; `at_ns` since it left the first hop."""
+
+    hop: str
+    cp_id: str
+    resource_id: str
+    reply: bool
+    leaving: bool
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """What a probe saw. `complete`: every packet crossed every hop in order and came back."""
+    """What a probe saw. `complete`: every packet crossed every hop in order and came back.
+
+    `passings` are those of one packet in order of time: a whole one, or the one that came furthest.
+    """
 
     hops: tuple[HopCount, ...]
     complete: bool
     rtt_us: int = 0
     unsupported: str = ""
+    passings: tuple[Passing, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -78,6 +79,14 @@ class StampFolder:
             self._cache[object_id] = (key, stamp)
         return stamp
 
+    def is_any(self) -> bool:
+        """Whether there is a stamp at all."""
+        return any(entry.name.endswith(".json") for entry in os.scandir(self._folder))
+
+    def changed_ns(self) -> int:
+        """When a stamp came, went or was replaced last (wall clock)."""
+        return os.stat(self._folder).st_mtime_ns
+
     def all(self) -> dict[str, Stamp]:
         """All stamps by id."""
         ids = [entry.name[:-5] for entry in os.scandir(self._folder) if entry.name.endswith(".json")]
@@ -85,9 +94,18 @@ class StampFolder:
 
 
 class Stamps:
-    """The run folder's parts: links, paths, and the namespaces that a compute or SAP asked for."""
+    """The run folder's parts: links, paths, namespaces asked for by computes and SAPs, and what is known of ports."""
 
     def __init__(self, run_dir: Path) -> None:
         self.links = StampFolder(run_dir / "links")
         self.paths = StampFolder(run_dir / "paths")
         self.namespaces = StampFolder(run_dir / "namespaces")
+        self.ports = StampFolder(run_dir / "ports")
+
+    def changed(self) -> tuple[int, ...]:
+        """Another value whenever another stamp of a link, path or port is there."""
+        return tuple(folder.changed_ns() for folder in (self.links, self.paths, self.ports))
+
+    def is_settled(self, for_ns: int) -> bool:
+        """Whether none has changed for so long, by the wall clock."""
+        return max(self.changed()) < time.time_ns() - for_ns

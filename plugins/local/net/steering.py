@@ -1,150 +1,142 @@
-"""The fabric's map, wanted and found, and the one transaction between them: pure functions."""
+"""The wanted table of a fabric out of the courses of its paths: pure functions."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
 
-from plugins.local.net.errors import InvalidSpecError, NotThereError
-from plugins.local.net.naming import TABLE
-from plugins.local.net.plan import LinkPlan, Port
-from plugins.local.net.specs import Hop, PathSpec, Wiring
+from plugins.local.net import balance, matching, naming
+from plugins.local.net.courses import Asker, Course, Layout, find_port
+from plugins.local.net.errors import InvalidSpecError
+from plugins.local.net.ruleset import Chain, Ruleset
+from plugins.local.net.specs import Match
 
-MAP = "next"
-_TOKEN = re.compile(r"p[0-9a-f]{12}|[0-9]{1,10}")
+__all__ = ["check_conflicts", "find_port", "path_counter", "wanted"]
 
-# The map: a port's name -> the name of the port that its frames leave by. A number is the index of a lost device.
-Steering = dict[str, str]
+_NO_PORTS = f"meta l4proto != {{ {', '.join(matching.WITH_PORTS.values())} }}"
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What the fabric's table holds; `exists` is False where there is no table."""
-
-    exists: bool = False
-    chains: frozenset[str] = frozenset()
-    counters: frozenset[str] = frozenset()
-    elements: Mapping[str, str] = field(default_factory=dict)
+def path_counter(port: str, path_id: str) -> str:
+    """The counter of a path's packets that came in by a port, where several paths use it or the path has a match."""
+    return f"{port}_{naming.short(path_id)}"
 
 
-def find_port(plans: Iterable[LinkPlan], resource_id: str, cp_id: str) -> tuple[LinkPlan, Port] | None:
-    """The link and port of a connection point."""
-    for plan in plans:
-        for port in plan.ports:
-            if (port.member.resource_id, port.member.cp_id) == (resource_id, cp_id):
-                return plan, port
-    return None
+def _remembered(path_id: str) -> tuple[str, str]:
+    key = naming.short("remembered", path_id)
+    return f"d{key}", f"e{key}"
 
 
-def _joined(one: Hop, other: Hop, plans: Iterable[LinkPlan], fabric: str) -> tuple[Port, Port] | None:
-    """The fabric ports to join for two neighbours; None where their link carries frames by itself."""
-    plans = tuple(plans)
-    left = find_port(plans, one.resource_id, one.egress_cp)
-    right = find_port(plans, other.resource_id, other.ingress_cp)
-    for hop, cp, found in ((one, one.egress_cp, left), (other, other.ingress_cp, right)):
-        if found is None:
-            raise NotThereError(f"hop {hop.name}: {hop.resource_id}/{cp} is on no link: allocate its link first")
-    assert left is not None
-    assert right is not None
-    if left[0].id == right[0].id and left[0].wiring is not Wiring.FABRIC:
-        return None
-    for hop, found in ((one, left), (other, right)):
-        if found[0].carrier != fabric or found[0].wiring is not Wiring.FABRIC:
-            raise NotThereError(
-                f"hops {one.name} and {other.name} are on different links, and the link of {hop.name} cannot be "
-                f"steered within this chain: allocate one link with both, or links of this chain with steered ports"
+def check_conflicts(layout: Layout, path_id: str) -> None:
+    """InvalidSpecError where the path sends a port's frames elsewhere than another path with the same match."""
+    others = {
+        (course.port, matching.text(course.match, forward=course.forward)): course
+        for course in layout.courses
+        if course.path_id != path_id
+    }
+    for course in layout.courses:
+        if course.path_id != path_id:
+            continue
+        other = others.get((course.port, matching.text(course.match, forward=course.forward)))
+        if other and {one.port for one in other.targets} != {one.port for one in course.targets}:
+            raise InvalidSpecError(
+                f"path {path_id}: port {course.port} would have to send the same packets elsewhere than path "
+                f"{other.path_id}: give one of the paths a match of its own"
             )
-    return left[1], right[1]
 
 
-def steering(path: PathSpec, plans: Iterable[LinkPlan], fabric: str) -> Steering:
-    """The elements that a path needs, both ways. NotThereError where two neighbours cannot be joined."""
-    plans = tuple(plans)
-    wanted: Steering = {}
-    for one, other in zip(path.hops, path.hops[1:], strict=False):
-        pair = _joined(one, other, plans, fabric)
-        if pair:
-            _put(wanted, pair[0].far, pair[1].far, path.id)
-            _put(wanted, pair[1].far, pair[0].far, path.id)
-    return wanted
-
-
-def _put(wanted: Steering, port: str, following: str, path_id: str) -> None:
-    if wanted.setdefault(port, following) != following:
-        raise InvalidSpecError(f"path {path_id}: port {port} would have to send to both {wanted[port]} and {following}")
-
-
-def merged(parts: Iterable[tuple[str, Steering]]) -> Steering:
-    """The map of several paths; InvalidSpecError where two send one port's frames to different ports."""
-    wanted: Steering = {}
-    for path_id, part in parts:
-        for port, following in part.items():
-            _put(wanted, port, following, path_id)
-    return wanted
-
-
-def parse_table(listing: Mapping[str, Any]) -> Found:
-    """The table out of nft's JSON listing."""
-    chains: set[str] = set()
+def wanted(layout: Layout, present: Mapping[str, int]) -> Ruleset:
+    """The table for the ports that are there, by name with their device's index."""
+    by_port: dict[str, list[Course]] = {}
+    for course in layout.courses:
+        if course.port in present and any(one.port in present for one in course.targets):
+            by_port.setdefault(course.port, []).append(course)
+    chains: dict[str, Chain] = {}
+    sets: dict[str, str] = {}
     counters: set[str] = set()
-    elements: dict[str, str] = {}
-    for entry in listing.get("nftables", ()):
-        if "chain" in entry:
-            chains.add(str(entry["chain"]["name"]))
-        elif "counter" in entry:
-            counters.add(str(entry["counter"]["name"]))
-        elif "map" in entry and entry["map"]["name"] == MAP:
-            elements = {str(key): str(value) for key, value in entry["map"].get("elem", ())}
-    return Found(True, frozenset(chains), frozenset(counters), elements)
+    for port, found in by_port.items():
+        courses = _ordered(found)
+        counters.add(port)
+        chains[port], arp = _port_chain(port, courses, present)
+        if arp:
+            chains[_arp_name(port)] = arp
+        if not _is_simple(courses):
+            counters.update(path_counter(port, course.path_id) for course in courses)
+        for course in courses:
+            if course.balance:
+                more, needed = balance.chains(course, course.balance, present)
+                chains |= more
+                sets |= needed
+            if course.match.dscp:
+                sets |= dict(zip(_remembered(course.path_id), (matching.FLOWS5, matching.FLOWS3), strict=True))
+    return Ruleset(chains, sets, frozenset(counters))
 
 
-def leaving(found: Found, wanted: Steering, present: frozenset[str]) -> Steering:
-    """The elements in force of ports that are there and wanted no more."""
-    return {port: to for port, to in found.elements.items() if port not in wanted and port in present and to in present}
+def _ordered(courses: Iterable[Course]) -> list[Course]:
+    """The more specific first; of two paths with the same match only the first decides."""
+    ordered = sorted(courses, key=lambda one: (matching.rank(one.match), one.path_id, one.forward))
+    distinct: dict[tuple[bool, Match], Course] = {}
+    for course in ordered:
+        distinct.setdefault((course.forward, course.match), course)
+    return list(distinct.values())
 
 
-def _tokens(names: Iterable[str]) -> None:
-    for name in names:
-        if not _TOKEN.fullmatch(name):
-            raise InvalidSpecError(f"expected the name of a port, got {name!r}")
+def _is_simple(courses: list[Course]) -> bool:
+    return len(courses) == 1 and courses[0].match == Match() and courses[0].balance is None
 
 
-def transaction(found: Found, wanted: Steering, ports: frozenset[str]) -> str:
-    """nft's text that turns what was found into what is wanted in one switch; empty where nothing is to do.
+def _arp_name(port: str) -> str:
+    return "a" + port[1:]
 
-    `ports` are all ports that belong in the fabric: the counter of any other goes. An element that stays is not
-    touched. A wanted port without an element of its own is new or was made anew (elements hold indexes, which no
-    later device gets): only then is its chain hooked in again, which not every kernel does by itself.
+
+def _port_chain(port: str, courses: list[Course], present: Mapping[str, int]) -> tuple[Chain, Chain | None]:
+    askers = [course.asker for course in courses if course.asker]
+    arp = _arp_chain(port, askers[0], courses, present) if askers else None
+    to_arp = [f"meta protocol arp goto {_arp_name(port)}"] if arp else []
+    if _is_simple(courses):
+        # The usual case is the fast one: one rule that counts and forwards.
+        only = "meta protocol ip " if arp else ""
+        return Chain((f"counter name {port} {only}{_action(courses[0], present)}", *to_arp), port), arp
+    rules = [f"counter name {port}", *to_arp]
+    for course in courses:
+        rules += _pick(port, course, present)
+    return Chain(tuple(rules), port), arp
+
+
+def _pick(port: str, course: Course, present: Mapping[str, int]) -> list[str]:
+    """The rules that take a path's packets out of those that come in by a port."""
+    match = matching.text(course.match, forward=course.forward)
+    count = f"counter name {path_counter(port, course.path_id)} "
+    only = "meta protocol ip " if course.asker or course.balance else ""
+    action = f"{count}{_action(course, present)}"
+    rules = []
+    if course.match.dscp:
+        five, three = _remembered(course.path_id)
+        if course.forward:
+            rules.append(f"{match}{matching.HAS_PORTS} update @{five} {{ {matching.KEY5} }}")
+            rules.append(f"{match}{_NO_PORTS} update @{three} {{ {matching.KEY3} }}")
+        else:
+            # Replies seldom carry the mark of what they answer.
+            rules.append(f"{matching.HAS_PORTS} {matching.KEY5_BACK} @{five} {action}")
+            rules.append(f"{_NO_PORTS} {matching.KEY3_BACK} @{three} {action}")
+    return [*rules, f"{only}{match}{action}"]
+
+
+def _action(course: Course, present: Mapping[str, int]) -> str:
+    if course.balance:
+        return f"goto {balance.entry(course.balance, forward=course.forward)}"
+    return balance.into(next(one for one in course.targets if one.port in present))
+
+
+def _arp_chain(port: str, asker: Asker, courses: list[Course], present: Mapping[str, int]) -> Chain:
+    """Requests are answered on the spot, whatever neighbour is asked for, but not for the asker's own addresses: that
+    is how it looks for somebody else who has them.
     """
-    _tokens([*wanted, *wanted.values(), *found.elements, *found.elements.values(), *found.chains, *found.counters])
-    lines: list[str] = []
-    if not found.exists:
-        lines += [f"add table netdev {TABLE}", f"add map netdev {TABLE} {MAP} {{ typeof meta iif : meta oif; }}"]
-    hooked = {port for port in found.chains if port in found.elements and port in wanted}
-    stale = {port: to for port, to in found.elements.items() if wanted.get(port) != to}
-    if stale:
-        lines.append(f"delete element netdev {TABLE} {MAP} {{ {_elements(stale)} }}")
-    lines += [f"delete chain netdev {TABLE} {port}" for port in sorted(found.chains - hooked)]
-    lines += [f"delete counter netdev {TABLE} {port}" for port in sorted(found.counters - ports - set(wanted))]
-    for port in sorted(set(wanted) - hooked):
-        lines += _chain(port)
-    fresh = {port: to for port, to in wanted.items() if found.elements.get(port) != to}
-    if fresh:
-        lines.append(f"add element netdev {TABLE} {MAP} {{ {_elements(fresh)} }}")
-    return "\n".join(lines) + "\n" if lines else ""
-
-
-def _elements(part: Mapping[str, str]) -> str:
-    return ", ".join(f"{port} : {to}" for port, to in sorted(part.items()))
-
-
-def _chain(port: str) -> list[str]:
-    # One chain a port: all kernels take it, and a port can come and go without touching the others. Nothing is
-    # answered for by the policy: a frame that no element steers is dropped.
-    return [
-        f"add counter netdev {TABLE} {port}",
-        f"add chain netdev {TABLE} {port} {{ type filter hook ingress device {port} priority 0; policy drop; }}",
-        f"add rule netdev {TABLE} {port} counter name {port} fwd to meta iif map @{MAP}",
-    ]
+    own = f"arp daddr ip != {{ {', '.join(asker.addresses)} }} " if asker.addresses else ""
+    told = f"arp daddr ip set {asker.addresses[0]} " if asker.addresses else ""
+    answer = (
+        f"arp operation request {own}arp saddr ip set arp daddr ip {told}arp daddr ether set {asker.mac} "
+        f"arp saddr ether set {asker.answer} arp operation set reply ether saddr set {asker.answer} "
+        f"ether daddr set {asker.mac} fwd to {port}"
+    )
+    native = [course for course in courses if course.asker is None and not course.balance]
+    rest = [_action(course, present) for course in native[:1]]
+    return Chain((answer, *rest))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from local_harness import Plugin, leftovers
+from local_harness import ROOT, Plugin, leftovers
 from local_images import busybox_rootfs
 
 NEEDED = {"crun": "crun", "busybox": "busybox-static", "unshare": "util-linux"}
@@ -51,3 +53,21 @@ def plugin(folder: Path) -> Iterator[Plugin]:
 def box(plugin: Plugin) -> str:
     """The busybox image's digest."""
     return plugin.put_image(busybox_rootfs(), "rootfs-tar")
+
+
+@pytest.fixture(scope="session")
+def gateway_image() -> bytes:
+    """The sample gateway's disk: a small guest with the agent and the config drive's reader."""
+    cache = ROOT / "build" / "images"
+    argv = [sys.executable, "-m", "descriptors.images", "build", "gw", "--cache", str(cache)]
+    argv += ["--out", str(ROOT / "build" / "packages")]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"the sample gateway's image cannot be built: {done.stderr.strip()[-300:]}")
+    found: list[Path] = sorted(cache.glob("gw-*/gw.qcow2"), key=lambda path: path.stat().st_mtime)
+    return found[-1].read_bytes()
+
+
+@pytest.fixture
+def gateway(plugin: Plugin, gateway_image: bytes) -> str:
+    return plugin.put_image(gateway_image, "qcow2")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
-import sys
 import time
 from pathlib import Path
 from signal import SIGKILL
@@ -12,29 +11,11 @@ from signal import SIGKILL
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
-from local_harness import MIB, ROOT, Plugin, Watch, problem_of
+from local_harness import MIB, Plugin, Watch, problem_of
 
 from plugins.local.stamps import StampFolder
 from vnfm.pb.common.v1.common_pb2 import Handle
 from vnfm.pb.vim.v1 import vim_pb2 as pb
-
-
-@pytest.fixture(scope="session")
-def gateway_image() -> bytes:
-    """The sample gateway's disk: a small guest with the agent and the config drive's reader."""
-    cache = ROOT / "build" / "images"
-    argv = [sys.executable, "-m", "descriptors.images", "build", "gw", "--cache", str(cache)]
-    argv += ["--out", str(ROOT / "build" / "packages")]
-    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
-    if done.returncode != 0:
-        pytest.skip(f"the sample gateway's image cannot be built: {done.stderr.strip()[-300:]}")
-    found: list[Path] = sorted(cache.glob("gw-*/gw.qcow2"), key=lambda path: path.stat().st_mtime)
-    return found[-1].read_bytes()
-
-
-@pytest.fixture
-def gateway(plugin: Plugin, gateway_image: bytes) -> str:
-    return plugin.put_image(gateway_image, "qcow2")
 
 
 def test_a_microvm_lives_like_a_container_with_a_kernel_of_its_own(plugin: Plugin, box: str) -> None:

@@ -353,6 +353,8 @@ def test_what_was_lost_is_seen_as_failed_and_made_again_by_the_same_call(net: Ho
 def test_a_namespace_with_a_process_inside_can_be_removed(net: HostNetwork, ids: Ids) -> None:
     chain = build_routed(net, ids, 1)
     name = naming.namespace_name(chain.routers[0])
+    for neighbour in (chain.client, chain.server):
+        net.remove_namespace(neighbour)
     sleeper = netns.inside(name, lambda: subprocess.Popen(["sleep", "60"]))
     try:
         net.remove_namespace(chain.routers[0])

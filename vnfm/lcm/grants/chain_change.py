@@ -96,15 +96,16 @@ def _aim(chain: _Chain, operation: Operation) -> tuple[ServiceChain, Renewal, di
 
 
 def _to_heal(chain: _Chain, operation: Operation) -> frozenset[str]:
-    there = {v.resource_id for v in chain.standing.realization.of_instance(operation.target_id)}
+    """Those that are named, of other VNFs of the chain, too; all of the VNF where none is."""
+    standing = chain.standing.realization
     named = frozenset(operation.params.get("vnfcs", ()))
-    if unknown := sorted(named - there):
+    if unknown := sorted(named - {v.resource_id for v in standing.vnfcs}):
         raise problem(
             "conflict",
-            f"vnfcs: VNF {operation.target} has no VNFC {unknown[0]} (any more)",
+            f"vnfcs: chain {chain.standing.name} has no VNFC {unknown[0]} (any more)",
             instance=operation.target_id,
         )
-    return named or frozenset(there)
+    return named or frozenset(v.resource_id for v in standing.of_instance(operation.target_id))
 
 
 def _scaled(chain: _Chain, operation: Operation) -> tuple[ServiceChain, Renewal, dict[str, Mapping[str, int]]]:

@@ -1,0 +1,187 @@
+"""Bringing a fabric from what is in force to what its paths want: patches, one transaction, draining."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from plugins.local.net import courses, naming, netns, nft, patches, rtnl, ruleset, steering
+from plugins.local.net.courses import Layout, PathState
+from plugins.local.net.errors import HostRefusedError, NotThereError
+from plugins.local.net.facts import Facts
+from plugins.local.net.links import Checkpoint, remove_namespace
+from plugins.local.net.patches import Patch
+from plugins.local.net.plan import LinkPlan
+from plugins.local.net.ruleset import Found, Ruleset
+from plugins.local.net.specs import Wiring
+
+_ATTEMPTS = 4
+DRAIN_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """All that stamps say of a fabric."""
+
+    fabric: str
+    states: Sequence[PathState]
+    plans: Sequence[LinkPlan]
+    facts: Facts
+
+    def layout(self, strict: str = "") -> Layout:
+        """The courses of all paths; of the `strict` one it is said what cannot be joined."""
+        return courses.layout(self.states, self.plans, self.facts, self.fabric, lambda path_id: path_id == strict)
+
+    @property
+    def port_names(self) -> frozenset[str]:
+        """Every port that is or may be in the fabric."""
+        return frozenset(
+            naming.port_name(port.member.resource_id, port.member.cp_id)
+            for plan in self.plans
+            if plan.fabric == self.fabric and plan.wiring is not Wiring.BRIDGE
+            for port in plan.ports
+        )
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether a link has ports in the fabric."""
+        return any(plan.carrier == self.fabric for plan in self.plans)
+
+
+@dataclass(frozen=True, slots=True)
+class Switched:
+    """How long it took: `switch_us` from the first to the last change that traffic sees, `drain_us` waiting then."""
+
+    switch_us: int = 0
+    drain_us: int = 0
+
+
+def devices(namespace: str) -> dict[str, int]:
+    """The index of each device in a namespace, by name; none where there is no such namespace."""
+    if not netns.exists(namespace):
+        return {}
+    with netns.route_socket(namespace) as route:
+        listed = [rtnl.parse_device(answer) for answer in route.dump(rtnl.dump_devices())]
+    return {device.name: device.index for device in listed}
+
+
+def found_in(fabric: str) -> Found:
+    """The fabric's table as the kernel has it."""
+    listing = nft.list_table(fabric, naming.TABLE) if netns.exists(fabric) else None
+    return ruleset.parse(listing) if listing is not None else Found()
+
+
+def reconcile(view: View, checkpoint: Checkpoint, *, drain: bool = False) -> Switched:
+    """Switch to what the paths want of the ports that are there.
+
+    With `drain`, what leaves the paths goes on where it went for a moment after the switch, so that what is still
+    inside a removed hop is not lost.
+    """
+    layout = view.layout()
+    wanted_patches = _patches_wanted(layout)
+    for patch in wanted_patches.values():
+        patches.prepare(patch, checkpoint)
+    indexes = devices(view.fabric)
+    back_to_wire = _patches_unwanted(view, wanted_patches, indexes)
+    began = time.monotonic_ns()
+    patches.undivert(back_to_wire, checkpoint)
+    is_leaving = _apply(view, layout, checkpoint, keep_all=drain)
+    patches.divert(wanted_patches.values(), checkpoint)
+    switched = time.monotonic_ns()
+    if drain and (is_leaving or back_to_wire):
+        checkpoint("path.draining")
+        time.sleep(DRAIN_SECONDS)
+    if drain:
+        _apply(view, layout, checkpoint, keep_all=False)
+    drained = time.monotonic_ns()
+    for patch in back_to_wire:
+        patches.remove(patch, checkpoint)
+    if not wanted_patches and not view.is_needed and netns.exists(view.fabric):
+        remove_namespace(view.fabric)
+    return Switched((switched - began) // 1000, (drained - switched) // 1000)
+
+
+def _patches_wanted(layout: Layout) -> dict[str, Patch]:
+    """By port name; an end whose namespace went with its compute needs none."""
+    found = {name: patches.patch_of(end) for name, end in layout.patched.items()}
+    return {name: patch for name, patch in found.items() if patch.interface in devices(patch.namespace)}
+
+
+def _patches_unwanted(view: View, wanted: Mapping[str, Patch], indexes: Mapping[str, int]) -> list[Patch]:
+    return [
+        patches.patch_of(courses.End(port.member.resource_id, plan, port, name))
+        for plan in view.plans
+        if plan.wiring is Wiring.PAIR and plan.fabric == view.fabric
+        for port in plan.ports
+        if (name := naming.port_name(port.member.resource_id, port.member.cp_id)) in indexes and name not in wanted
+    ]
+
+
+def _apply(view: View, layout: Layout, checkpoint: Checkpoint, *, keep_all: bool) -> bool:
+    """One transaction to what is wanted; whether ports are left in force that are wanted no more."""
+    failures = 0
+    while True:
+        indexes = devices(view.fabric)
+        if not indexes:
+            return False
+        wanted = steering.wanted(layout, indexes)
+        found = found_in(view.fabric)
+        text = ruleset.transaction(found, wanted, indexes, kept_counters=view.port_names, keep_all=keep_all)
+        if text and (wanted.chains or found.exists):
+            checkpoint("path.computed")
+            try:
+                nft.apply(view.fabric, text)
+            except HostRefusedError:
+                # A tap may have gone between looking and switching: look again.
+                failures += 1
+                if failures == _ATTEMPTS:
+                    raise
+                continue
+        return bool(ruleset.leaving(found, wanted, indexes))
+
+
+def check_present(view: View, path_id: str) -> None:
+    """NotThereError where a port that a path needs is not there."""
+    layout = view.layout(path_id)
+    steering.check_conflicts(layout, path_id)
+    indexes = devices(view.fabric)
+    absent = {one.port for one in layout.courses if one.path_id == path_id} - indexes.keys() - layout.patched.keys()
+    if not absent:
+        return
+    for state in view.states:
+        if state.spec.id != path_id:
+            continue
+        for hop in state.spec.hops:
+            for one in hop.instances:
+                for cp in filter(None, (hop.ingress_cp, hop.egress_cp)):
+                    if naming.port_name(one.resource_id, cp) in absent:
+                        raise NotThereError(
+                            f"hop {hop.name}: port {cp} of {one.resource_id} is not there: is its compute running?"
+                        )
+
+
+def reason(view: View, path_id: str) -> str:
+    """Why a path is not in force as wanted; empty where it is."""
+    try:
+        layout = view.layout(path_id)
+    except NotThereError as error:
+        return error.detail
+    own = sorted({course.port for course in layout.courses if course.path_id == path_id})
+    if not own:
+        return ""
+    if not netns.exists(view.fabric):
+        return f"namespace {view.fabric} is missing"
+    try:
+        indexes, found = devices(view.fabric), found_in(view.fabric)
+    except NotThereError as error:
+        return error.detail
+    gone = [port for port in own if port not in indexes]
+    if gone:
+        return f"port {view.fabric}/{gone[0]} is missing"
+    wrong = ruleset.amiss(found, _only(steering.wanted(layout, indexes), own), indexes)
+    return f"port {view.fabric}/{min(wrong)} is not steered as wanted" if wrong else ""
+
+
+def _only(wanted: Ruleset, ports: Sequence[str]) -> Ruleset:
+    return Ruleset({name: chain for name, chain in wanted.chains.items() if name in ports})
