@@ -60,14 +60,14 @@ class Demo:
             self.create()
         with self.teller.step("Real traffic crosses it"):
             self.traffic()
-        with self.teller.step("A fourth VNF goes into the living chain and out again, while pings run"):
+        with self.teller.step("A fourth VNF goes into the living chain and out again"):
             demo_live.insert_and_remove(self.teller, self.cli, "vcpe", self.witness.look)
         with self.teller.step("A VNF is killed, and healed"):
             demo_live.kill_and_heal(self.teller, self.cli, "vcpe", "fw")
             self.witness.look()
         with self.teller.step("The manager is killed while it creates another chain"):
             self.crash()
-        with self.teller.step("Several paths: what a packet is decides the way that it takes"):
+        with self.teller.step("Several paths: what a packet is decides its way"):
             demo_live.several_paths(self.teller, self.cli, SECOND, (WEB_PORT, ALLOWED_PORT))
         with self.teller.step("Everything is taken down, and nothing is left"):
             self.take_down()

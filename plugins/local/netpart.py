@@ -167,7 +167,11 @@ class NetPart:
             setattr(hop, "from", seen.from_)
             hops.append(hop)
         return pb.ProbePathResponse(
-            hops=hops, unsupported=result.unsupported, complete=result.complete, rtt_us=result.rtt_us
+            hops=hops,
+            unsupported=result.unsupported,
+            complete=result.complete,
+            rtt_us=result.rtt_us,
+            passings=map(_passing, result.passings) if request.trace else (),
         )
 
     def configure(self, resource_id: str, ports: Iterable[pb.Port]) -> None:
@@ -276,6 +280,17 @@ class NetPart:
             kind=kind,
             owner=owner,
         )
+
+
+def _passing(seen: net.Passing) -> pb.ProbePathResponse.Passing:
+    return pb.ProbePathResponse.Passing(
+        hop=seen.hop,
+        cp_id=seen.cp_id,
+        resource_id=seen.resource_id,
+        reply=seen.reply,
+        leaving=seen.leaving,
+        at_ns=seen.at_ns,
+    )
 
 
 def _check_match(match: pb.Classifier) -> None:

@@ -23,10 +23,13 @@ from plugins.local.host import HostFacts
 from plugins.local.images.errors import ImageRefused
 from plugins.local.images.store import Draft, ImageStore
 from plugins.local.net import HostNetwork
+from plugins.local.net.counters import PortCounters
 from plugins.local.net.devices import DeviceView
 from plugins.local.netpart import NetPart
+from plugins.local.observation import Observation
 from plugins.local.process import CommandFailed
 from plugins.local.settings import CONFIG_SCHEMA, Settings, parse
+from plugins.local.stats import Sampler
 from plugins.local.subject import Subject
 from plugins.local.vms import Vms
 from vnfm.pb.vim.v1 import vim_pb2 as pb
@@ -53,6 +56,7 @@ class Parts:
     network: HostNetwork
     computes: Computes
     net: NetPart
+    sampler: Sampler
     runner: ExecRunner
     building: asyncio.Semaphore
 
@@ -79,6 +83,7 @@ def make_parts(settings: Settings) -> Parts:
         network,
         computes,
         computes.net,
+        Sampler(hierarchy, settings.cgroup_of, network, PortCounters(DeviceView())),
         ExecRunner(containers, vms, computes.stamps),
         asyncio.Semaphore(settings.parallel or 2 * (os.cpu_count() or 1)),
     )
@@ -91,6 +96,7 @@ class LocalVim:
         self._parts: Parts | None = None
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="work")
         self._tasks: list[asyncio.Task[None]] = []
+        observation = Observation(self._thread, lambda: self._at.sampler)
         self.plugin = Plugin(
             runtimes=ALL_RUNTIMES,
             configure=self.configure,
@@ -101,6 +107,8 @@ class LocalVim:
             saps=self,
             paths=self,
             probe=self,
+            stats=observation,
+            capture=observation,
             commands=self,
             capabilities=(pb.CAPABILITY_PAUSE,),
             config_schema=CONFIG_SCHEMA,
@@ -117,7 +125,7 @@ class LocalVim:
         await self._end_tasks()
         self._parts = parts
         subject = Subject(parts.computes, parts.net, parts.network)
-        self._health = Health(subject, DeviceView(), self.plugin.changes.publish, self._thread)
+        self._health = Health(subject, parts.sampler.ports.view, self.plugin.changes.publish, self._thread)
         self._health.start()
         for stamped in await self._thread(self._all):
             await self._health.follow(stamped)
@@ -237,6 +245,7 @@ class LocalVim:
         """Removes it, and what is left of it."""
         resource_id, at = request.handle.resource_id, self._at
         self._forget(resource_id)
+        at.sampler.ports.forget(resource_id)
         if found is None or found.resource.kind == pb.KIND_COMPUTE:
             grace = _seconds(request.grace) if request.HasField("grace") else _DEFAULT_GRACE_SECONDS
             manager_id = request.owner.manager_id

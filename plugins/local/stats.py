@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from plugins.local.cgroups import Hierarchy
 from plugins.local.net import HostNetwork
 from plugins.local.net.counters import PortCounters
-from plugins.local.net.observe import Place
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.pluginkit.handlers import Stamped
 
@@ -27,14 +26,11 @@ class Sampler:
     def sample(self, objects: Iterable[Stamped]) -> pb.StatsSample:
         """Of what is there of these."""
         sample = pb.StatsSample()
-        members: list[str] = []
-        paths: list[str] = []
+        members: set[str] = set()
+        paths: set[str] = set()
         for stamped in objects:
             resource = stamped.resource
-            if resource.kind == pb.KIND_PATH:
-                paths.append(resource.handle.resource_id)
-            else:
-                members.append(resource.handle.resource_id)
+            (paths if resource.kind == pb.KIND_PATH else members).add(resource.handle.resource_id)
             if resource.kind == pb.KIND_COMPUTE:
                 self._add_compute(sample, resource)
         self._add_ports(sample, members)
@@ -61,9 +57,8 @@ class Sampler:
                 processes=0 if guest else usage.processes,
             )
 
-    def _add_ports(self, sample: pb.StatsSample, members: Sequence[str]) -> None:
-        places: dict[str, list[Place]] = self.network.places_of(members)
-        for port in self.ports.read(places):
+    def _add_ports(self, sample: pb.StatsSample, members: set[str]) -> None:
+        for port in self.ports.read(self.network.places(members)):
             sample.ports.add(
                 resource_id=port.resource_id,
                 cp_id=port.cp_id,

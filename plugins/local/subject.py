@@ -29,7 +29,7 @@ class Subject:
 
     def places(self, resource_id: str) -> Sequence[Place]:
         """Where its ports are."""
-        return self.network.places(resource_id)
+        return self.network.places((resource_id,)).get(resource_id, ())
 
     def find(self, resource_id: str) -> Stamped | None:
         """As its stamp and the kernel tell now."""

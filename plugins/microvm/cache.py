@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+try:
+    # As the standard library's own `random` does: hashlib loads OpenSSL, which takes longer than all that is digested.
+    from _sha256 import sha256  # type: ignore[import-not-found, unused-ignore]
+except ImportError:
+    from hashlib import sha256
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 CACHE_ENV = "VNFM_MICROVM_CACHE"
 DEFAULT_CACHE = Path("/var/cache/vnfm/microvm")
@@ -27,13 +34,19 @@ def cache_folder(given: str | None = None) -> Path:
     return folder
 
 
+def new_digest() -> Any:
+    """A running digest: `update`, then `hexdigest`."""
+    return sha256()
+
+
 def digest(*parts: str | bytes) -> str:
     """A name for something made from `parts`."""
-    state = hashlib.sha256()
+    state = new_digest()
     for part in parts:
         raw = part.encode() if isinstance(part, str) else part
         state.update(b"%d:" % len(raw) + raw)
-    return state.hexdigest()
+    text: str = state.hexdigest()
+    return text
 
 
 @contextlib.contextmanager
@@ -82,6 +95,9 @@ def once(target: Path, make: Callable[[Path], None], patience: float | None = No
     with locked(target.parent, target.name, patience):
         if target.exists():
             return target
+        import shutil
+        import tempfile
+
         # We hold the lock, so these are of makers that were killed.
         for stale in target.parent.glob(f"{prefix}*"):
             shutil.rmtree(stale, ignore_errors=True)

@@ -24,22 +24,36 @@ _NUD_PERMANENT = 0x80
 _NDA_CACHEINFO, _NDA_PROBES = 3, 4
 
 
-def identify_requests(links: tuple[Link, ...]) -> list[Patch]:
-    """Give every NIC its address, in a clone that still has its template's."""
-    return [_set_link(link, rtnl.attribute(_IFLA_ADDRESS, bytes.fromhex(link.mac.replace(":", "")))) for link in links]
+def adopt_requests(links: tuple[Link, ...]) -> list[Patch]:
+    """Give every NIC of a clone its address, name and MTU at once; its template's names are in nobody's way."""
+    return [
+        _set_link(
+            link,
+            rtnl.attribute(_IFLA_ADDRESS, bytes.fromhex(link.mac.replace(":", "")))
+            + rtnl.attribute(_IFLA_MTU, struct.pack("=I", link.mtu))
+            + rtnl.attribute(_IFLA_IFNAME, link.name.encode() + b"\0"),
+        )
+        for link in links
+    ]
 
 
 def rename_requests(links: tuple[Link, ...]) -> list[Patch]:
-    """Give every NIC its name: all get a passing one first, so that names may be swapped."""
+    """Give every NIC its name and MTU: all get a passing name first, so that names may be swapped."""
     first = [_set_link(link, rtnl.attribute(_IFLA_IFNAME, f"mvnic{link.index}".encode() + b"\0")) for link in links]
-    return first + [_set_link(link, rtnl.attribute(_IFLA_IFNAME, link.name.encode() + b"\0")) for link in links]
+    return first + [
+        _set_link(
+            link,
+            rtnl.attribute(_IFLA_IFNAME, link.name.encode() + b"\0")
+            + rtnl.attribute(_IFLA_MTU, struct.pack("=I", link.mtu)),
+        )
+        for link in links
+    ]
 
 
 def setup_requests(seen: Survey) -> list[Patch]:
-    """MTU, addresses, up, routes (those without a gateway first), fixed neighbours."""
+    """Addresses, up, routes (those without a gateway first), fixed neighbours."""
     known = {link.index for link in seen.links}
-    patches = [_set_link(link, rtnl.attribute(_IFLA_MTU, struct.pack("=I", link.mtu))) for link in seen.nics]
-    patches += [patch for body in seen.addresses if (patch := _address(body, known))]
+    patches = [patch for body in seen.addresses if (patch := _address(body, known))]
     patches += [_set_link(link, b"", up=True) for link in seen.nics if link.up]
     routes = [route for body in seen.routes if (route := _route(body, known))]
     patches += [patch for _, patch in sorted(routes, key=lambda route: route[0])]

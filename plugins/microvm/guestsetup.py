@@ -26,8 +26,7 @@ def requests(plan: dict[str, object], numbers: dict[int, int], now_ns: int) -> l
     found: list[Request] = [(Kind.DATE, struct.pack("<QQ", now_ns // 10**9, now_ns % 10**9), "date")]
     if plan["hostname"]:
         found.append((Kind.HOSTNAME, str(plan["hostname"]).encode(), "hostname"))
-    for name, what in (("identify", "interface address"), ("rename", "interface name")):
-        found += [(Kind.NETLINK, patch.fill(numbers), what) for patch in patches(plan[name])]
+    found += [(Kind.NETLINK, patch.fill(numbers), "interface") for patch in patches(plan["interfaces"])]
     for path, value in pairs(plan["sysctl"]):
         found.append((Kind.SYSCTL, f"{path}\0{value}".encode(), f"sysctl {path} = {value}"))
     found += [(Kind.NETLINK, patch.fill(numbers), "network set-up") for patch in patches(plan["setup"])]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from plugins.microvm import cgroup, machines, network, qemu, statefile
@@ -13,11 +13,10 @@ from plugins.microvm.assets import prepare_assets
 from plugins.microvm.bundle import Bundle, load_bundle
 from plugins.microvm.cache import cache_folder
 from plugins.microvm.errors import RuntimeFailure
-from plugins.microvm.guestnet import rename_requests, setup_requests
+from plugins.microvm.guestnet import setup_requests
 from plugins.microvm.image import DIGEST_ANNOTATION, prepare_image
 from plugins.microvm.log import write_log
 from plugins.microvm.machines import RelayProcess
-from plugins.microvm.remove import clean_up
 from plugins.microvm.spec import create_request, sysctls
 from plugins.microvm.store import folder_of
 from plugins.microvm.templater import Kit
@@ -68,7 +67,7 @@ def create(request: Request) -> int:
             start_time=statefile.start_time(os.getpid()),
             bundle=str(bundle.path),
             oci_version=bundle.oci_version,
-            created=datetime.now(UTC).isoformat(),
+            created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             annotations=bundle.annotations,
         )
         pid = machines.start(_order(request, bundle, folder, spec), relay)
@@ -76,6 +75,8 @@ def create(request: Request) -> int:
             _write_whole(request.pid_file, str(pid))
         return pid
     except BaseException:
+        from plugins.microvm.remove import clean_up
+
         clean_up(request.root, request.container)
         relay.end()
         raise
@@ -108,7 +109,6 @@ def _order(request: Request, bundle: Bundle, folder: Path, spec: bytes) -> machi
         "cgroups": [str(path) for path in cgroup.folders(cgroup_path)],
         "hostname": bundle.hostname,
         "links": [(link.index, "" if link.loopback else link.mac) for link in seen.links],
-        "rename": [machines.portable(patch) for patch in rename_requests(seen.nics)],
         "sysctl": sysctls(bundle),
         "setup": [machines.portable(patch) for patch in setup_requests(seen)],
         "spec": spec.hex(),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from plugins.microvm import network, qemu, statefile, templates
 from plugins.microvm.errors import RuntimeFailure
-from plugins.microvm.guestnet import identify_requests
+from plugins.microvm.guestnet import adopt_requests, rename_requests
 from plugins.microvm.network import Survey
 from plugins.microvm.patch import Patch
 from plugins.microvm.templater import Kit, build, recipe
@@ -150,7 +150,7 @@ def _whole_plan(
         "first_fd": _FIRST_FD,
         "state": place[shared[1]] if template else 0,
         "numbers": _numbers(order, template) if template else None,
-        "identify": [portable(patch) for patch in identify_requests(order.seen.nics)] if template else [],
+        "interfaces": [portable(patch) for patch in (adopt_requests if template else rename_requests)(order.seen.nics)],
         "why_cold": why_cold,
     }
     return plan, [*ours, *guest]

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +95,7 @@ def command_line(machine: Machine, tsc: int | None, accelerator: str) -> str:
     usual under emulation, the guest would hang for ever.  So the rate is handed over.
     """
     words = ["console=ttyS0", "quiet", "panic=-1", "reboot=t", "no_timer_check"]
-    words += ["audit=0", "cryptomgr.notests", "8250.nr_uarts=1"]
+    words += ["audit=0", "cryptomgr.notests", "8250.nr_uarts=1", "rcupdate.rcu_expedited=1"]
     if accelerator == "tcg":
         # An emulated processor does not speculate, so there is nothing to mitigate.
         words.append("mitigations=off")
@@ -121,7 +120,12 @@ def arguments(
     """qemu's arguments; `agent`, `console`, the taps and those of `memory` are descriptors that it inherits."""
     kvm = accelerator == "kvm"
     argv = [PROGRAM, "-name", f"{name},debug-threads=on"]
-    argv += ["-M", "microvm,pcie=off" + (",memory-backend=ram" if memory else ""), "-accel", "kvm" if kvm else "tcg,thread=multi,tb-size=32"]
+    argv += [
+        "-M",
+        "microvm,pcie=off" + (",memory-backend=ram" if memory else ""),
+        "-accel",
+        "kvm" if kvm else "tcg,thread=multi,tb-size=32",
+    ]
     argv += ["-cpu", "host" if kvm else "max", "-m", f"{machine.memory_mib}M", "-smp", str(machine.vcpus)]
     argv += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
     argv += ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]
@@ -143,11 +147,12 @@ def arguments(
 
 def program_stamp() -> str:
     """Tells one qemu on this host from another without running it."""
-    found = shutil.which(PROGRAM)
-    if found is None:
-        raise RuntimeFailure(f"{PROGRAM} is not installed")
-    info = os.stat(found)
-    return f"{os.path.realpath(found)} {info.st_size} {info.st_mtime_ns} {info.st_ino}"
+    for folder in os.get_exec_path():
+        with contextlib.suppress(OSError):
+            file = os.path.realpath(f"{folder}/{PROGRAM}", strict=True)
+            info = os.stat(file)
+            return f"{file} {info.st_size} {info.st_mtime_ns} {info.st_ino}"
+    raise RuntimeFailure(f"{PROGRAM} is not installed")
 
 
 def remembered_accelerator(cache: Path) -> str | None:

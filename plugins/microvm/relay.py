@@ -1,10 +1,10 @@
 """The host relay: one process a container.  It owns qemu, carries streams and signals, and ends as the container's
 first process ends.  `create` hands it a plan over a socket and waits there until the guest is configured.
 
-The plan comes with descriptors: `own` of them are ours (agent, console, a clone's monitor), the others are found by qemu
-from `first_fd` on.  It is JSON: argv of qemu, folder, cgroups, links, numbers, identify, rename, sysctl, hostname, setup,
-spec, state, why_cold, log, log_format.  Everything that takes thought was done by `create`, so that this process, which
-stays as long as the container, stays small.
+The plan comes with descriptors: `own` of them are ours (agent, console, a clone's monitor), the others are for qemu,
+which finds them from `first_fd` on.  It is JSON: argv of qemu, folder, cgroups, links, numbers, interfaces, sysctl,
+hostname, setup, spec, state, why_cold, log, log_format.  Everything that takes thought was done by `create`, so that this
+process, which stays as long as the container, stays small.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from plugins.microvm import guestsetup, monitor, statefile
 from plugins.microvm.clients import Clients
 from plugins.microvm.console import ConsoleLog
 from plugins.microvm.guestlink import GuestLink
-from plugins.microvm.guestsetup import items, number, pairs, texts
+from plugins.microvm.guestsetup import number, pairs, texts
 from plugins.microvm.heartbeat import Pulse
 from plugins.microvm.patch import list_links, match_links
 from plugins.microvm.protocol import Frame, Kind, ProtocolError, exit_code
@@ -286,8 +286,8 @@ def _catch_signals() -> socket.socket:
     """Signals become bytes in a socket of the loop."""
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
-    for number in _forwarded():
-        signal.signal(number, lambda number, frame: None)
+    for sign in _forwarded():
+        signal.signal(sign, lambda sign, frame: None)
     signal.set_wakeup_fd(theirs.detach(), warn_on_full_buffer=False)
     return ours
 

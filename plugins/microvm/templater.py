@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,15 +17,18 @@ from plugins.microvm.errors import RuntimeFailure
 from plugins.microvm.image import Image
 from plugins.microvm.monitor import Monitor, MonitorError
 from plugins.microvm.netns import open_tap, private
-from plugins.microvm.patch import list_links, match_links
+from plugins.microvm.patch import link_name, list_links, match_links
 from plugins.microvm.protocol import Decoder, Frame, Kind, ProtocolError, answer
 from plugins.microvm.templates import NoTemplate, Recipe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 FORMAT = "1"
 """Changes with what a template's guest is like when it is saved."""
 
 _PATIENCE = 30.0
-_ASKED = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +55,8 @@ def recipe(kit: Kit, tsc_khz: int | None) -> Recipe:
 
 def build(folder: Path, kit: Kit) -> dict[str, object]:
     """Boot on the folder's `memory`, write its `state`; NoTemplate with the reason if that cannot be."""
-    try:
-        return {"interfaces": _build(folder, kit)}
-    except MonitorError as error:
-        raise NoTemplate(str(error)) from error
-    except (RuntimeFailure, ProtocolError) as error:
-        raise NoTemplate(f"the guest to be saved: {error}") from error
+    import subprocess
 
-
-def _build(folder: Path, kit: Kit) -> list[int]:
     end = time.monotonic() + _PATIENCE
     with contextlib.ExitStack() as stack:
         memory = os.open(folder / "memory", os.O_RDWR | os.O_CLOEXEC)
@@ -74,40 +69,63 @@ def _build(folder: Path, kit: Kit) -> list[int]:
             for number in range(kit.nics):
                 taps.append(open_tap(f"t{number}"))
                 stack.callback(os.close, taps[-1])
+        log = stack.enter_context(open(folder / "qemu.log", "w+b"))
         agent, theirs = stack.enter_context(_pair())
         console, their_console = stack.enter_context(_pair())
         monitor, their_monitor = stack.enter_context(_pair())
         handed = (theirs.fileno(), their_console.fileno(), their_monitor.fileno())
-        argv = _arguments(
-            kit, agent=handed[0], console=handed[1], monitor=handed[2], memory=memory, taps=tuple(taps)
-        )
+        argv = _arguments(kit, agent=handed[0], console=handed[1], monitor=handed[2], memory=memory, taps=tuple(taps))
         guest = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", *argv],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
             pass_fds=(*handed, memory, *taps),
         )
         stack.callback(guest.wait)
         stack.callback(guest.kill)
         for side in (theirs, their_console, their_monitor):
             side.close()
-        interfaces = _interfaces(agent, kit.nics, end)
-        Monitor(monitor, end).save(state)
-        return interfaces
+        try:
+            interfaces = _interfaces(agent, kit.nics, end)
+            Monitor(monitor, end).save(state)
+        except (RuntimeFailure, MonitorError, ProtocolError, KeyError) as error:
+            raise NoTemplate(f"the guest to be saved: {error}{_last_words(log, console)}") from error
+        (folder / "qemu.log").unlink()
+        return {"interfaces": interfaces}
+
+
+def _last_words(log: BinaryIO, console: socket.socket) -> str:
+    """What qemu said, and the guest."""
+    log.seek(0)
+    said = log.read()[-500:]
+    console.setblocking(False)
+    with contextlib.suppress(OSError):
+        said += b" " + console.recv(65536)[-500:]
+    text = said.decode(errors="replace").strip()
+    return f": {text}" if text else ""
 
 
 def _interfaces(agent: socket.socket, nics: int, end: float) -> list[int]:
-    """Wait for the agent; numbers of the interfaces of the guest's NICs, in order."""
+    """Wait for the agent; numbers of the guest's NICs, in order.  They get names out of the way of any clone's."""
     frames = _frames(agent, end)
     for frame in frames:
         if frame.kind is Kind.READY:
             break
-    agent.sendall(Frame(Kind.NETLINK, _ASKED, list_links()).encode())
+    numbers = match_links(_ask(agent, frames, list_links()), [(number, mac(number)) for number in range(nics)])
+    for number in range(nics):
+        _ask(agent, frames, link_name(numbers[number], f"mvtpl{number}"))
+    return [numbers[number] for number in range(nics)]
+
+
+def _ask(agent: socket.socket, frames: Iterator[Frame], request: bytes) -> bytes:
+    agent.sendall(Frame(Kind.NETLINK, 1, request).encode())
     for frame in frames:
         if frame.kind is Kind.ANSWER:
-            numbers = match_links(answer(frame)[1], [(number, mac(number)) for number in range(nics)])
-            return [numbers[number] for number in range(nics)]
+            error, data = answer(frame)
+            if error:
+                raise RuntimeFailure(f"setting up its interfaces: {os.strerror(error)}")
+            return data
     raise RuntimeFailure("no answer")
 
 

@@ -12,7 +12,6 @@ import contextlib
 import fcntl
 import json
 import os
-import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -85,7 +84,7 @@ def folder() -> Path:
 
 
 def obtain(place: Path, recipe: Recipe, build: Callable[[Path], dict[str, object]]) -> Template:
-    """The template, made by `build` if it is not there; it gets a folder whose `memory` has its size, and returns facts.
+    """The template, made by `build` if it is not there: that gets a folder with a `memory`, writes `state`, tells facts.
 
     Whoever comes while another makes it waits: made once it serves all, where booting side by side takes each of them
     as long again.
@@ -233,11 +232,13 @@ def _host_memory(name: str) -> int:
 
 def _sweep(place: Path) -> None:
     """Remove what makers and removers that were killed have left."""
+    import shutil
+
     for path in place.glob(f"{MAKING}*"):
-        with contextlib.suppress(FileNotFoundError):
-            with _lock_tried(lock_of(place, path.name.removeprefix(MAKING).rpartition("-")[0])) as held:
-                if not held:
-                    shutil.rmtree(path, ignore_errors=True)
+        lock = lock_of(place, path.name.removeprefix(MAKING).rpartition("-")[0])
+        with contextlib.suppress(FileNotFoundError), _lock_tried(lock) as held:
+            if not held:
+                shutil.rmtree(path, ignore_errors=True)
     for path in place.glob(".gone-*"):
         shutil.rmtree(path, ignore_errors=True)
 
@@ -255,6 +256,8 @@ def _remove_unused(path: Path) -> bool:
 
 def _remove(path: Path) -> None:
     """Out of sight first, so that nobody ever opens half of it."""
+    import shutil
+
     gone = path.with_name(f".gone-{path.name}-{os.getpid()}")
     with contextlib.suppress(OSError):
         path.rename(gone)

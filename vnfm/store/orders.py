@@ -19,6 +19,7 @@ from vnfm.model.codec import decode, encode
 from vnfm.model.lcm import ChainState, InstantiationState, LcmOperationState, VnfInstance
 from vnfm.model.problem import problem
 from vnfm.model.realization import NOTHING_STANDS, Realization
+from vnfm.store import realizations
 from vnfm.store import tables as t
 from vnfm.store.admission import (
     NewInstance,
@@ -32,9 +33,9 @@ from vnfm.store.admission import (
     requested,
 )
 from vnfm.store.database import Database
-from vnfm.store.journal import load, load_all, record_probe
+from vnfm.store.journal import load_all, record_probe
 from vnfm.store.refs import find
-from vnfm.store.rows import announce, instance_of
+from vnfm.store.rows import announce, instance_of, operations_of
 
 __all__ = ["ChainRecord", "NewInstance", "Order", "OrderStore"]
 
@@ -55,6 +56,7 @@ class ChainRecord:
     created_at: datetime
     operation_id: str = ""  # of the open operation, if any
     realization: Realization = NOTHING_STANDS
+    grants: int = 0  # of operations on it so far
 
 
 class OrderStore:
@@ -189,6 +191,10 @@ class OrderStore:
         """By id, name, or a beginning of the id."""
         return await self._db.read(lambda c: instance_of(_instance_row(c, tenant, ref)))
 
+    async def realization(self, tenant: str, ref: str) -> Realization:
+        """What stands of a VNF that stands alone."""
+        return await self._db.read(lambda c: realizations.of_instance(c, _instance_row(c, tenant, ref)))
+
     async def vnfs(self, tenant: str, chain_id: str | None = None) -> list[VnfInstance]:
         """The tenant's instances, or those of one chain."""
         query = select(t.vnf_instance).where(t.vnf_instance.c.tenant == tenant).order_by(t.vnf_instance.c.created_at)
@@ -255,7 +261,7 @@ class OrderStore:
 
     async def operation(self, tenant: str, ref: str) -> Operation:
         """By id or a beginning of it."""
-        return await self._db.read(lambda c: load(c, find(c, t.operation, tenant, ref, (), "operation")["id"]))
+        return await self._db.read(lambda c: operations_of(c, [find(c, t.operation, tenant, ref, (), "operation")])[0])
 
     async def operations(self, tenant: str) -> AsyncIterator[Operation]:
         """All of the tenant, newest first; read page by page, so that a long past is never in memory at once."""
@@ -297,6 +303,8 @@ def _chain(c: Connection, row: Any) -> ChainRecord:
         body=row["body"],
         created_at=datetime.fromisoformat(row["created_at"]),
         operation_id=_open(c, row["id"]) or "",
+        realization=realizations.of_chain(c, row),
+        grants=row["grants"],
     )
 
 

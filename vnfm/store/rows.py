@@ -115,7 +115,8 @@ def package_of(row: RowMapping, in_use: bool) -> VnfPackage:
 
 def announce(connection: Connection, tenant: str, at: datetime, kind: str, body: dict[str, Any]) -> None:
     """Put a notification into the outbox, in the caller's transaction."""
-    connection.execute(insert(t.outbox).values(tenant=tenant, at=at.isoformat(), type=kind, body=body))
+    # parameters beside the statement, not in it: it is built and looked up once, not value by value each time
+    connection.execute(insert(t.outbox), {"tenant": tenant, "at": at.isoformat(), "type": kind, "body": body})
 
 
 def encoded(value: object) -> Any:

@@ -39,7 +39,7 @@ class PortCounters:
     counted when it was last read is kept, so that counters only rise while their port is asked for."""
 
     def __init__(self, view: DeviceView) -> None:
-        self._view = view
+        self.view = view
         self._lock = threading.Lock()
         self._known: dict[tuple[str, str], dict[str, _Known]] = {}  # port -> device's name -> what is known
 
@@ -51,7 +51,7 @@ class PortCounters:
             for place in places:
                 namespace, name = place.devices[0]
                 if namespace not in seen:
-                    seen[namespace] = self._view.devices(namespace, counters=True) or {}
+                    seen[namespace] = self.view.devices(namespace, counters=True) or {}
                 devices = seen[namespace]
                 if name in devices:
                     counted = self._total((resource_id, place.cp_id), _of_port(place, devices))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 from plugins.local.net import facts, links, membership, naming, netns, observe, paths, pathstamps, ports, probe, tap
 from plugins.local.net.courses import find_port
 from plugins.local.net.errors import AlreadyExistsError, InvalidSpecError, NotThereError
+from plugins.local.net.index import Index, PathCount
 from plugins.local.net.locks import NamedLocks
 from plugins.local.net.plan import LinkPlan, Port, link_from_stamp, link_to_stamp, plan_link, plans_of, same_wiring
 from plugins.local.net.specs import (
@@ -51,6 +52,7 @@ class HostNetwork:
         self._locks = NamedLocks()
         self._checkpoint = checkpoint
         self._random_bytes = random_bytes
+        self._index = Index(self._stamps)
 
     # -- namespaces of computes and SAPs
 
@@ -257,9 +259,9 @@ class HostNetwork:
         """The MAC that a port has where none is asked for: a guest is told by it which of its devices is which."""
         return naming.derive_mac(resource_id, cp_id)
 
-    def places(self, resource_id: str) -> list[observe.Place]:
-        """Where the ports of a compute or SAP are on this host."""
-        return observe.places(resource_id, map(plan_link, self._links().values()))
+    def places(self, resource_ids: Container[str]) -> dict[str, list[observe.Place]]:
+        """Where the ports of these computes and SAPs are on this host."""
+        return self._index.places(resource_ids)
 
     # -- paths
 
@@ -296,6 +298,10 @@ class HostNetwork:
     def count_path_packets(self, chain_id: str) -> dict[tuple[str, str, str], tuple[int, int]]:
         """(packets, bytes) that each path took in by each steered port, by (path id, resource id, cp id)."""
         return paths.path_counters(self._stamps, chain_id)
+
+    def path_counts(self, path_ids: Container[str]) -> list[PathCount]:
+        """What each of these paths took in by each steered port; no process is started for it."""
+        return self._index.path_counts(path_ids)
 
     def _terminate_path(self, path_id: str) -> None:
         stamp = self._stamps.paths.read(path_id)

@@ -36,16 +36,16 @@ class Place:
         return tuple(namespace for namespace, _ in self.devices)
 
 
-def places(resource_id: str, plans: Iterable[LinkPlan]) -> list[Place]:
-    """The ports of a compute or SAP on these links."""
-    found = []
+def places(plans: Iterable[LinkPlan]) -> dict[str, list[Place]]:
+    """The ports of computes and SAPs on these links, by resource id."""
+    found: dict[str, list[Place]] = {}
     for plan in plans:
         for port in plan.ports:
-            if port.member.resource_id == resource_id:
-                near = ((port.namespace, port.interface),) if port.namespace else ()
-                far = ((plan.carrier, port.far),) if plan.carrier else ()
-                patch = naming.patch_name(port.member.cp_id) if plan.wiring is Wiring.PAIR else ""
-                found.append(Place(port.member.cp_id, near + far, not port.namespace, patch))
+            near = ((port.namespace, port.interface),) if port.namespace else ()
+            far = ((plan.carrier, port.far),) if plan.carrier else ()
+            patch = naming.patch_name(port.member.cp_id) if plan.wiring is Wiring.PAIR else ""
+            place = Place(port.member.cp_id, near + far, not port.namespace, patch)
+            found.setdefault(port.member.resource_id, []).append(place)
     return found
 
 

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import selectors
 import socket
-import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from plugins.local.net import capture, naming, netns, ports
+from plugins.local.net import capture, naming, netns
+from plugins.local.net.capture import Captured
+from plugins.local.net.courses import find_port
 from plugins.local.net.errors import HostRefusedError, InvalidSpecError, NotThereError
+from plugins.local.net.flavours import Flavour
 from plugins.local.net.plan import LinkPlan
-from plugins.local.net.rtnl import Address
-from plugins.local.net.specs import Hop, PathSpec, ProbeResult
-from plugins.local.net.steering import find_port
+from plugins.local.net.probeplan import ProbePlan, Unsupported, plan_probe
+from plugins.local.net.responder import Responder, responder_of
+from plugins.local.net.specs import Hop, PathSpec, ProbeResult, Replica
 from plugins.local.net.tally import Pass, Sighting, course, is_whole, journeys, result
 
 GAP_SECONDS = 0.001
 GRACE_SECONDS = 1.0
 SCOUT_SECONDS = 0.25
 PACKETS_MAX = 10_000
-_SOL_RAW, _ICMP_FILTER, _ICMP6_FILTER = 255, 1, 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,21 +36,30 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
+class At:
+    """Whom a point belongs to: the hop's index, the instance there, its connection point."""
+
+    hop: int
+    resource_id: str
+    cp_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Watch:
-    """What is expected at a point: (is it a reply, does it leave the hop) -> the hop's index."""
+    """What is expected at a point: (is it a reply, does it leave the hop) -> whose it is."""
 
     point: Point
-    expected: dict[tuple[bool, bool], int] = field(default_factory=dict)
+    expected: dict[tuple[bool, bool], At] = field(default_factory=dict)
 
 
-def point_of(hop: Hop, cp_id: str, plans: Sequence[LinkPlan]) -> Point:
+def point_of(hop: Hop, instance: Replica, cp_id: str, plans: Sequence[LinkPlan]) -> Point:
     """Where a hop's connection point is seen; NotThereError where it is on no link."""
-    found = find_port(plans, hop.resource_id, cp_id)
-    if hop.kind.has_namespace:
+    found = find_port(plans, instance.resource_id, cp_id)
+    if instance.kind.has_namespace:
         interface = found[1].interface if found else naming.interface_name(cp_id)
-        return Point(naming.namespace_name(hop.resource_id), interface, mirrored=False)
+        return Point(naming.namespace_name(instance.resource_id), interface, mirrored=False)
     if found is None:
-        raise NotThereError(f"hop {hop.name}: {hop.resource_id}/{cp_id} is on no link: allocate its link first")
+        raise NotThereError(f"hop {hop.name}: {instance.resource_id}/{cp_id} is on no link: allocate its link first")
     return Point(found[0].carrier, found[1].far, mirrored=True)
 
 
@@ -58,9 +68,10 @@ def watches(path: PathSpec, plans: Sequence[LinkPlan]) -> list[Watch]:
     by_point: dict[Point, Watch] = {}
 
     def expect(hop: Hop, cp_id: str, index: int, passes: tuple[Pass, ...]) -> None:
-        point = point_of(hop, cp_id, plans)
-        watch = by_point.setdefault(point, Watch(point))
-        watch.expected.update({passing.value: index for passing in passes})
+        for instance in hop.instances:
+            point = point_of(hop, instance, cp_id, plans)
+            watch = by_point.setdefault(point, Watch(point))
+            watch.expected.update({passing.value: At(index, instance.resource_id, cp_id) for passing in passes})
 
     last = len(path.hops) - 1
     for index, hop in enumerate(path.hops):
@@ -71,20 +82,25 @@ def watches(path: PathSpec, plans: Sequence[LinkPlan]) -> list[Watch]:
     return list(by_point.values())
 
 
-def _sender(version: int) -> socket.socket:
-    protocol = socket.IPPROTO_ICMP if version == 4 else socket.IPPROTO_ICMPV6
-    family = socket.AF_INET if version == 4 else socket.AF_INET6
-    opened = socket.socket(family, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, protocol)
-    # It only sends: replies are seen by the captures, so let the kernel queue none here.
-    if version == 4:
-        opened.setsockopt(_SOL_RAW, _ICMP_FILTER, struct.pack("=I", 0xFFFFFFFF))
-    else:
-        opened.setsockopt(socket.IPPROTO_ICMPV6, _ICMP6_FILTER, b"\xff" * 32)
+def _sender(plan: ProbePlan) -> socket.socket:
+    """It only sends: replies are seen by the captures, so the kernel queues none here."""
+    family = socket.AF_INET if plan.flavour.version == 4 else socket.AF_INET6
+    kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+    opened = socket.socket(family, kind, plan.flavour.protocol)
+    try:
+        capture.attach_filter(opened, capture.NOTHING)
+        if plan.dscp:
+            opened.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, plan.dscp << 2)
+        opened.bind((str(plan.source), 0))
+    except OSError:
+        opened.close()
+        raise
     return opened
 
 
-def _open_watches(found: Sequence[Watch], version: int, token: bytes) -> list[tuple[socket.socket, Watch]]:
+def _open_watches(found: Sequence[Watch], flavour: Flavour) -> list[tuple[socket.socket, Watch]]:
     """A capture for each point, one visit a namespace."""
+    program = flavour.program()
     by_namespace: dict[str, list[Watch]] = {}
     for watch in found:
         by_namespace.setdefault(watch.point.namespace, []).append(watch)
@@ -93,7 +109,7 @@ def _open_watches(found: Sequence[Watch], version: int, token: bytes) -> list[tu
     def open_here(here: Sequence[Watch]) -> None:
         for watch in here:
             try:
-                opened.append((capture.open_capture(watch.point.interface, version, token), watch))
+                opened.append((capture.open_capture(watch.point.interface, program), watch))
             except OSError as error:
                 where = f"{watch.point.namespace}/{watch.point.interface}"
                 raise NotThereError(
@@ -116,19 +132,22 @@ class Prober:
         self,
         sender: socket.socket,
         sources: Sequence[tuple[socket.socket, Watch]],
-        destination: Address,
-        token: bytes,
+        plan: ProbePlan,
         hops: int,
+        responder: Responder | None = None,
     ) -> None:
         self._sender = sender
-        self._destination = destination
-        self._token = token
+        self._plan = plan
         self._course = course(hops)
+        self._last = hops - 1
+        self._responder = responder
         self._sequence = 0
         self._sightings: list[Sighting] = []
         self._selector = selectors.DefaultSelector()
         for source, watch in sources:
             self._selector.register(source, selectors.EVENT_READ, watch)
+        if responder is not None and responder.listening is not None:
+            self._selector.register(responder.listening, selectors.EVENT_READ)
 
     def close(self) -> None:
         """Let go of the selector; the sockets are their opener's."""
@@ -138,60 +157,71 @@ class Prober:
         """Send so many packets and gather until all came back or the grace after the last one is over."""
         first = self._sequence
         self._sightings = []
-        for _ in range(packets):
+        for sent in range(1, packets + 1):
             self._send()
             self._gather(time.monotonic() + GAP_SECONDS, first)
-        deadline = time.monotonic() + grace_seconds
-        while time.monotonic() < deadline and not self._is_over(packets):
-            self._gather(min(deadline, time.monotonic() + 0.01), first)
+            if self._plan.one_at_a_time:
+                self._wait(time.monotonic() + grace_seconds, first, sent)
+        self._wait(time.monotonic() + grace_seconds, first, packets)
         return self._sightings
 
+    def _wait(self, deadline: float, first: int, packets: int) -> None:
+        while time.monotonic() < deadline and not self._is_over(packets):
+            self._gather(min(deadline, time.monotonic() + 0.01), first)
+
     def _send(self) -> None:
-        message = capture.echo_request(self._destination.version, self._token, self._sequence)
+        message = self._plan.flavour.request(self._sequence)
         self._sequence += 1
         try:
-            self._sender.sendto(message, (str(self._destination), 0))
+            self._sender.sendto(message, (str(self._plan.destination), 0))
         except OSError:
             return  # no route, or refused by the first hop's own rules: not seen leaving, so not counted as sent
 
     def _gather(self, until: float, first: int) -> None:
         while (left := until - time.monotonic()) > 0:
             for key, _events in self._selector.select(left):
-                self._drain(key.fileobj, key.data, first)  # type: ignore[arg-type]
+                if key.data is None:
+                    assert self._responder is not None
+                    self._responder.answer_all()
+                else:
+                    self._drain(key.fileobj, key.data, first)  # type: ignore[arg-type]
 
     def _drain(self, source: socket.socket, watch: Watch, first: int) -> None:
         while True:
             try:
-                caught = capture.read_capture(source, self._destination.version)
+                caught = capture.read_capture(source)
             except OSError:
                 return  # the device went away under the probe: the round will miss what it should have seen
             if caught is None:
                 return
-            leaves_hop = caught.outgoing != watch.point.mirrored
-            hop = watch.expected.get((caught.is_reply, leaves_hop))
-            if hop is not None and caught.sequence >= first:
-                passing = Pass((caught.is_reply, leaves_hop))
-                self._sightings.append(Sighting(hop, passing, caught.sequence, caught.time_ns))
+            self._note(caught, watch, first)
+
+    def _note(self, caught: Captured, watch: Watch, first: int) -> None:
+        read = self._plan.flavour.read(caught.packet)
+        if read is None:
+            return
+        is_reply, sequence = read
+        leaves_hop = caught.outgoing != watch.point.mirrored
+        at = watch.expected.get((is_reply, leaves_hop))
+        if at is None or not first <= sequence < self._sequence:
+            return
+        passing = Pass((is_reply, leaves_hop))
+        self._sightings.append(Sighting(at.hop, passing, sequence, caught.time_ns, at.resource_id, at.cp_id))
+        if self._responder is not None and at.hop == self._last and passing is Pass.REQUEST_IN:
+            self._responder.answer_packet(caught.packet)
 
     def _is_over(self, packets: int) -> bool:
         found = journeys(self._sightings)
         return len(found) == packets and all(is_whole(journey, self._course) for journey in found.values())
 
 
-def _destination(path: PathSpec) -> Address | None:
-    """The last hop's address on its ingress, IPv4 before IPv6."""
-    last = path.hops[-1]
-    found = ports.addresses_of(naming.namespace_name(last.resource_id), naming.interface_name(last.ingress_cp))
-    return min((interface.ip for interface in found), key=lambda address: address.version, default=None)
-
-
 @contextmanager
-def _prober(path: PathSpec, plans: Sequence[LinkPlan], destination: Address, token: bytes) -> Iterator[Prober]:
-    version = destination.version
-    sources = _open_watches(watches(path, plans), version, token)
+def _prober(path: PathSpec, plans: Sequence[LinkPlan], plan: ProbePlan) -> Iterator[Prober]:
+    near, far = (naming.namespace_name(path.hops[at].resource_id) for at in (0, -1))
+    sources = _open_watches(watches(path, plans), plan.flavour)
     try:
-        with netns.inside(naming.namespace_name(path.hops[0].resource_id), lambda: _sender(version)) as sender:
-            prober = Prober(sender, sources, destination, token, len(path.hops))
+        with netns.inside(near, lambda: _sender(plan)) as sender, responder_of(far, plan) as responder:
+            prober = Prober(sender, sources, plan, len(path.hops), responder)
             try:
                 yield prober
             finally:
@@ -215,22 +245,17 @@ def run(
     if not 1 <= packets <= PACKETS_MAX:
         raise InvalidSpecError(f"packets: expected 1-{PACKETS_MAX}, got {packets}")
     names = [hop.name for hop in path.hops]
-    for hop in (path.hops[0], path.hops[-1]):
-        if not hop.kind.has_namespace:
-            return ProbeResult(
-                (), complete=False, unsupported=f"{hop.name} is a {hop.kind}: only a SAP can send and answer"
-            )
-    destination = _destination(path)
-    if destination is None:
-        return ProbeResult((), complete=False, unsupported=f"{names[-1]} has no address to send to")
     deadline = time.monotonic() + patience_seconds
     try:
-        with _prober(path, plans, destination, random_bytes(capture.TOKEN_BYTES)) as prober:
+        plan = plan_probe(path, packets, random_bytes)
+        with _prober(path, plans, plan) as prober:
             while True:
                 _scout(prober, deadline)
                 found = result(names, packets, prober.round(packets, GRACE_SECONDS))
                 if found.complete or time.monotonic() >= deadline:
                     return found
+    except Unsupported as reason:
+        return ProbeResult((), complete=False, unsupported=str(reason))
     except OSError as error:
         raise HostRefusedError(f"path {path.id} cannot be probed: {error.strerror}") from error
 

@@ -177,13 +177,29 @@ class HopCount:
 
 
 @dataclass(frozen=True, slots=True)
+class Passing:
+    """Where and when a packet was seen: a hop's port, at which replica; `at_ns` since it left the first hop."""
+
+    hop: str
+    cp_id: str
+    resource_id: str
+    reply: bool
+    leaving: bool
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """What a probe saw. `complete`: every packet crossed every hop in order and came back."""
+    """What a probe saw. `complete`: every packet crossed every hop in order and came back.
+
+    `passings` are those of one packet in order of time: a whole one, or the one that came furthest.
+    """
 
     hops: tuple[HopCount, ...]
     complete: bool
     rtt_us: int = 0
     unsupported: str = ""
+    passings: tuple[Passing, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

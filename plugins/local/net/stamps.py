@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -82,6 +83,10 @@ class StampFolder:
         """Whether there is a stamp at all."""
         return any(entry.name.endswith(".json") for entry in os.scandir(self._folder))
 
+    def changed_ns(self) -> int:
+        """When a stamp came, went or was replaced last (wall clock)."""
+        return os.stat(self._folder).st_mtime_ns
+
     def all(self) -> dict[str, Stamp]:
         """All stamps by id."""
         ids = [entry.name[:-5] for entry in os.scandir(self._folder) if entry.name.endswith(".json")]
@@ -96,3 +101,11 @@ class Stamps:
         self.paths = StampFolder(run_dir / "paths")
         self.namespaces = StampFolder(run_dir / "namespaces")
         self.ports = StampFolder(run_dir / "ports")
+
+    def changed(self) -> tuple[int, ...]:
+        """Another value whenever another stamp of a link, path or port is there."""
+        return tuple(folder.changed_ns() for folder in (self.links, self.paths, self.ports))
+
+    def is_settled(self, for_ns: int) -> bool:
+        """Whether none has changed for so long, by the wall clock."""
+        return max(self.changed()) < time.time_ns() - for_ns

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from statistics import median
 
-from plugins.local.net.specs import HopCount, ProbeResult
+from plugins.local.net.specs import HopCount, Passing, ProbeResult
 
 
 class Pass(Enum):
@@ -22,15 +22,17 @@ class Pass(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """Packet `sequence` seen at the hop with this index, at a time of one clock."""
+    """Packet `sequence` seen at the hop with this index, at a time of one clock; where there are replicas, at which."""
 
     hop: int
     passing: Pass
     sequence: int
     time_ns: int
+    resource_id: str = ""
+    cp_id: str = ""
 
 
-Journey = dict[tuple[int, Pass], int]  # where and how -> when first
+Journey = Mapping[tuple[int, Pass], Sighting]  # where and how -> when first
 
 
 def course(hops: int) -> tuple[tuple[int, Pass], ...]:
@@ -45,22 +47,25 @@ def course(hops: int) -> tuple[tuple[int, Pass], ...]:
 
 def journeys(sightings: Iterable[Sighting]) -> dict[int, Journey]:
     """The sightings by packet; of one seen twice in the same place the first counts."""
-    found: dict[int, Journey] = {}
+    found: dict[int, dict[tuple[int, Pass], Sighting]] = {}
     for sighting in sightings:
         journey = found.setdefault(sighting.sequence, {})
         key = (sighting.hop, sighting.passing)
-        journey[key] = min(journey.get(key, sighting.time_ns), sighting.time_ns)
-    return found
+        if key not in journey or sighting.time_ns < journey[key].time_ns:
+            journey[key] = sighting
+    return dict(found)
 
 
 def is_whole(journey: Journey, expected: Sequence[tuple[int, Pass]]) -> bool:
-    """Whether a packet was seen everywhere, in order."""
-    times = [journey[key] for key in expected if key in journey]
-    return len(times) == len(expected) and all(one <= other for one, other in itertools.pairwise(times))
+    """Whether a packet was seen everywhere, in order, and met the same replica of a hop wherever it was seen there."""
+    seen = [journey[key] for key in expected if key in journey]
+    in_order = all(one.time_ns <= other.time_ns for one, other in itertools.pairwise(seen))
+    instances = {(one.hop, one.resource_id) for one in seen}
+    return len(seen) == len(expected) and in_order and len(instances) == len({hop for hop, _ in instances})
 
 
 def result(names: Sequence[str], packets: int, sightings: Iterable[Sighting]) -> ProbeResult:
-    """Counts for each pair of neighbours.
+    """Counts for each pair of neighbours, and the course of one packet.
 
     The time of a pair is the median from leaving its first hop until the reply is back there, less the same at its
     second hop: it holds the wire between them and the second hop itself, both ways, and all pairs add up to the
@@ -80,11 +85,37 @@ def result(names: Sequence[str], packets: int, sightings: Iterable[Sighting]) ->
         )
         for index, (one, other) in enumerate(itertools.pairwise(names))
     )
-    return ProbeResult(hops, complete=packets > 0 and len(whole) == packets, rtt_us=beyond[0])
+    complete = packets > 0 and len(whole) == packets
+    return ProbeResult(hops, complete, rtt_us=beyond[0], passings=_trace(names, whole or list(found.values())))
+
+
+def _trace(names: Sequence[str], candidates: Sequence[Journey]) -> tuple[Passing, ...]:
+    """Of the packet that came furthest, and among such of the one that took the middle time."""
+    furthest = max(map(len, candidates), default=0)
+    rivals = sorted((one for one in candidates if len(one) == furthest), key=_duration_ns)
+    if not rivals:
+        return ()
+    seen = sorted(rivals[len(rivals) // 2].values(), key=lambda one: one.time_ns)
+    return tuple(
+        Passing(
+            hop=names[one.hop],
+            cp_id=one.cp_id,
+            resource_id=one.resource_id,
+            reply=one.passing.value[0],
+            leaving=one.passing.value[1],
+            at_ns=one.time_ns - seen[0].time_ns,
+        )
+        for one in seen
+    )
+
+
+def _duration_ns(journey: Journey) -> int:
+    times = [one.time_ns for one in journey.values()]
+    return max(times) - min(times)
 
 
 def _beyond_us(whole: Sequence[Journey], hop: int) -> int:
     if not whole:
         return 0
-    spans = [journey[hop, Pass.REPLY_IN] - journey[hop, Pass.REQUEST_OUT] for journey in whole]
+    spans = [journey[hop, Pass.REPLY_IN].time_ns - journey[hop, Pass.REQUEST_OUT].time_ns for journey in whole]
     return round(median(spans) / 1000)

@@ -72,6 +72,7 @@ class Plugin:
         self.images = rpc.ImagesStub(self.channel)
         self.compute = rpc.ComputeStub(self.channel)
         self.network = rpc.NetworkStub(self.channel)
+        self.observation = rpc.ObservationStub(self.channel)
         request = pb.ConfigureRequest()
         json_format.ParseDict(self.config, request.config)
         self.identity.Configure(request, timeout=60)

@@ -129,8 +129,17 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(given) if given else tmp_path_factory.mktemp("microvm-cache")
 
 
+@pytest.fixture(scope="session")
+def templates() -> Iterator[Path]:
+    """Our own folder for templates, since they stay in memory when a test is over."""
+    place = Path(f"/dev/shm/{PREFIX}-templates")
+    yield place
+    shutil.rmtree(place, ignore_errors=True)
+
+
 @pytest.fixture
-def runtime(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
+def runtime(tmp_path: Path, cache: Path, templates: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
+    monkeypatch.setenv("VNFM_MICROVM_TEMPLATES", str(templates))
     # What our processes leave behind is known by this.
     monkeypatch.setenv("VNFM_TEST_RUN", PREFIX)
     made = Runtime(tmp_path / f"{PREFIX}-root", cache)
