@@ -258,7 +258,7 @@ class Runner:
         def say(word: str) -> None:
             driven.words[step.key] = word
 
-        owner = Owner(operation.tenant, chain_of(operation), step.vnf_instance_id, operation.id)
+        owner = Owner(operation.tenant, operation.chain_id, step.vnf_instance_id, operation.id)
         starts = sum(e.step == run.step and e.to in IN_FLIGHT for e in operation.log)
         context = Context(self._vims, self._blobs, owner, handles, say, starts)
         action = self._actions[step.kind]
@@ -280,13 +280,6 @@ class Runner:
             driven.words.pop(step.key, None)
         ends = (St.UNDONE, St.UNDO_FAILED) if run.undo else (St.DONE, St.FAILED)
         return LogEntry(step.key, ends[found is not None], self._clock(), output, found)
-
-
-def chain_of(operation: Operation) -> str:
-    """The chain that the operation is about, or empty."""
-    return (
-        operation.target_id if operation.type.value.startswith("CHAIN_") else str(operation.params.get("chain_id", ""))
-    )
 
 
 def _settled_error(operation: Operation, state: LcmOperationState, cancel: CancelMode | None) -> Problem | None:
