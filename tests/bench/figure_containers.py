@@ -32,6 +32,8 @@ def figure(space: Workspace, manager: Manager, quick: bool, profile: bool, say: 
     theirs: list[float] = []
     told = ""
     asyncio.run(_round(manager, 1))  # the first one brings the image to the VIM
+    bare.start(1, rounds)
+    bare.remove()
     for number in range(rounds):
         theirs.append(bare.start(count, number))
         bare.remove()
@@ -41,6 +43,7 @@ def figure(space: Workspace, manager: Manager, quick: bool, profile: bool, say: 
         if profile:
             for line in profile_of(manager):
                 say(f"  {line}")
+    bare.close()
     note = f"{count} VNFs, {parallel} at once; {told}"
     return [compared(NAME, "s", BOUND, ours, theirs, note)]
 
