@@ -19,6 +19,7 @@ from vnfm.pb.nfvo.v1 import nfvo_pb2 as pb
 
 NAME = "containers_50"
 BOUND = Bound(2.5, 1.5)
+ROWS = ((NAME, "s", BOUND),)
 COUNT = 50
 ROUNDS = 3
 
