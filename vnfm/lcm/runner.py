@@ -14,7 +14,7 @@ import structlog
 
 from vnfm.lcm.actions import ACTIONS, Action, Context
 from vnfm.lcm.changes import held_back
-from vnfm.lcm.machine import Run, St, next_runs, on_retry, on_rollback, rollback_allowed, settle
+from vnfm.lcm.machine import IN_FLIGHT, Run, St, next_runs, on_retry, on_rollback, rollback_allowed, settle
 from vnfm.lcm.operation import Design, Journal, LogEntry, Operation, StepOutput
 from vnfm.lcm.ports import Blobs, Clock, Vims
 from vnfm.lcm.steps import Step, StepKind, nodes
@@ -259,7 +259,8 @@ class Runner:
             driven.words[step.key] = word
 
         owner = Owner(operation.tenant, chain_of(operation), step.vnf_instance_id, operation.id)
-        context = Context(self._vims, self._blobs, owner, handles, say)
+        starts = sum(e.step == run.step and e.to in IN_FLIGHT for e in operation.log)
+        context = Context(self._vims, self._blobs, owner, handles, say, starts)
         action = self._actions[step.kind]
         output: StepOutput | None = None
         found: Problem | None = None
