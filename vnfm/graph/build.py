@@ -97,7 +97,8 @@ def _member(vnf: ChainVnf, vnfds: Mapping[str, Vnfd], bad: list[tuple[str, str, 
         text = f"flavour {flavour.id!r} has no instantiation level {vnf.level_id!r}. {known}"
         bad.append(("unknown-level", where, f"{where}.instantiation_level: {text}"))
         return None
-    return VnfMember(vnf.alias, vnfd, flavour, vnf.level_id, instances)
+    scaled = {vdu_id: count for vdu_id, count in vnf.instances.items() if vdu_id in instances}
+    return VnfMember(vnf.alias, vnfd, flavour, vnf.level_id, {**instances, **scaled})
 
 
 def _known(word: str, names: Iterable[str]) -> str:

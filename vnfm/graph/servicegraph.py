@@ -33,10 +33,12 @@ Graph: TypeAlias = "nx.Graph[Key]"
 
 @dataclass(frozen=True, slots=True, order=True)
 class Attachment:
-    """Where a link is tied on: an external CP of a VNF, or an end (`cp` is empty then)."""
+    """Where a link is tied on: an external CP of a VNF, or an end (`cp` is empty then). Graphs know the first instance
+    of a VDU only; `index` counts further ones where they are addressed."""
 
     owner: str  # a VNF's alias or an end's name
     cp: str = ""
+    index: int = 0
 
 
 @dataclass(frozen=True, slots=True)

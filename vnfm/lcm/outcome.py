@@ -13,7 +13,8 @@ from vnfm.model.lcm import ChainState, InstantiationState, LcmOperationState, Lc
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """None leaves a state as it is. `forget` removes chain and instances: what was rolled back never was."""
+    """None leaves a state as it is; the changes of a running chain change none. `forget` removes chain and instances:
+    what was rolled back never was."""
 
     chain: ChainState | None = None
     instances: InstantiationState | None = None

@@ -7,7 +7,7 @@ chains where no NFVO does.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from vnfm.model.vnfd import Isolation
 
@@ -92,3 +92,8 @@ class ServiceChain:
     def end(self, name: str) -> ChainEnd | None:
         """The end of that name."""
         return next((e for e in self.ends if e.name == name), None)
+
+    def held_to(self, alias: str, isolation: Isolation | None) -> ServiceChain:
+        """The chain with another word on one VNF's isolation."""
+        vnfs = tuple(replace(v, isolation=isolation) if v.alias == alias else v for v in self.vnfs)
+        return replace(self, vnfs=vnfs)

@@ -79,6 +79,7 @@ class Leftover:
     vim: str
     name: str
     instance_id: str = ""
+    ports: tuple[PortSpec, ...] = ()  # addresses that are in use still
 
 
 @dataclass(frozen=True, slots=True)

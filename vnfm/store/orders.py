@@ -19,6 +19,7 @@ from vnfm.model.codec import decode, encode
 from vnfm.model.lcm import ChainState, InstantiationState, LcmOperationState, VnfInstance
 from vnfm.model.problem import problem
 from vnfm.model.realization import NOTHING_STANDS, Realization
+from vnfm.store import realizations
 from vnfm.store import tables as t
 from vnfm.store.admission import (
     NewInstance,
@@ -55,6 +56,7 @@ class ChainRecord:
     created_at: datetime
     operation_id: str = ""  # of the open operation, if any
     realization: Realization = NOTHING_STANDS
+    grants: int = 0  # of operations on it so far
 
 
 class OrderStore:
@@ -189,6 +191,10 @@ class OrderStore:
         """By id, name, or a beginning of the id."""
         return await self._db.read(lambda c: instance_of(_instance_row(c, tenant, ref)))
 
+    async def realization(self, tenant: str, ref: str) -> Realization:
+        """What stands of a VNF that stands alone."""
+        return await self._db.read(lambda c: realizations.of_instance(c, _instance_row(c, tenant, ref)))
+
     async def vnfs(self, tenant: str, chain_id: str | None = None) -> list[VnfInstance]:
         """The tenant's instances, or those of one chain."""
         query = select(t.vnf_instance).where(t.vnf_instance.c.tenant == tenant).order_by(t.vnf_instance.c.created_at)
@@ -297,6 +303,8 @@ def _chain(c: Connection, row: Any) -> ChainRecord:
         body=row["body"],
         created_at=datetime.fromisoformat(row["created_at"]),
         operation_id=_open(c, row["id"]) or "",
+        realization=realizations.of_chain(c, row),
+        grants=row["grants"],
     )
 
 

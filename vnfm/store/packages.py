@@ -209,6 +209,17 @@ class PackageStore:
 
         return await self._db.read(work)
 
+    async def by_id(self, tenant: str, package_ids: Sequence[str]) -> list[Onboarded]:
+        """ONBOARDED ones, disabled or not: of what runs from them."""
+        mine = (
+            t.package.c.tenant == tenant,
+            t.package.c.id.in_(list(package_ids)),
+            t.package.c.onboarding_state == OnboardingState.ONBOARDED.value,
+        )
+        return await self._db.read(
+            lambda c: [self._content(c, i) for i in c.scalars(select(t.package.c.id).where(*mine)).all()]
+        )
+
     def _content(self, c: Connection, package_id: str) -> Onboarded:
         """What a usable package brought never changes: it is read once, and kept for the next VNF of its kind."""
         known = self._contents.get(package_id)

@@ -89,8 +89,8 @@ class ResourceStore:
         return await self._db.read(lambda c: {r["id"]: _resource(r) for r in c.execute(query).mappings()})
 
     async def handles(self, operation: Operation) -> Mapping[str, Handle]:
-        """Of everything that belongs to the operation's target."""
-        return {r.id: r.handle for r in await self.of_subject(operation.target_id)}
+        """Of everything that belongs to the operation's chain, or to its VNF that stands alone."""
+        return {r.id: r.handle for r in await self.of_subject(operation.chain_id or operation.target_id)}
 
     async def holdings(self) -> Holdings:
         """What placement has to subtract, and to prefer."""

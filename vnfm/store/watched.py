@@ -15,6 +15,7 @@ from vnfm.model.lcm import InstantiationState, LcmOperationState, LcmOperationTy
 from vnfm.model.problem import ProblemError
 from vnfm.store import tables as t
 from vnfm.store.database import Database
+from vnfm.store.journal import load
 from vnfm.store.orders import Order, OrderStore
 from vnfm.store.rows import announce, instance_of
 
@@ -55,6 +56,22 @@ class WatchedStore:
 
         def work(c: Connection) -> list[PastHeal]:
             return list({r["id"]: _past_heal(r) for r in c.execute(query).mappings()}.values())
+
+        return await self._db.read(work)
+
+    async def last_heal(self, subject_id: str) -> Operation | None:
+        """The newest HEAL of a chain or a VNF."""
+        query = (
+            select(t.operation.c.id)
+            .join(t.op_subject, t.op_subject.c.operation_id == t.operation.c.id)
+            .where(t.op_subject.c.subject_id == subject_id, t.operation.c.operation == LcmOperationType.HEAL.value)
+            .order_by(t.operation.c.started_at.desc())
+            .limit(1)
+        )
+
+        def work(c: Connection) -> Operation | None:
+            found = c.scalar(query)
+            return load(c, found) if found else None
 
         return await self._db.read(work)
 

@@ -71,7 +71,13 @@ class _World:
         with open(self.folder / f"b{number}" / "out", "w+") as out:
             words = self.command("create", "--bundle", str(self.folder / f"b{number}"), f"g{number}")
             done = subprocess.run(
-                words, env=self.environment, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=out, stderr=out, check=False
+                words,
+                env=self.environment,
+                cwd=REPOSITORY,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                check=False,
             )
             if done.returncode:
                 out.seek(0)
