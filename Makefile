@@ -6,7 +6,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMPS := build/.setup
 
-.PHONY: help setup demo test test-long check stubs format clean
+.PHONY: help setup demo test test-long bench check stubs format clean
 
 help: ## these lines
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -36,6 +36,10 @@ test: setup ## all tests that fit into a quarter of an hour
 
 test-long: setup ## what takes longer
 	@bash tools/run_tests.sh --long
+
+bench: setup ## figures beside what the host does by itself; ONLY=NAME, QUICK=1, PROFILE=1
+	@bash tests/bench/setup_host.sh
+	@$(PY) tests/bench/bench.py $(foreach name,$(ONLY),--only $(name)) $(if $(QUICK),--quick) $(if $(PROFILE),--profile)
 
 check: $(STAMPS)/python ## style, types, floors, stubs
 	$(VENV)/bin/ruff check .

@@ -21,8 +21,8 @@ from typing import Any
 sys.path.insert(1, str(Path(__file__).resolve().parent.parent))
 
 import demo_host
+import demo_live
 import demo_traffic
-import yaml
 from demo_cleanup import clear, remove_state, state_folder
 from demo_packages import build_packages
 from demo_run import ROOT, Cli, Manager, vnfm_command
@@ -31,9 +31,11 @@ from rich.console import Console
 
 BUILD = ROOT / "build" / "demo"
 CHAIN_FILE = "descriptors/chains/vcpe.yaml"
+PATHS_FILE = "descriptors/chains/vcpe-paths.yaml"
 EXPECTED = {"fw": "CONTAINER", "rt": "KATA", "gw": "VM"}
 ALLOWED_PORT, FORBIDDEN_PORT = 8080, 2323
-SECOND = "vcpe-2"
+WEB_PORT = 443
+SECOND = "vcpe-paths"
 
 
 class Demo:
@@ -50,7 +52,7 @@ class Demo:
         """All steps in order; StoryError where one does not hold."""
         with self.teller.step("This host, and the manager"):
             self.prepare()
-        with self.teller.step("Three VNF packages: built, checked, onboarded"):
+        with self.teller.step("Four VNF packages: built, checked, onboarded"):
             self.onboard()
         with self.teller.step("The plan: which realization, which host, and why"):
             self.plan()
@@ -58,8 +60,15 @@ class Demo:
             self.create()
         with self.teller.step("Real traffic crosses it"):
             self.traffic()
+        with self.teller.step("A fourth VNF goes into the living chain and out again"):
+            demo_live.insert_and_remove(self.teller, self.cli, "vcpe", self.witness.look)
+        with self.teller.step("A VNF is killed, and healed"):
+            demo_live.kill_and_heal(self.teller, self.cli, "vcpe", "fw")
+            self.witness.look()
         with self.teller.step("The manager is killed while it creates another chain"):
             self.crash()
+        with self.teller.step("Several paths: what a packet is decides its way"):
+            demo_live.several_paths(self.teller, self.cli, SECOND, (WEB_PORT, ALLOWED_PORT))
         with self.teller.step("Everything is taken down, and nothing is left"):
             self.take_down()
 
@@ -70,7 +79,7 @@ class Demo:
         self.teller.good(f"the manager answers after {took:.1f} s; its log: {BUILD / 'manager.log'}")
 
     def onboard(self) -> None:
-        """Build and onboard fw, rt and gw."""
+        """Build and onboard fw, rt, gw and mon."""
         for csar in build_packages(self.teller, BUILD):
             shown = os.path.relpath(csar, ROOT)
             package = self.cli.ask("package", "onboard", shown, tell=True)
@@ -153,10 +162,8 @@ class Demo:
 
     def crash(self) -> None:
         """kill -9 in the middle of creating a second chain; the operation goes on at the next start."""
-        second = second_chain(ROOT / CHAIN_FILE, BUILD / f"{SECOND}.yaml")
-        shown = os.path.relpath(second, ROOT)
-        self.make_room(shown)
-        op = self.cli.ask("chain", "create", shown, "--name", SECOND, "--no-wait", tell=True)
+        self.make_room(PATHS_FILE)
+        op = self.cli.ask("chain", "create", PATHS_FILE, "--no-wait", tell=True)
         self.standing.append(SECOND)
         at = self.wait_for_the_middle(op["id"])
         self.manager.kill()
@@ -214,17 +221,6 @@ class Demo:
         self.teller.good(
             f"looked for each {', '.join(self.witness.kinds)}: none of ours is left; the state folder is gone too"
         )
-
-
-def second_chain(source: Path, target: Path) -> Path:
-    """The same chain between other networks, so that both can stand side by side."""
-    document = yaml.safe_load(source.read_text(encoding="utf-8"))
-    for number, end in enumerate(document["ends"].values()):
-        end["cidr"] = f"10.{101 + number * 8}.0.0/24"
-    document["chain"] = SECOND
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
-    return target
 
 
 def running_steps(op: dict[str, Any]) -> str:

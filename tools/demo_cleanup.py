@@ -37,9 +37,9 @@ def settle_operations(cli: Cli) -> None:
             cli.run("op", "watch", op["id"], "--timeout", PATIENCE_S, timeout_s=120)
         state = cli.ask("op", "show", op["id"])["state"]
         if state == "FAILED_TEMP":
-            way = "retry" if removing else "rollback"
-            done = cli.run("op", way, op["id"], "--timeout", PATIENCE_S, timeout_s=120)
-            if done.returncode:
+            # a change that has begun to take things away does not go back: it is seen through
+            ways = ("retry",) if removing else ("rollback", "retry")
+            if all(cli.run("op", way, op["id"], "--timeout", PATIENCE_S, timeout_s=120).returncode for way in ways):
                 cli.run("op", "fail", op["id"])
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from demo_run import ROOT, vnfm_command
 from demo_tell import StoryError, Teller
 
-NAMES = ("fw", "rt", "gw")
+NAMES = ("fw", "rt", "gw", "mon")
 
 
 def images_command() -> list[str]:

@@ -9,6 +9,7 @@ packages=(
   linux-image-cloud-amd64                        # the guests' kernel
   nftables iproute2 kmod util-linux procps       # wiring
   busybox-static                                 # the sample images' tools
+  iputils-ping                                   # the demo's pings
   gcc libc6-dev lz4                              # the microVM's agent, the kernel's packing
   syslinux mtools dosfstools                     # the sample VM's disk
 )

@@ -24,12 +24,16 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from vnfm.api.chains import ChainsServicer
+from vnfm.api.changes import Changes
 from vnfm.api.execs import Execs
 from vnfm.api.lifecycle import LifecycleServicer
 from vnfm.api.listening import bind
+from vnfm.api.liveness import Liveness
+from vnfm.api.observing import Observations
 from vnfm.api.packages import PackagesServicer
 from vnfm.api.vims import VimsServicer
 from vnfm.lcm.granting import Granting
+from vnfm.lcm.healing import HealingPolicy
 from vnfm.lcm.onboarding import Onboarding, PackageReading
 from vnfm.lcm.operation import Journal
 from vnfm.lcm.ports import Vims
@@ -40,15 +44,17 @@ from vnfm.pb.nfvo.v1 import nfvo_pb2_grpc as rpc
 from vnfm.store.blobs import BlobStore
 from vnfm.store.database import Database, sqlite_url
 from vnfm.store.facts import StoredFacts
-from vnfm.store.journal import SqlJournal
 from vnfm.store.lease import acquire
 from vnfm.store.orders import OrderStore
 from vnfm.store.packages import PackageStore
 from vnfm.store.resources import ResourceStore
+from vnfm.store.telling import TellingJournal
 from vnfm.store.vims import VimStore
+from vnfm.store.watched import WatchedStore
 from vnfm.vim.connection import VimSettings
 from vnfm.vim.process import command_of
 from vnfm.vim.registry import VimRegistry
+from vnfm.vim.watching import Ledger, Watching
 
 log = structlog.get_logger(__name__)
 STOP_S = 8.0  # after SIGTERM; what is not over by then is resumed like after a crash
@@ -67,6 +73,7 @@ class Settings:
     listen: str  # unix:PATH or HOST:PORT
     database_url: str
     vims: tuple[VimSettings, ...]
+    healing: HealingPolicy | None  # None: nothing is healed by itself
 
 
 def parse_vim(text: str) -> VimSettings:
@@ -130,7 +137,7 @@ class Manager:
         self.orders = OrderStore(database)
         self.resources = ResourceStore(database)
         self.vims = VimStore(database)
-        journal = SqlJournal(database)
+        journal = TellingJournal(database, lambda operation: self.watching.told(operation))
         checked_journal: Journal = journal  # the adapters satisfy the ports: said to the type checker
         checked_vims: Vims = self.registry
         facts = StoredFacts(self.packages, self.orders, self.resources)
@@ -138,8 +145,15 @@ class Manager:
         self.runner = Runner(
             checked_journal, checked_vims, self.blobs, self.granting.design, self.resources.handles, now
         )
+        watched = WatchedStore(database, self.orders, new_id)
+        checked_ledger: Ledger = watched
+        self.watching = Watching(checked_ledger, self.runner.drive, now, settings.healing)
+        self.changes = Changes(self.orders, self.packages, self.runner, self.watching.condition, now, new_id)
+        self.liveness = Liveness(self.orders, self.watching.condition, watched.last_heal)
+        self.registry.followers.append(self.watching.follow)
         self.onboarding = Onboarding(self.packages, self.blobs, read_package, now)
         self.execs = Execs(self.orders, self.resources, self.registry)
+        self.observations = Observations(self.orders, self.packages, self.resources, checked_vims, now)
         self.journal = journal
         self.background: set[asyncio.Task[None]] = set()
 
@@ -149,17 +163,30 @@ class Manager:
             PackagesServicer(self.packages, self.blobs, self.onboarding, now, new_id), server
         )
         rpc.add_LifecycleServicer_to_server(
-            LifecycleServicer(self.orders, self.packages, self.journal, self.runner, self.execs, now, new_id), server
+            LifecycleServicer(
+                self.orders,
+                self.packages,
+                self.journal,
+                self.runner,
+                self.execs,
+                self.observations,
+                self.changes,
+                self.liveness,
+                now,
+                new_id,
+            ),
+            server,
         )
         rpc.add_ChainsServicer_to_server(
             ChainsServicer(
                 self.orders,
                 self.packages,
-                self.resources,
                 self.granting,
                 self.runner,
-                self.registry,
                 self.execs,
+                self.observations,
+                self.changes,
+                self.liveness,
                 now,
                 new_id,
             ),
@@ -179,6 +206,7 @@ class Manager:
     async def open(self) -> None:
         """Connect VIMs and take up what was left open."""
         self.blobs.sweep()
+        await self.watching.load()
         for vim in self.settings.vims:
             self.registry.add(settings_for(self.settings.state_dir, vim.name, vim.kind, vim.config))
         told = {v.name for v in self.settings.vims}
@@ -201,6 +229,7 @@ class Manager:
 
     async def close(self) -> None:
         """Park what runs; what was realized stays."""
+        await self.watching.close()
         await self.runner.close()
         for task in self.background:
             task.cancel()
@@ -300,6 +329,7 @@ async def serve(settings: Settings) -> None:
         await stop.wait()
         log.info("stopping")
         # watchers would hold the server for ever: the runner is parked first, then streams are cut
+        await manager.watching.close()
         await manager.runner.close()
         await server.stop(0.5)
 
@@ -324,7 +354,9 @@ def default_state_dir(environ: Mapping[str, str], uid: int) -> Path:
     return Path(environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "vnfm"
 
 
-def run(state: Path | None, listen: str, database: str, vims: Sequence[str]) -> int:
+def run(
+    state: Path | None, listen: str, database: str, vims: Sequence[str], healing: HealingPolicy | None = None
+) -> int:
     """What `vnfm serve` does. Returns the exit code."""
     structlog.configure(
         processors=[
@@ -349,6 +381,7 @@ def run(state: Path | None, listen: str, database: str, vims: Sequence[str]) -> 
                 listen or f"unix:{state_dir / 'vnfm.sock'}",
                 database or sqlite_url(state_dir),
                 configured,
+                healing,
             )
             asyncio.run(serve(settings))
     except ProblemError as error:

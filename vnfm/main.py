@@ -49,11 +49,28 @@ def serve(
     listen: Annotated[str, typer.Option(help="unix:PATH, or HOST:PORT on loopback.")] = "",
     database: Annotated[str, typer.Option(help="SQLAlchemy URL; default: SQLite in the state folder.")] = "",
     vim: Annotated[list[str] | None, typer.Option(help="NAME=KIND[:CONFIG.yaml]; default local=local.")] = None,
+    auto_heal: Annotated[
+        bool, typer.Option("--auto-heal/--no-auto-heal", help="Heal VNFCs that die; else their death is only shown.")
+    ] = True,
+    heal_limit: Annotated[
+        int, typer.Option(min=1, max=50, metavar="N", help="How often a VNFC is healed within the window.")
+    ] = 5,
+    heal_window: Annotated[
+        float, typer.Option(min=1, metavar="SECONDS", help="The window; beyond the limit HEAL waits in FAILED_TEMP.")
+    ] = 600.0,
 ) -> None:
     """Run the manager until SIGTERM; prints `ready ENDPOINT` once it answers."""
-    from vnfm.app import run
+    import gc
 
-    raise typer.Exit(run(state, listen, database, vim or ()))
+    # what is imported stays for ever: it is neither looked through while it comes nor ever after
+    gc.disable()
+    from vnfm.app import run
+    from vnfm.lcm.healing import HealingPolicy
+
+    gc.freeze()
+    gc.enable()
+    healing = HealingPolicy(limit=heal_limit, window_s=heal_window) if auto_heal else None
+    raise typer.Exit(run(state, listen, database, vim or (), healing))
 
 
 def main() -> None:

@@ -82,5 +82,6 @@ def _gateway(host: Host, work: Path) -> bytes:
 RECIPES: Mapping[str, Recipe] = {
     "fw": _container("fw"),
     "rt": _container("rt"),
+    "mon": _container("mon"),
     "gw": Recipe("gw", "gw.qcow2", ("busybox", "kernel", *disk.TOOLS), _gateway_inputs, _gateway),
 }

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 from pathlib import Path
 
 from plugins.microvm import qemu
 from plugins.microvm.assets import Assets
 from plugins.microvm.cache import locked
-from plugins.microvm.protocol import Decoder, Kind, ProtocolError
 
 _PATIENCE = 5.0
 
@@ -30,6 +28,10 @@ def accelerator(cache: Path, assets: Assets) -> str:
 
 def _boots(assets: Assets) -> bool:
     """Boot the base alone with KVM and wait for its agent."""
+    import subprocess
+
+    from plugins.microvm.protocol import Decoder, Kind, ProtocolError
+
     machine = qemu.Machine(qemu.DEFAULT_MEMORY_MIB, 1, "")
     agent, theirs = socket.socketpair()
     console, their_console = socket.socketpair()

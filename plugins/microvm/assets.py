@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import stat
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from plugins.microvm.cache import digest, once
-from plugins.microvm.cpio import Cpio
 from plugins.microvm.errors import RuntimeFailure
-from plugins.microvm.kernel import Kernel, decompress, extract_elf, find_kernel
-from plugins.microvm.modules import BOOT, ON_DEMAND, choose_modules
+from plugins.microvm.kernel import Kernel, find_kernel
+from plugins.microvm.modules import BOOT, ON_DEMAND
 
 FORMAT = "1"
 """Changes with the layout of the base archive, so that old caches are not taken for new ones."""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from plugins.microvm.cpio import Cpio
 
 _SOURCES = Path(__file__).parent / "agent"
 
@@ -48,6 +50,9 @@ def prepare_assets(cache: Path) -> Assets:
 
 
 def _make(folder: Path, kernel: Kernel, sources: list[Path]) -> None:
+    from plugins.microvm.cpio import Cpio
+    from plugins.microvm.unpack import extract_elf
+
     folder.mkdir()
     (folder / "vmlinux").write_bytes(extract_elf(kernel.image.read_bytes()))
     _compile(folder / "agent", [source for source in sources if source.suffix == ".c"])
@@ -58,6 +63,8 @@ def _make(folder: Path, kernel: Kernel, sources: list[Path]) -> None:
 
 
 def _compile(target: Path, sources: list[Path]) -> None:
+    import subprocess
+
     command = ["gcc", "-static", "-Os", "-s", "-Wall", "-Wextra", "-o", str(target), *map(str, sources)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -68,6 +75,9 @@ def _compile(target: Path, sources: list[Path]) -> None:
 
 
 def _base(archive: Cpio, agent: bytes, kernel: Kernel) -> None:
+    from plugins.microvm.modules import choose_modules
+    from plugins.microvm.unpack import decompress
+
     for name in ("dev", "proc", "sys", "cgroup", "container"):
         archive.folder(name)
     # The kernel opens this for PID 1 before anything is mounted.

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from plugins.microvm.errors import RuntimeFailure
 from plugins.microvm.process import Process, parse_process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 CONTAINER_TYPE = "io.kubernetes.cri.container-type"
 

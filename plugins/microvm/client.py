@@ -6,11 +6,13 @@ import array
 import json
 import os
 import socket
-from typing import Any
 
-from plugins.microvm.clients import PACKET, address
+from plugins.microvm.door import PACKET, address
 from plugins.microvm.errors import NotRunning, RuntimeFailure
-from plugins.microvm.store import Container
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 # Linux doubles it; a packet must fit whole.
 _SO_SNDBUFFORCE = 32
@@ -19,18 +21,21 @@ _SO_SNDBUFFORCE = 32
 class RelayConnection:
     """One conversation."""
 
-    def __init__(self, container: Container, timeout: float | None = None) -> None:
+    def __init__(self, folder: str, timeout: float | None = None) -> None:
+        """To the relay of the container that has this folder."""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.settimeout(timeout)
-        folder = os.open(container.folder, os.O_PATH)
+        place = -1
         try:
+            place = os.open(folder, os.O_PATH)
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, PACKET)
-            self._socket.connect(address(folder))
+            self._socket.connect(address(place))
         except OSError as error:
             self._socket.close()
             raise NotRunning from error
         finally:
-            os.close(folder)
+            if place >= 0:
+                os.close(place)
 
     def __enter__(self) -> RelayConnection:
         return self

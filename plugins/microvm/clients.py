@@ -16,6 +16,7 @@ import socket
 import struct
 
 from plugins.microvm import statefile
+from plugins.microvm.door import PACKET, address
 from plugins.microvm.protocol import Kind
 from plugins.microvm.streams import GuestProcess
 
@@ -23,14 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from plugins.microvm.relay import Relay
 
-SOCKET = "relay.sock"
-PACKET = 1 << 20
 _INIT = 1
-
-
-def address(folder_fd: int) -> str:
-    """The socket's name by an open folder, since a whole path may be longer than a socket's name can be."""
-    return f"/proc/self/fd/{folder_fd}/{SOCKET}"
 
 
 class _Client:

@@ -29,7 +29,7 @@ def start(root: Path, container: str) -> None:
         raise RuntimeFailure("cannot start an already running container")
     if found.status != statefile.CREATED:
         raise RuntimeFailure(f"cannot start a container that is {found.status}")
-    with RelayConnection(found, _ANSWER) as relay:
+    with RelayConnection(str(found.folder), _ANSWER) as relay:
         relay.ask(do="start")
 
 
@@ -41,7 +41,7 @@ def kill(root: Path, container: str, number: int, everyone: bool) -> None:
             return
         raise NotRunning
     try:
-        with RelayConnection(found, _KILL_ANSWER) as relay:
+        with RelayConnection(str(found.folder), _KILL_ANSWER) as relay:
             relay.tell(do="kill", signal=number, all=everyone)
             answer = relay.hear()
     except RuntimeFailure:
@@ -87,7 +87,7 @@ def processes(root: Path, container: str) -> list[int]:
 
 def ping(root: Path, container: str) -> float:
     """Milliseconds until the guest agent has answered."""
-    with RelayConnection(load(root, container), _ANSWER) as relay:
+    with RelayConnection(str(load(root, container).folder), _ANSWER) as relay:
         began = time.monotonic()
         relay.ask(do="ping")
         return (time.monotonic() - began) * 1000
@@ -98,7 +98,7 @@ def execute(root: Path, container: str, process: Process, pid_file: Path | None,
     found = load(root, container)
     if found.status != statefile.RUNNING:
         raise RuntimeFailure(f"cannot exec in a container that is {found.status}")
-    relay = RelayConnection(found)
+    relay = RelayConnection(str(found.folder))
     number = relay.ask(do="next")["number"]
     wakeup = _catch_signals()
     relay.ask(process.encode(number), (0, 1, 2), do="exec")

@@ -19,22 +19,41 @@ _RTN_UNICAST = 1
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_MULTIPATH, _RTA_CACHEINFO, _RTA_VIA = 1, 4, 5, 9, 12, 18
 _IFA_CACHEINFO, _IFA_FLAGS = 6, 8
 _IFA_F_NODAD, _IFA_F_PERMANENT, _IFA_F_NOPREFIXROUTE = 0x02, 0x80, 0x200
-_IFLA_IFNAME, _IFLA_MTU = 3, 4
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU = 1, 3, 4
 _NUD_PERMANENT = 0x80
 _NDA_CACHEINFO, _NDA_PROBES = 3, 4
 
 
+def adopt_requests(links: tuple[Link, ...]) -> list[Patch]:
+    """Give every NIC of a clone its address, name and MTU at once; its template's names are in nobody's way."""
+    return [
+        _set_link(
+            link,
+            rtnl.attribute(_IFLA_ADDRESS, bytes.fromhex(link.mac.replace(":", "")))
+            + rtnl.attribute(_IFLA_MTU, struct.pack("=I", link.mtu))
+            + rtnl.attribute(_IFLA_IFNAME, link.name.encode() + b"\0"),
+        )
+        for link in links
+    ]
+
+
 def rename_requests(links: tuple[Link, ...]) -> list[Patch]:
-    """Give every NIC its name: all get a passing one first, so that names may be swapped."""
+    """Give every NIC its name and MTU: all get a passing name first, so that names may be swapped."""
     first = [_set_link(link, rtnl.attribute(_IFLA_IFNAME, f"mvnic{link.index}".encode() + b"\0")) for link in links]
-    return first + [_set_link(link, rtnl.attribute(_IFLA_IFNAME, link.name.encode() + b"\0")) for link in links]
+    return first + [
+        _set_link(
+            link,
+            rtnl.attribute(_IFLA_IFNAME, link.name.encode() + b"\0")
+            + rtnl.attribute(_IFLA_MTU, struct.pack("=I", link.mtu)),
+        )
+        for link in links
+    ]
 
 
 def setup_requests(seen: Survey) -> list[Patch]:
-    """MTU, addresses, up, routes (those without a gateway first), fixed neighbours."""
+    """Addresses, up, routes (those without a gateway first), fixed neighbours."""
     known = {link.index for link in seen.links}
-    patches = [_set_link(link, rtnl.attribute(_IFLA_MTU, struct.pack("=I", link.mtu))) for link in seen.nics]
-    patches += [patch for body in seen.addresses if (patch := _address(body, known))]
+    patches = [patch for body in seen.addresses if (patch := _address(body, known))]
     patches += [_set_link(link, b"", up=True) for link in seen.nics if link.up]
     routes = [route for body in seen.routes if (route := _route(body, known))]
     patches += [patch for _, patch in sorted(routes, key=lambda route: route[0])]

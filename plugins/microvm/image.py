@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from plugins.microvm.assets import Assets
-from plugins.microvm.cache import digest, locked, once
-from plugins.microvm.cpio import Cpio
+from plugins.microvm.cache import digest, locked, new_digest, once
 
 DIGEST_ANNOTATION = "vnfm.rootfs-digest"
 _KEEP_BYTES = 2 << 30
@@ -39,7 +36,7 @@ def prepare_image(cache: Path, assets: Assets, rootfs: Path, given: str | None) 
 
 def fingerprint(root: Path) -> str:
     """A digest over names and what the file system says of each: a change of any file changes it."""
-    state = hashlib.sha256()
+    state = new_digest()
     for folder, folders, files in os.walk(root):
         folders.sort()
         for name in sorted(folders + files):
@@ -48,10 +45,15 @@ def fingerprint(root: Path) -> str:
             times = (s.st_mtime_ns, s.st_ctime_ns)
             facts = (path[len(str(root)) :], s.st_mode, s.st_uid, s.st_gid, s.st_size, *times, s.st_ino, s.st_dev)
             state.update(repr(facts).encode())
-    return state.hexdigest()
+    text: str = state.hexdigest()
+    return text
 
 
 def _make(target: Path, assets: Assets, rootfs: Path) -> None:
+    import shutil
+
+    from plugins.microvm.cpio import Cpio
+
     with open(target, "wb") as out:
         with open(assets.base, "rb") as base:
             shutil.copyfileobj(base, out, 1 << 20)

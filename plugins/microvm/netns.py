@@ -39,6 +39,23 @@ def inside(path: Path) -> Iterator[None]:
         os.close(own)
 
 
+@contextlib.contextmanager
+def private() -> Iterator[None]:
+    """Run in a fresh network namespace; it is gone with the last tap that was opened there."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if libc.unshare(_CLONE_NEWNET):
+            raise RuntimeFailure(f"a new network namespace: {os.strerror(ctypes.get_errno())}")
+        try:
+            yield
+        finally:
+            if libc.setns(own, _CLONE_NEWNET):
+                os._exit(70)
+    finally:
+        os.close(own)
+
+
 def open_tap(name: str) -> int:
     """A tap in the current network namespace, with offload headers; it lives as long as its descriptor is open."""
     tap = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from plugins.microvm import rtnl
 
-_IFLA_ADDRESS = 1
+_IFLA_ADDRESS, _IFLA_IFNAME = 1, 3
 
 
 class Patch(NamedTuple):
@@ -27,6 +27,12 @@ class Patch(NamedTuple):
 def list_links() -> bytes:
     """Ask the guest for its interfaces."""
     return rtnl.message(rtnl.RTM_GETLINK, rtnl.NLM_F_DUMP, b"\0" * 16)
+
+
+def link_name(number: int, name: str) -> bytes:
+    """Name the guest's interface of that number."""
+    head = struct.pack("=BxHiII", 0, 0, number, 0, 0)
+    return rtnl.message(rtnl.RTM_SETLINK, rtnl.NLM_F_ACK, head + rtnl.attribute(_IFLA_IFNAME, name.encode() + b"\0"))
 
 
 def match_links(answer: bytes, links: list[tuple[int, str]]) -> dict[int, int]:

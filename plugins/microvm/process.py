@@ -6,10 +6,13 @@ import json
 import struct
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from plugins.microvm.errors import RuntimeFailure
 from plugins.microvm.protocol import Tag, field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 # Order of linux/capability.h; the index is the number.
 _CAPABILITIES = (

@@ -38,6 +38,19 @@ class Nic:
     mac: str
 
 
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Guest memory in an open file, and the descriptor of the monitor by which its devices are saved or loaded.
+
+    A template writes to the file (`clone` False); a clone reads it, keeps to itself what it writes, and waits for the
+    devices' state.
+    """
+
+    file: int
+    monitor: int
+    clone: bool
+
+
 def size(annotations: Mapping[str, str], memory_limit: int | None, image_bytes: int) -> Machine:
     """Read the size off the annotations, else off the container's limit; it is enough to boot with at least."""
     for name in annotations:
@@ -82,7 +95,7 @@ def command_line(machine: Machine, tsc: int | None, accelerator: str) -> str:
     usual under emulation, the guest would hang for ever.  So the rate is handed over.
     """
     words = ["console=ttyS0", "quiet", "panic=-1", "reboot=t", "no_timer_check"]
-    words += ["audit=0", "cryptomgr.notests", "8250.nr_uarts=1"]
+    words += ["audit=0", "cryptomgr.notests", "8250.nr_uarts=1", "rcupdate.rcu_expedited=1"]
     if accelerator == "tcg":
         # An emulated processor does not speculate, so there is nothing to mitigate.
         words.append("mitigations=off")
@@ -101,12 +114,18 @@ def arguments(
     agent: int,
     console: int,
     nics: tuple[Nic, ...] = (),
+    memory: Memory | None = None,
     name: str = "guest",
 ) -> list[str]:
-    """qemu's arguments; `agent`, `console` and the taps are descriptors that it inherits."""
+    """qemu's arguments; `agent`, `console`, the taps and those of `memory` are descriptors that it inherits."""
     kvm = accelerator == "kvm"
     argv = [PROGRAM, "-name", f"{name},debug-threads=on"]
-    argv += ["-M", "microvm,pcie=off", "-accel", "kvm" if kvm else "tcg,thread=multi,tb-size=32"]
+    argv += [
+        "-M",
+        "microvm,pcie=off" + (",memory-backend=ram" if memory else ""),
+        "-accel",
+        "kvm" if kvm else "tcg,thread=multi,tb-size=32",
+    ]
     argv += ["-cpu", "host" if kvm else "max", "-m", f"{machine.memory_mib}M", "-smp", str(machine.vcpus)]
     argv += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
     argv += ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]
@@ -117,7 +136,23 @@ def arguments(
     for number, nic in enumerate(nics):
         argv += ["-netdev", f"tap,id=n{number},fd={nic.tap}"]
         argv += ["-device", f"virtio-net-device,netdev=n{number},mac={nic.mac}"]
+    if memory:
+        share = "off" if memory.clone else "on"
+        where = f"mem-path=/proc/self/fd/{memory.file},share={share}"
+        argv += ["-object", f"memory-backend-file,id=ram,size={machine.memory_mib}M,{where}"]
+        argv += ["-chardev", f"socket,id=monitor,fd={memory.monitor}", "-mon", "chardev=monitor,mode=control"]
+        argv += ["-incoming", "defer"] if memory.clone else []
     return argv
+
+
+def program_stamp() -> str:
+    """Tells one qemu on this host from another without running it."""
+    for folder in os.get_exec_path():
+        with contextlib.suppress(OSError):
+            file = os.path.realpath(f"{folder}/{PROGRAM}", strict=True)
+            info = os.stat(file)
+            return f"{file} {info.st_size} {info.st_mtime_ns} {info.st_ino}"
+    raise RuntimeFailure(f"{PROGRAM} is not installed")
 
 
 def remembered_accelerator(cache: Path) -> str | None:

@@ -1,9 +1,10 @@
 """The host relay: one process a container.  It owns qemu, carries streams and signals, and ends as the container's
 first process ends.  `create` hands it a plan over a socket and waits there until the guest is configured.
 
-The plan (JSON): argv of qemu, descriptors (agent, console, control, guest_fds), folder, cgroups, links, rename, sysctl,
-hostname, setup, spec, log, log_format.  Everything that takes thought was done by `create`, so that this process,
-which stays as long as the container, stays small.
+The plan comes with descriptors: `own` of them are ours (agent, console, a clone's monitor), the others are for qemu,
+which finds them from `first_fd` on.  It is JSON: argv of qemu, folder, cgroups, links, numbers, interfaces, sysctl,
+hostname, setup, spec, state, why_cold, log, log_format.  Everything that takes thought was done by `create`, so that this
+process, which stays as long as the container, stays small.
 """
 
 from __future__ import annotations
@@ -18,15 +19,19 @@ import sys
 import time
 from contextlib import suppress
 
-from plugins.microvm import statefile
+from plugins.microvm import guestsetup, monitor, statefile
 from plugins.microvm.clients import Clients
 from plugins.microvm.console import ConsoleLog
 from plugins.microvm.guestlink import GuestLink
-from plugins.microvm.patch import Patch, list_links, match_links
+from plugins.microvm.guestsetup import number, pairs, texts
+from plugins.microvm.heartbeat import Pulse
+from plugins.microvm.patch import list_links, match_links
 from plugins.microvm.protocol import Frame, Kind, ProtocolError, exit_code
 from plugins.microvm.streams import GuestProcess
 
 INIT = 1
+_CLONE_SECONDS = 20.0
+_FDS_AT_MOST = 64
 _KILL_PATIENCE = 3.0
 _DRAIN_PATIENCE = 5.0
 _NOT_FORWARDED = {
@@ -42,20 +47,23 @@ class Ended(Exception):
 class Relay:
     """The loop and what it serves."""
 
-    def __init__(self, plan: dict[str, object], control: socket.socket) -> None:
+    def __init__(self, plan: dict[str, object], control: socket.socket, fds: list[int]) -> None:
         self.plan = plan
         self.folder = str(plan["folder"])
         self.control: socket.socket | None = control
-        self.link = GuestLink(socket.socket(fileno=_number(plan["agent"])))
-        self.console = ConsoleLog(_number(plan["console"]), f"{self.folder}/console.log")
+        own, guest_fds = fds[: number(plan["own"])], fds[number(plan["own"]) :]
+        self.link = GuestLink(socket.socket(fileno=own[0]))
+        self.console = ConsoleLog(own[1], f"{self.folder}/console.log")
+        self.monitor = socket.socket(fileno=own[2]) if len(own) > 2 else None
         self.init = GuestProcess(self.link, INIT, self._take_streams())
         self.processes: dict[int, GuestProcess] = {INIT: self.init}
         self.clients: Clients | None = None
+        self.pulse: Pulse | None = None
         self.ready = False
         self.kill_at: float | None = None
         self.killed = False
         self._wakeup = _catch_signals()
-        self.qemu, self._qemu_fd = self._start_qemu()
+        self.qemu, self._qemu_fd = self._start_qemu(guest_fds)
 
     # -- boot ---------------------------------------------------------------------------------------------------------
 
@@ -70,17 +78,21 @@ class Relay:
         os.close(log)
         return streams
 
-    def _start_qemu(self) -> tuple[int, int]:
-        for folder in _texts(self.plan["cgroups"]):
+    def _start_qemu(self, guest_fds: list[int]) -> tuple[int, int]:
+        for folder in texts(self.plan["cgroups"]):
             with open(f"{folder}/cgroup.procs", "w") as file:
                 file.write("0")
+        if self.monitor:
+            self.monitor.sendall(monitor.load_commands(number(self.plan["state"])))
         null = os.open("/dev/null", os.O_RDWR)
         log = os.open(f"{self.folder}/qemu.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        argv = ["setpriv", "--pdeathsig", "KILL", *_texts(self.plan["argv"])]
+        argv = ["setpriv", "--pdeathsig", "KILL", *texts(self.plan["argv"])]
         moves = [(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)]
+        first = number(self.plan["first_fd"])
+        moves += [(os.POSIX_SPAWN_DUP2, fd, first + place) for place, fd in enumerate(guest_fds)]
         # Own group and default signals: what is sent to us is not meant for it.
         pid = os.posix_spawnp("setpriv", argv, os.environ, file_actions=moves, setsigdef=_forwarded(), setpgroup=0)
-        for fd in (null, log, *(_number(fd) for fd in _list(self.plan["guest_fds"]))):
+        for fd in (null, log, *guest_fds):
             os.close(fd)
         return pid, os.pidfd_open(pid)
 
@@ -88,61 +100,59 @@ class Relay:
         """Wait for the agent, then make the guest what the plan says."""
         began = time.monotonic()
         end = began + float(str(self.plan["boot_seconds"]))
+        if self.monitor:
+            # A clone's agent has been up for long; its first answer says that it goes on.
+            self.call([guestsetup.entropy()], began + _CLONE_SECONDS)
+            self.ready = True
+            self.monitor.close()
+            self.monitor = None
         while not self.ready:
             if time.monotonic() > end:
                 raise Ended(f"the guest did not boot within {self.plan['boot_seconds']} s")
             self.step(1.0)
         booted = time.monotonic()
         self.configure(end)
+        self.pulse = Pulse(self.folder, time.monotonic())
         statefile.update(
             self.folder,
             status=statefile.CREATED,
             qemu_pid=self.qemu,
             boot_ms=round((booted - began) * 1000),
             configure_ms=round((time.monotonic() - booted) * 1000),
+            cloned=self.plan["numbers"] is not None,
+            why_cold=self.plan["why_cold"],
         )
 
     def configure(self, end: float) -> None:
-        """Everything that makes this guest differ from another of its kind; a clone is treated alike."""
-        now = time.time_ns()
-        calls = [
-            (Kind.ENTROPY, os.urandom(64), "entropy"),
-            (Kind.DATE, struct.pack("<QQ", now // 10**9, now % 10**9), "date"),
-        ]
-        if self.plan["hostname"]:
-            calls.append((Kind.HOSTNAME, str(self.plan["hostname"]).encode(), "hostname"))
-        links = [(_number(index), str(mac)) for index, mac in _pairs(self.plan["links"])]
-        numbers: dict[int, int] = {}
-        if any(mac for _, mac in links):
-            numbers = match_links(self.call([(Kind.NETLINK, list_links(), "interfaces")], end)[0], links)
+        """Everything that makes this guest differ from another of its kind."""
+        if self.plan["numbers"] is not None:
+            numbers = {number(host): number(guest) for host, guest in pairs(self.plan["numbers"])}
         else:
-            numbers = {index: 1 for index, _ in links}
-        calls += [(Kind.NETLINK, patch.fill(numbers), "interface name") for patch in _patches(self.plan["rename"])]
-        for path, value in _pairs(self.plan["sysctl"]):
-            calls.append((Kind.SYSCTL, f"{path}\0{value}".encode(), f"sysctl {path} = {value}"))
-        calls += [(Kind.NETLINK, patch.fill(numbers), "network set-up") for patch in _patches(self.plan["setup"])]
-        self.call(calls, end)
-        self.call([(Kind.CREATE, bytes.fromhex(str(self.plan["spec"])), "container")], end)
+            self.call([guestsetup.entropy()], end)
+            links = [(number(index), str(mac)) for index, mac in pairs(self.plan["links"])]
+            answer = self.call([(Kind.NETLINK, list_links(), "interfaces")], end) if any(m for _, m in links) else [b""]
+            numbers = match_links(answer[0], links)
+        self.call(guestsetup.requests(self.plan, numbers, time.time_ns()), end)
 
     def call(self, requests: list[tuple[Kind, bytes, str]], end: float) -> list[bytes]:
         """Send requests at once and wait for all answers; the first refusal ends it."""
         answers: dict[int, tuple[int, bytes]] = {}
-        for number, (kind, payload, _) in enumerate(requests):
+        for place, (kind, payload, _) in enumerate(requests):
 
-            def done(error: int, data: bytes, number: int = number) -> None:
-                answers[number] = (error, data)
+            def done(error: int, data: bytes, place: int = place) -> None:
+                answers[place] = (error, data)
 
             self.link.request(kind, payload, done)
         while len(answers) < len(requests):
             if time.monotonic() > end:
                 raise Ended("the guest agent did not answer in time")
             self.step(1.0)
-        for number, (kind, _, what) in enumerate(requests):
-            error, data = answers[number]
+        for place, (kind, _, what) in enumerate(requests):
+            error, data = answers[place]
             if error:
                 text = data.decode(errors="replace") if data and kind is Kind.CREATE else os.strerror(error)
                 raise Ended(f"the guest refused: {what}: {text}")
-        return [answers[number][1] for number in range(len(requests))]
+        return [answers[place][1] for place in range(len(requests))]
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
@@ -170,10 +180,17 @@ class Relay:
         for process in self.processes.values():
             for fd, events in process.interests():
                 poll.register(fd, events)
+        if self.monitor:
+            poll.register(self.monitor, select.POLLIN)
+        now = time.monotonic()
         if self.kill_at is not None:
-            timeout = min(timeout, max(self.kill_at - time.monotonic(), 0))
+            timeout = min(timeout, max(self.kill_at - now, 0))
+        if self.pulse and (wait := self.pulse.wait_seconds(now)) is not None:
+            timeout = min(timeout, wait)
         happened = dict(poll.poll(timeout * 1000))
         self._dispatch(happened)
+        if self.pulse and self.pulse.due(time.monotonic()):
+            self.link.request(Kind.PING, b"", self._answered)
         if self.kill_at is not None and time.monotonic() >= self.kill_at:
             self.killed = True
             os.kill(self.qemu, signal.SIGKILL)
@@ -185,8 +202,12 @@ class Relay:
         if self.control and self.control.fileno() in happened:
             raise Ended("the command that creates the container has gone")
         if self._wakeup.fileno() in happened:
-            for number in self._wakeup.recv(256):
-                self._signalled(number)
+            for sign in self._wakeup.recv(256):
+                self._signalled(sign)
+        if self.monitor and self.monitor.fileno() in happened:
+            refused = monitor.refusal(self.monitor.recv(65536))
+            if refused:
+                raise Ended(f"loading the template: {refused}")
         events = happened.get(self.link.port.fileno(), 0)
         if events & select.POLLOUT:
             self.link.flush()
@@ -202,6 +223,10 @@ class Relay:
             self.clients.report()
         if self._qemu_fd in happened or (self.link.closed and self.init.exit_code is None):
             self._guest_gone()
+
+    def _answered(self, error: int, data: bytes) -> None:
+        if self.pulse:
+            self.pulse.note(time.monotonic())
 
     def _frame(self, frame: Frame) -> None:
         if frame.kind is Kind.READY:
@@ -261,38 +286,14 @@ def _catch_signals() -> socket.socket:
     """Signals become bytes in a socket of the loop."""
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
-    for number in _forwarded():
-        signal.signal(number, lambda number, frame: None)
+    for sign in _forwarded():
+        signal.signal(sign, lambda sign, frame: None)
     signal.set_wakeup_fd(theirs.detach(), warn_on_full_buffer=False)
     return ours
 
 
 def _forwarded() -> list[int]:
     return [number for number in signal.valid_signals() - _NOT_FORWARDED if number not in (32, 33)]
-
-
-def _number(value: object) -> int:
-    return int(str(value))
-
-
-def _list(value: object) -> list[object]:
-    assert isinstance(value, list)
-    return value
-
-
-def _texts(value: object) -> list[str]:
-    return [str(item) for item in _list(value)]
-
-
-def _pairs(value: object) -> list[tuple[object, object]]:
-    return [(_list(item)[0], _list(item)[1]) for item in _list(value)]
-
-
-def _patches(value: object) -> list[Patch]:
-    return [
-        Patch(bytes.fromhex(str(request)), tuple((_number(a), _number(b)) for a, b in _pairs(places)))
-        for request, places in _pairs(value)
-    ]
 
 
 def _tail(path: str) -> str:
@@ -305,21 +306,21 @@ def _tail(path: str) -> str:
 
 def main(control_fd: int) -> int:
     """Run one container; the exit code is the container's."""
+    os.chdir("/")
     control = socket.socket(fileno=control_fd)
     control.set_inheritable(False)
+    first, fds, _, _ = socket.recv_fds(control, 1, _FDS_AT_MOST, socket.MSG_CMSG_CLOEXEC)
     received = bytearray()
     while not received.endswith(b"\n"):
-        chunk = control.recv(1 << 20)
+        chunk = control.recv(1 << 20) if first else b""
         if not chunk:
             return 1
         received += chunk
     plan = json.loads(received)
-    for name in ("agent", "console"):
-        os.set_inheritable(plan[name], False)
     folder = plan["folder"]
     code, reason = 255, ""
     try:
-        relay = Relay(plan, control)
+        relay = Relay(plan, control, list(fds))
     except OSError as error:
         control.sendall(json.dumps({"error": f"starting qemu: {error}"}).encode() + b"\n")
         return 1
@@ -336,7 +337,9 @@ def main(control_fd: int) -> int:
         if relay.control:
             relay.stop_qemu()
             with suppress(OSError):
-                control.sendall(json.dumps({"error": reason}).encode() + b"\n")
+                # A clone that never spoke may be replaced by a guest that is booted.
+                answer = {"error": reason, "clone": relay.monitor is not None}
+                control.sendall(json.dumps(answer).encode() + b"\n")
             return 1
     with suppress(OSError):  # whoever sees qemu end can then see that this is why
         statefile.update(folder, exit_code=code, reason=reason)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-from plugins.microvm import statefile
+from plugins.microvm import heartbeat, statefile
 from plugins.microvm.errors import NotFound, RuntimeFailure
-from plugins.microvm.network import Link
 
-_NAME = re.compile(r"[A-Za-z0-9_+.-]{1,255}")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from plugins.microvm.network import Link
+
+_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+.-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,8 @@ class Container:
     exit_code: int | None
     reason: str
     boot_ms: int | None
+    cloned: bool
+    why_cold: str
 
     def report(self) -> dict[str, Any]:
         """OCI's state, and what we add to it."""
@@ -48,6 +53,9 @@ class Container:
             "vnfm": {
                 "guestPid": self.qemu_pid,
                 "bootMs": self.boot_ms,
+                "cloned": self.cloned,
+                "whyCold": self.why_cold,
+                "heartbeat": str(self.folder / heartbeat.NAME),
                 "exitCode": self.exit_code,
                 "reason": self.reason,
                 "console": str(self.folder / "console.log"),
@@ -57,7 +65,7 @@ class Container:
 
 def folder_of(root: Path, container: str) -> Path:
     """The container's folder, existing or not."""
-    if not _NAME.fullmatch(container) or container in (".", ".."):
+    if not 0 < len(container) <= 255 or not _LETTERS.issuperset(container) or container in (".", ".."):
         raise RuntimeFailure(f"invalid container id {container!r}: letters, digits and _+-. are allowed")
     return root / container
 
@@ -89,11 +97,19 @@ def load(root: Path, container: str) -> Container:
         annotations=fields.get("annotations", {}),
         cgroup=PurePosixPath(fields["cgroup"]) if fields.get("cgroup") else None,
         netns=Path(fields["netns"]) if fields.get("netns") else None,
-        links=tuple(Link(**link) for link in fields.get("links", ())),
+        links=_links(fields.get("links", ())),
         exit_code=fields.get("exit_code"),
         reason=fields.get("reason") or ("" if alive or status == statefile.STOPPED else "the relay was killed"),
         boot_ms=fields.get("boot_ms"),
+        cloned=bool(fields.get("cloned")),
+        why_cold=fields.get("why_cold", ""),
     )
+
+
+def _links(found: list[dict[str, Any]]) -> tuple[Link, ...]:
+    from plugins.microvm.network import Link
+
+    return tuple(Link(**link) for link in found)
 
 
 def load_all(root: Path) -> list[Container]:

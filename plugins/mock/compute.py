@@ -12,7 +12,7 @@ from plugins.mock.world import Spec, Thing
 from vnfm.pb.common.v1.common_pb2 import Handle
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.pluginkit.handlers import Report, Stamped
-from vnfm.pluginkit.problems import not_found, not_ready
+from vnfm.pluginkit.problems import failed, not_found, not_ready
 
 _OP = pb.OperateComputeRequest
 _AFTER_OP = {
@@ -63,16 +63,25 @@ class MockCompute:
         made.overhead_memory_bytes = cost.memory_bytes
         thing = Thing(made, request, spec_digest)
         report(50, "starting")
-        return await self._stage.act(
-            call_about("AllocateCompute", thing, request.resource_id), lambda: self._keep(thing)
-        )
+
+        def started(start_ms: int) -> None:
+            made.start_ms = start_ms
+
+        call = call_about("AllocateCompute", thing, request.resource_id)
+        return await self._stage.act(call, lambda: self._stage.build(thing), started=started)
 
     async def operate_compute(self, request: pb.OperateComputeRequest, found: Stamped, report: Report) -> pb.Resource:
-        """Only the state changes."""
+        """Only the state changes. What died runs again, what lost a link does not."""
         thing = self._there(request.owner.manager_id, request.handle.resource_id)
         state, reason = _AFTER_OP[request.op]
+        world = self._stage.world
+        fate = world.fates.get(thing.key)
 
         def effect() -> pb.Resource:
+            if fate is not None and fate.done and state == pb.STATE_RUNNING:
+                if fate.cp_id:
+                    raise failed(f"{fate.reason}: starting it anew does not mend that, allocate another one")
+                world.set_fate(thing.key, None)
             found.resource.state = state
             found.resource.reason = reason
             return self._keep(Thing(found.resource, thing.spec, thing.digest))
@@ -137,9 +146,8 @@ class MockCompute:
         if request.from_image_sha256 and world.image_bytes(request.from_image_sha256) is None:
             raise not_ready(f"image {request.from_image_sha256} is not present: PutImage, then the same call")
         thing = Thing(resource(request, pb.KIND_VOLUME, request.host_id), request, spec_digest)
-        return await self._stage.act(
-            call_about("AllocateVolume", thing, request.resource_id), lambda: self._keep(thing)
-        )
+        call = call_about("AllocateVolume", thing, request.resource_id)
+        return await self._stage.act(call, lambda: self._stage.build(thing))
 
     def _there(self, manager_id: str, resource_id: str) -> Thing:
         thing = self._stage.world.get(manager_id, resource_id)

@@ -16,6 +16,7 @@ GIB = 1 << 30
 DEFAULT_CPU_MILLI = 16_000
 DEFAULT_MEMORY_BYTES = 32 * GIB
 DEFAULT_DISK_BYTES = 512 * GIB
+DEFAULT_TRAFFIC_PPS = 10
 
 RUNTIMES: Mapping[str, pb.Runtime.ValueType] = {
     "VM": pb.RUNTIME_VM,
@@ -74,6 +75,7 @@ SCHEMA: Mapping[str, object] = {
     "properties": {
         "script": script.SCHEMA,
         "state_file": _NAME,
+        "traffic_pps": {"type": "integer", "minimum": 0, "maximum": 1_000_000},
         "hosts": {
             "anyOf": [
                 {"type": "integer", "minimum": 1, "maximum": 100_000},
@@ -105,13 +107,15 @@ SCHEMA: Mapping[str, object] = {
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """One mock: its script, its hosts, and the file that outlives its process (None: nothing does)."""
+    """One mock: its script, its hosts, the file that outlives its process (None: nothing does), and how many packets
+    a second cross every port of what runs, beside those of probes."""
 
     rules: tuple[script.Rule, ...]
     state_file: Path | None
     hosts: tuple[pb.Host, ...]
     latencies: tuple[pb.Latency, ...]
     fabric: tuple[pb.Fabric, ...]
+    traffic_pps: int = DEFAULT_TRAFFIC_PPS
 
 
 def parse(config: Mapping[str, Any], default_state: Path | None) -> Config:
@@ -138,6 +142,7 @@ def parse(config: Mapping[str, Any], default_state: Path | None) -> Config:
         hosts=hosts,
         latencies=tuple(pb.Latency(**entry) for entry in config.get("latencies", ())),
         fabric=tuple(pb.Fabric(**entry) for entry in config.get("fabric", ())),
+        traffic_pps=config.get("traffic_pps", DEFAULT_TRAFFIC_PPS),
     )
 
 

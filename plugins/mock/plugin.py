@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,17 +10,23 @@ from pathlib import Path
 from plugins.mock import config, rules
 from plugins.mock.compute import MockCompute, call_about
 from plugins.mock.network import MockNetwork
+from plugins.mock.observe import MockObservation
 from plugins.mock.script import Call
 from plugins.mock.stage import Stage, disturb
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.pluginkit.handlers import ImageSink, Plugin, Report, Stamped
 from vnfm.pluginkit.problems import not_ready
+from vnfm.pluginkit.publish import ResourcePublisher
 
 OPTIONAL: Mapping[str, Callable[[Plugin], Plugin]] = {
     "JOIN": lambda plugin: replace(plugin, join=None, capabilities=_but(plugin, pb.CAPABILITY_JOIN_VXLAN)),
     "SAP": lambda plugin: replace(plugin, saps=None),
     "PATH": lambda plugin: replace(plugin, paths=None),
     "PROBE": lambda plugin: replace(plugin, probe=None),
+    "STEER": lambda plugin: replace(plugin, capabilities=_but(plugin, pb.CAPABILITY_STEER)),
+    "BALANCE": lambda plugin: replace(plugin, capabilities=_but(plugin, pb.CAPABILITY_BALANCE)),
+    "STATS": lambda plugin: replace(plugin, stats=None),
+    "CAPTURE": lambda plugin: replace(plugin, capture=None),
     "PORT_HOTPLUG": lambda plugin: replace(plugin, ports=None),
     "EXEC": lambda plugin: replace(plugin, commands=None),
     "VOLUME": lambda plugin: replace(plugin, volumes=None),
@@ -31,11 +38,15 @@ OPTIONAL: Mapping[str, Callable[[Plugin], Plugin]] = {
 """What `--without` can take away, since a VIM need not offer everything."""
 
 
-def make_plugin(default_state: Path | None, without: frozenset[str] = frozenset()) -> Plugin:
+def make_plugin(
+    default_state: Path | None, without: frozenset[str] = frozenset(), clock_ns: Callable[[], int] = time.time_ns
+) -> Plugin:
     """A mock that offers everything but `without`; objects are kept in `state_file` of its configuration, else in
     `default_state`, else only in memory."""
-    stage = Stage()
-    compute, network = MockCompute(stage), MockNetwork(stage)
+    changes = ResourcePublisher(clock_ns)
+    stage = Stage(changes.publish, clock_ns)
+    compute, network = MockCompute(stage), MockNetwork(stage, steers="STEER" not in without)
+    observation = MockObservation(stage)
 
     async def configure(given: Mapping[str, object], secrets: Mapping[str, str]) -> None:
         wanted = config.parse(given, default_state)
@@ -58,6 +69,8 @@ def make_plugin(default_state: Path | None, without: frozenset[str] = frozenset(
         saps=network,
         paths=network,
         probe=network,
+        stats=observation,
+        capture=observation,
         ports=compute,
         commands=compute,
         volumes=compute,
@@ -67,8 +80,11 @@ def make_plugin(default_state: Path | None, without: frozenset[str] = frozenset(
             pb.CAPABILITY_CPU_PINNING,
             pb.CAPABILITY_HUGEPAGES,
             pb.CAPABILITY_JOIN_VXLAN,
+            pb.CAPABILITY_STEER,
+            pb.CAPABILITY_BALANCE,
         ),
         config_schema=config.SCHEMA,
+        changes=changes,
         close=close,
     )
     offered = plugin

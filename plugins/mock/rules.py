@@ -25,13 +25,20 @@ def images(request: pb.AllocateComputeRequest) -> Iterator[str]:
         yield request.boot.image_sha256
 
 
-def need(world: World, owner: Owner, handle: Handle, kind: pb.Kind.ValueType, about: str) -> Thing:
-    """What a request refers to: it must be there, running, of that kind, and the same tenant's."""
+def present(world: World, owner: Owner, handle: Handle, kind: pb.Kind.ValueType, about: str) -> Thing:
+    """What a request refers to: it must be there, of that kind, and the same tenant's."""
     thing = world.get(owner.manager_id, handle.resource_id)
     what = pb.Kind.Name(kind).removeprefix("KIND_").lower()
     if thing is None or thing.resource.kind != kind or thing.resource.owner.tenant != owner.tenant:
         raise not_ready(f"{about}: there is no {what} {handle.resource_id!r}: allocate it first")
+    return thing
+
+
+def need(world: World, owner: Owner, handle: Handle, kind: pb.Kind.ValueType, about: str) -> Thing:
+    """The same, and it must run."""
+    thing = present(world, owner, handle, kind, about)
     if thing.resource.state != pb.STATE_RUNNING:
+        what = pb.Kind.Name(kind).removeprefix("KIND_").lower()
         state = pb.State.Name(thing.resource.state).removeprefix("STATE_")
         raise not_ready(f"{about}: {what} {handle.resource_id!r} is {state}, not RUNNING")
     return thing
@@ -86,34 +93,50 @@ def _check_room(world: World, host: pb.Host, request: pb.AllocateComputeRequest,
 
 
 def check_path(world: World, request: pb.AllocatePathRequest) -> None:
-    """All hops are there, and each leaves on the link at which the next one is entered."""
+    """All hops are there, and each leaves on the link at which the next one is entered; replicas stand alike.
+
+    Whether they run is for the probe to tell: a path may be led back to what has died.
+    """
     leaving: str | None = None
     for index, hop in enumerate(request.hops):
-        entered, left = _links(world, request.owner, hop, f"hops[{index}]")
+        where = f"hops[{index}]"
+        entered, left = hop_links(world, request.owner, hop, hop.compute, where)
         if leaving is not None and entered is not None and leaving != entered:
             raise not_ready(
-                f"hops[{index}]: the hop before it leaves on link {leaving!r}, this one is entered on {entered!r}"
+                f"{where}: the hop before it leaves on link {leaving!r}, this one is entered on {entered!r}"
             )
         for replica in hop.replicas:
-            need(world, request.owner, replica, pb.KIND_COMPUTE, f"hops[{index}].replicas")
+            if hop_links(world, request.owner, hop, replica, f"{where}.replicas") != (entered, left):
+                raise not_ready(f"{where}.replicas: {replica.resource_id!r} stands on other links than the first one")
         leaving = left
 
 
-def _links(world: World, owner: Owner, hop: pb.Hop, where: str) -> tuple[str | None, str | None]:
-    """The links on which a hop is entered and left; None at an edge, which another VIM knows."""
+def hop_links(world: World, owner: Owner, hop: pb.Hop, compute: Handle, where: str) -> tuple[str | None, str | None]:
+    """The links on which an instance of a hop is entered and left; None at an edge, which another VIM knows."""
     kind = hop.WhichOneof("at")
     if kind == "edge":
         return None, None
     if kind == "sap":
-        link = ports(need(world, owner, hop.sap, pb.KIND_SAP, where))[0].link.resource_id
+        link = ports(present(world, owner, hop.sap, pb.KIND_SAP, where))[0].link.resource_id
         return link, link
-    links = {
-        port.cp_id: port.link.resource_id for port in ports(need(world, owner, hop.compute, pb.KIND_COMPUTE, where))
-    }
+    thing = present(world, owner, compute, pb.KIND_COMPUTE, where)
+    links = {port.cp_id: port.link.resource_id for port in ports(thing)}
     for cp_id in (hop.ingress_cp_id, hop.egress_cp_id):
         if cp_id not in links:
-            raise not_ready(f"{where}: compute {hop.compute.resource_id!r} has no port {cp_id!r}")
+            raise not_ready(f"{where}: compute {compute.resource_id!r} has no port {cp_id!r}")
     return links[hop.ingress_cp_id], links[hop.egress_cp_id]
+
+
+def late_members(world: World, link: Thing) -> list[str]:
+    """Ids of the computes and SAPs that have joined a link whose members were others."""
+    if not isinstance(link.spec, pb.AllocateLinkRequest):
+        return []
+    named = {member.resource_id for member in link.spec.members}
+    manager_id, link_id = link.key
+    joined = {
+        thing.key[1] for thing in world.of(manager_id) for port in ports(thing) if port.link.resource_id == link_id
+    }
+    return sorted(joined - named) if named else []
 
 
 def users(world: World, thing: Thing) -> list[str]:

@@ -11,7 +11,13 @@ that fire at one call act, in the script's order.
 
 `do`: fail (the call fails; `when: after` leaves its effect), partial (the object is there, but failed half-way; a
 probe loses its packets before the last hop), crash (the process ends; before or after the effect), hang (until the
-caller gives up), delay_ms (with `ms`, or `{delay_ms: 200}`).
+caller gives up), delay_ms (with `ms`, or `{delay_ms: 200}`), start_ms (in the same two ways: how long a compute or SAP
+takes to start). What a compute waited for by delay_ms and start_ms is the start-up time that it reports.
+
+Two words act later, by themselves, `after_ms` (default 0) after the call has succeeded: die (the object is FAILED;
+`problem: {detail}` is the reason, a silent agent for instance) and link_lost (the port that `match` names by `cp`, else
+the first, has lost its link, so the object is FAILED, and starting it anew does not mend it). WatchResources tells.
+Terminate, or an allocation that builds it anew, takes the fate away.
 """
 
 from __future__ import annotations
@@ -40,16 +46,21 @@ RPCS = (
     "AllocateSap",
     "AllocatePath",
     "ProbePath",
+    "WatchStats",
+    "Capture",
     "Terminate",
     "StatImage",
     "PutImage",
     "DeleteImage",
 )
-_NO_PARTIAL = ("Configure", "Exec", "StatImage", "PutImage", "DeleteImage")
+_NO_PARTIAL = ("Configure", "Exec", "WatchStats", "Capture", "StatImage", "PutImage", "DeleteImage")
+_STARTS = ("AllocateCompute", "OperateCompute", "AllocateSap")
+_MORTAL = (*_STARTS, "AttachPort", "AllocateLink", "AllocatePath")
 RUNTIMES = ("VM", "KATA", "CONTAINER")
 
 _STATUSES = tuple(code.name for code in grpc.StatusCode if code is not grpc.StatusCode.OK)
-_WORDS = ("fail", "delay_ms", "crash", "partial", "hang")
+_WORDS = ("fail", "delay_ms", "start_ms", "crash", "partial", "hang", "die", "link_lost")
+_TIMES = ("delay_ms", "start_ms")
 _NAME = {"type": "string", "minLength": 1}
 _MS = {"type": "integer", "minimum": 0}
 
@@ -80,12 +91,14 @@ SCHEMA: Mapping[str, object] = {
                     {
                         "type": "object",
                         "additionalProperties": False,
-                        "required": ["delay_ms"],
-                        "properties": {"delay_ms": _MS},
+                        "minProperties": 1,
+                        "maxProperties": 1,
+                        "properties": dict.fromkeys(_TIMES, _MS),
                     },
                 ]
             },
             "ms": _MS,
+            "after_ms": _MS,
             "problem": {
                 "type": "object",
                 "additionalProperties": False,
@@ -108,9 +121,12 @@ class Do(StrEnum):
 
     FAIL = "fail"
     DELAY = "delay_ms"
+    START = "start_ms"
     CRASH = "crash"
     PARTIAL = "partial"
     HANG = "hang"
+    DIE = "die"
+    LINK_LOST = "link_lost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +177,7 @@ class Rule:
     nth: int | None = 1
     after: bool = False
     delay_ms: int = 0
+    after_ms: int = 0
     fault: Fault = Fault()
 
     def matches(self, call: Call) -> bool:
@@ -185,16 +202,28 @@ def parse(script: Sequence[Mapping[str, Any]]) -> tuple[Rule, ...]:
     return tuple(rules)
 
 
+def _check_word(where: str, do: str, rpc: str, entry: Mapping[str, Any]) -> None:
+    before = entry.get("when") == "before"
+    if do == "partial" and (rpc in _NO_PARTIAL or before):
+        raise invalid(where, f"do: partial leaves an object half-built: not of {rpc}, not `when: before`")
+    if do == "start_ms" and (rpc not in _STARTS or "when" in entry):
+        raise invalid(where, f"do: start_ms is of {', '.join(_STARTS)}, not of {rpc}, and has no `when`")
+    if do in ("die", "link_lost"):
+        mortal = _MORTAL if do == "die" else tuple(each for each in _MORTAL if each != "AllocatePath")
+        if rpc not in mortal or before:
+            raise invalid(where, f"do: {do} is of {', '.join(mortal)}, not of {rpc}, and not `when: before`")
+    elif "after_ms" in entry:
+        raise invalid(where, f"after_ms is of die and link_lost, not of {do}")
+
+
 def _rule(where: str, key: str, entry: Mapping[str, Any]) -> Rule:
     match, do = entry["match"], entry["do"]
     delay_ms = entry.get("ms", 0)
     if isinstance(do, Mapping):
-        delay_ms = do["delay_ms"]
-        do = "delay_ms"
-    elif do == "delay_ms" and "ms" not in entry:
-        raise invalid(where, "do: delay_ms needs ms, or write do: {delay_ms: 200}")
-    if do == "partial" and (match["rpc"] in _NO_PARTIAL or entry.get("when") == "before"):
-        raise invalid(where, f"do: partial leaves an object half-built: not of {match['rpc']}, not `when: before`")
+        ((do, delay_ms),) = do.items()
+    elif do in _TIMES and "ms" not in entry:
+        raise invalid(where, f"do: {do} needs ms, or write do: {{{do}: 200}}")
+    _check_word(where, do, match["rpc"], entry)
     problem = entry.get("problem", {})
     fault = Fault(
         word=problem.get("type", "realization-failed").removeprefix(URN),
@@ -213,6 +242,7 @@ def _rule(where: str, key: str, entry: Mapping[str, Any]) -> Rule:
         nth=None if entry.get("nth") == "*" else entry.get("nth", 1),
         after=entry.get("when", "before") == "after",
         delay_ms=delay_ms,
+        after_ms=entry.get("after_ms", 0),
         fault=fault,
     )
 

@@ -4,37 +4,50 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Sequence
 
 import structlog
 
 from plugins.mock.config import Config
+from plugins.mock.fates import Fates
 from plugins.mock.script import Call, Do, Rule, fire
+from plugins.mock.taps import Taps
 from plugins.mock.world import Thing, World
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.pluginkit.problems import not_ready
 
 CRASH_EXIT_CODE = 134
+_AFTER_EFFECT = (Do.PARTIAL, Do.DIE, Do.LINK_LOST)
 
 log = structlog.get_logger("plugins.mock")
 
 
 class Stage:
-    """A configured mock: its world and the script that disturbs it."""
+    """A configured mock: its world, the script that disturbs it, and who listens at its ports.
 
-    def __init__(self) -> None:
+    `publish` tells the manager what happens by itself; `clock_ns` is the wall clock.
+    """
+
+    def __init__(self, publish: Callable[[pb.Resource], None], clock_ns: Callable[[], int] = time.time_ns) -> None:
         self._config: Config | None = None
         self._world: World | None = None
+        self._fates = Fates(publish, clock_ns)
+        self.clock_ns = clock_ns
+        self.taps = Taps()
 
     def set(self, config: Config) -> None:
-        """Go on with this configuration; objects stay unless it names another state file."""
+        """Go on with this configuration; objects stay unless it names another state file. What was to happen while no
+        mock was running happens now."""
         if self._world is None or self._config is None or self._config.state_file != config.state_file:
             self.close()
-            self._world = World(config.state_file)
+            self._world = World(config.state_file, self.clock_ns)
         self._config = config
+        self._fates.arm_all(self._world)
 
     def close(self) -> None:
         """Let go of the state file."""
+        self._fates.disarm_all()
         if self._world is not None:
             self._world.close()
             self._world = None
@@ -51,19 +64,42 @@ class Stage:
         """The inventory's hosts."""
         return self._config.hosts if self._config else ()
 
+    @property
+    def traffic_pps(self) -> int:
+        """Packets that cross every port each second, beside probes."""
+        return self._config.traffic_pps if self._config else 0
+
     def fired(self, call: Call) -> list[Rule]:
         """Count the call, durably, and say which rules act on it."""
         rules, changed = fire(self._config.rules if self._config else (), self.world.counts, call)
         self.world.count(changed)
         return rules
 
-    async def act(self, call: Call, effect: Callable[[], pb.Resource], *, remains: Thing | None = None) -> pb.Resource:
-        """What goes wrong before it, the effect, what goes wrong after it.
+    def build(self, thing: Thing) -> pb.Resource:
+        """It is made, or made anew: whatever was to happen to the old one does not."""
+        self.world.set_fate(thing.key, None)
+        self.world.put(thing)
+        return thing.resource
 
-        `remains` is what a partial failure leaves of what the effect has removed.
+    async def act(
+        self,
+        call: Call,
+        effect: Callable[[], pb.Resource],
+        *,
+        remains: Thing | None = None,
+        started: Callable[[int], None] | None = None,
+    ) -> pb.Resource:
+        """What goes wrong before it, the effect, what goes wrong after it, and what it will die of.
+
+        `remains` is what a partial failure leaves of what the effect has removed; `started` is told, before the effect,
+        how many milliseconds the script let it take to start.
         """
         rules = self.fired(call)
-        await disturb(call, [rule for rule in rules if not rule.after and rule.do is not Do.PARTIAL])
+        first = [rule for rule in rules if not rule.after and rule.do not in _AFTER_EFFECT]
+        begun_ns = time.monotonic_ns()
+        await disturb(call, first)
+        if started is not None and any(rule.delay_ms for rule in first):
+            started((time.monotonic_ns() - begun_ns) // 1_000_000)
         made = effect()
         for rule in rules:
             if rule.do is Do.PARTIAL:
@@ -71,7 +107,9 @@ class Stage:
                 error = rule.fault.error(call.resource_id)
                 error.problem.partial.append(made.handle)
                 raise error
-        await disturb(call, [rule for rule in rules if rule.after])
+            if rule.do in (Do.DIE, Do.LINK_LOST):
+                self._fates.decide(self.world, made, rule)
+        await disturb(call, [rule for rule in rules if rule.after and rule.do not in _AFTER_EFFECT])
         return made
 
     def _leave_half(self, made: pb.Resource, remains: Thing | None) -> None:
@@ -90,7 +128,7 @@ async def disturb(call: Call, rules: Sequence[Rule]) -> None:
     for rule in rules:
         log.info("script", rpc=call.rpc, resource_id=call.resource_id, do=rule.do.value, after=rule.after)
         match rule.do:
-            case Do.DELAY:
+            case Do.DELAY | Do.START:
                 await asyncio.sleep(rule.delay_ms / 1000)
             case Do.HANG:
                 await asyncio.get_running_loop().create_future()
@@ -98,5 +136,5 @@ async def disturb(call: Call, rules: Sequence[Rule]) -> None:
                 os._exit(CRASH_EXIT_CODE)
             case Do.FAIL:
                 raise rule.fault.error(call.resource_id)
-            case Do.PARTIAL:
-                raise AssertionError("partial has its own place")
+            case Do.PARTIAL | Do.DIE | Do.LINK_LOST:
+                raise AssertionError(f"{rule.do} has its own place, after the effect")

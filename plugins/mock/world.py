@@ -1,12 +1,14 @@
 """What exists in the mock's cloud: stamped objects, images and the script's counts, in memory and in a file.
 
-The file (SQLite) outlives a crash of the plugin's process, as a cloud would; nothing else of the plugin does.
+The file (SQLite) outlives a crash of the plugin's process, as a cloud would; nothing else of the plugin does. Tests
+may open it, too: `World(path).generations(...)` tells every switch of a path, also of one that is gone.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +36,36 @@ CREATE TABLE IF NOT EXISTS object (
   PRIMARY KEY (manager_id, resource_id));
 CREATE TABLE IF NOT EXISTS image (sha256 TEXT PRIMARY KEY, size_bytes INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS count (rule TEXT PRIMARY KEY, calls INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS born (
+  manager_id TEXT, resource_id TEXT, at_ns INTEGER NOT NULL, PRIMARY KEY (manager_id, resource_id));
+CREATE TABLE IF NOT EXISTS fate (
+  manager_id TEXT, resource_id TEXT, due_ns INTEGER NOT NULL, reason TEXT NOT NULL, cp_id TEXT NOT NULL,
+  done INTEGER NOT NULL, PRIMARY KEY (manager_id, resource_id));
+CREATE TABLE IF NOT EXISTS generation (manager_id TEXT, resource_id TEXT, at_ns INTEGER NOT NULL, spec BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS crossed (
+  manager_id TEXT, resource_id TEXT, cp_id TEXT, path_id TEXT, in_packets INTEGER NOT NULL,
+  out_packets INTEGER NOT NULL, PRIMARY KEY (manager_id, resource_id, cp_id, path_id));
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What will happen to an object by itself, or has (`done`). `cp_id` names the port that loses its link; empty: all
+    of the object dies."""
+
+    due_ns: int
+    reason: str
+    cp_id: str = ""
+    done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Crossed:
+    """How many packets of one path (empty: of paths that are gone) went into a port, and out of it."""
+
+    path_id: str
+    in_packets: int
+    out_packets: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +86,15 @@ class Thing:
         copy = pb.Resource()
         copy.CopyFrom(self.resource)
         generation = self.spec.generation if isinstance(self.spec, pb.AllocatePathRequest) else 0
-        return Stamped(copy, self.digest, generation)
+        named = self.spec.members if isinstance(self.spec, pb.AllocateLinkRequest) else ()
+        return Stamped(copy, self.digest, generation, frozenset(member.resource_id for member in named))
 
 
 class World:
     """All objects by (manager_id, resource_id); every change is in the file before the call goes on."""
 
-    def __init__(self, state_file: Path | None) -> None:
+    def __init__(self, state_file: Path | None, clock_ns: Callable[[], int] = time.time_ns) -> None:
+        self._clock_ns = clock_ns
         self._file = sqlite3.connect(str(state_file) if state_file else ":memory:", isolation_level=None)
         self._file.execute("PRAGMA journal_mode=WAL")
         self._file.execute("PRAGMA synchronous=OFF")  # it has to outlive the process, not the machine
@@ -69,6 +102,10 @@ class World:
         self._things = {thing.key: thing for thing in self._load()}
         self._images: dict[str, int] = dict(self._file.execute("SELECT sha256, size_bytes FROM image"))
         self._counts: dict[str, int] = dict(self._file.execute("SELECT rule, calls FROM count"))
+        self._fates: dict[Key, Fate] = {
+            (manager_id, resource_id): Fate(due_ns, reason, cp_id, bool(done))
+            for manager_id, resource_id, due_ns, reason, cp_id, done in self._file.execute("SELECT * FROM fate")
+        }
 
     def close(self) -> None:
         """Let go of the file."""
@@ -87,15 +124,73 @@ class World:
         return iter(self._things.values())
 
     def put(self, thing: Thing) -> None:
-        """Make or replace it."""
+        """Make or replace it; when it was made first is kept, and so is each generation of a path."""
+        self._file.execute("INSERT OR IGNORE INTO born VALUES (?, ?, ?)", (*thing.key, self._clock_ns()))
+        before = self._things.get(thing.key)
+        if isinstance(thing.spec, pb.AllocatePathRequest) and (before is None or before.digest != thing.digest):
+            switch = (*thing.key, self._clock_ns(), thing.spec.SerializeToString())
+            self._file.execute("INSERT INTO generation VALUES (?, ?, ?, ?)", switch)
         row = (*thing.key, thing.resource.SerializeToString(), thing.spec.SerializeToString(), thing.digest)
         self._file.execute("INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?)", row)
         self._things[thing.key] = thing
 
     def remove(self, manager_id: str, resource_id: str) -> None:
-        """Make it gone; success where it is not there."""
-        self._file.execute("DELETE FROM object WHERE manager_id = ? AND resource_id = ?", (manager_id, resource_id))
-        self._things.pop((manager_id, resource_id), None)
+        """Make it gone; success where it is not there. What a path has carried stays counted at the ports."""
+        key = (manager_id, resource_id)
+        for table in ("object", "born", "fate", "crossed"):
+            self._file.execute(f"DELETE FROM {table} WHERE manager_id = ? AND resource_id = ?", key)
+        carried = self._file.execute(
+            "SELECT resource_id, cp_id, in_packets, out_packets FROM crossed WHERE manager_id = ? AND path_id = ?", key
+        ).fetchall()
+        self._file.execute("DELETE FROM crossed WHERE manager_id = ? AND path_id = ?", key)
+        for user_id, cp_id, into, out in carried:
+            self.cross(manager_id, user_id, cp_id, "", into, out)
+        self._things.pop(key, None)
+        self._fates.pop(key, None)
+
+    def born_ns(self, key: Key) -> int:
+        """When it was made; 0 where it is not there."""
+        row = self._file.execute("SELECT at_ns FROM born WHERE manager_id = ? AND resource_id = ?", key).fetchone()
+        return int(row[0]) if row else 0
+
+    @property
+    def fates(self) -> Mapping[Key, Fate]:
+        """What is going to happen, and what has happened to things that are there."""
+        return self._fates
+
+    def set_fate(self, key: Key, fate: Fate | None) -> None:
+        """An object's fate; None: it has none any more."""
+        self._file.execute("DELETE FROM fate WHERE manager_id = ? AND resource_id = ?", key)
+        self._fates.pop(key, None)
+        if fate is not None:
+            row = (*key, fate.due_ns, fate.reason, fate.cp_id, fate.done)
+            self._file.execute("INSERT INTO fate VALUES (?, ?, ?, ?, ?, ?)", row)
+            self._fates[key] = fate
+
+    def generations(self, manager_id: str, resource_id: str) -> list[pb.AllocatePathRequest]:
+        """What a path was asked to be, from the first switch to the last, though it be gone."""
+        rows = self._file.execute(
+            "SELECT spec FROM generation WHERE manager_id = ? AND resource_id = ? ORDER BY rowid",
+            (manager_id, resource_id),
+        )
+        return [pb.AllocatePathRequest.FromString(spec) for (spec,) in rows]
+
+    def cross(self, manager_id: str, resource_id: str, cp_id: str, path_id: str, into: int, out: int) -> None:
+        """Count packets of a path at a port."""
+        self._file.execute(
+            "INSERT INTO crossed VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+            "in_packets = in_packets + excluded.in_packets, out_packets = out_packets + excluded.out_packets",
+            (manager_id, resource_id, cp_id, path_id, into, out),
+        )
+
+    def crossed(self, manager_id: str, resource_id: str, cp_id: str) -> list[Crossed]:
+        """What was counted at a port, path by path."""
+        rows = self._file.execute(
+            "SELECT path_id, in_packets, out_packets FROM crossed "
+            "WHERE manager_id = ? AND resource_id = ? AND cp_id = ?",
+            (manager_id, resource_id, cp_id),
+        )
+        return [Crossed(*row) for row in rows]
 
     def image_bytes(self, sha256: str) -> int | None:
         """An image's size, where it is there."""

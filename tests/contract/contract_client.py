@@ -133,6 +133,7 @@ class Caller:
         self.compute = rpc.ComputeStub(self.channel)
         self.storage = rpc.StorageStub(self.channel)
         self.network = rpc.NetworkStub(self.channel)
+        self.observation = rpc.ObservationStub(self.channel)
 
     def close(self) -> None:
         """Close the channel."""

@@ -7,10 +7,13 @@ VNFM_CONTRACT_IMAGE=FORMAT:FILE for the image that a container runs from.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
+import secrets
 import shutil
+import signal
 import sys
 import tarfile
 from collections.abc import Callable, Mapping
@@ -39,7 +42,8 @@ class Target:
 
     `slow` is the name of a compute whose allocation takes some 100 ms at least. `skip` gives a reason why it cannot
     be checked here, or None. `sleeper` is a command that runs until it is killed. `folder_option` names an option of
-    the configuration that wants a folder: it gets one that outlives the process.
+    the configuration that wants a folder: it gets one that outlives the process. `doom` changes a request so that its
+    compute can be killed from outside, and gives the function that kills it; None where nothing there can die.
     """
 
     name: str
@@ -52,6 +56,31 @@ class Target:
     sleeper: tuple[str, ...] = ("sleep", "1000000")
     slow: str = "slow"
     skip: Callable[[], str | None] = lambda: None
+    doom: Callable[[pb.AllocateComputeRequest], Callable[[], None]] | None = None
+
+
+def doom_by_script(request: pb.AllocateComputeRequest) -> Callable[[], None]:
+    """The mock's script has what is called so die a little later."""
+    request.name = "doomed"
+    return lambda: None
+
+
+def doom_by_signal(request: pb.AllocateComputeRequest) -> Callable[[], None]:
+    """It sleeps for a time that nobody else sleeps for, by which its process is known on this host."""
+    seconds = str(10**9 + secrets.randbelow(10**9))
+    request.containers[0].command[:] = ["sleep", seconds]
+
+    def kill() -> None:
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                words = (folder / "cmdline").read_bytes().split(b"\0")
+                if seconds.encode() in words and b"sleep" in words[0]:
+                    found.append(int(folder.name))
+        (pid,) = found
+        os.kill(pid, signal.SIGKILL)
+
+    return kill
 
 
 def busybox_image() -> Image:
@@ -80,12 +109,17 @@ def why_not_local() -> str | None:
 _MOCK = (sys.executable, "-m", "plugins.mock")
 _MOCK_CONFIG = {
     "hosts": 3,
-    "script": [{"match": {"rpc": "AllocateCompute", "name": "slow"}, "nth": "*", "do": {"delay_ms": 400}}],
+    "script": [
+        {"match": {"rpc": "AllocateCompute", "name": "slow"}, "nth": "*", "do": {"delay_ms": 400}},
+        {"match": {"rpc": "AllocateCompute", "name": "doomed"}, "do": "die", "after_ms": 300},
+    ],
 }
-_OPTIONAL = "JOIN,SAP,PATH,PROBE,PORT_HOTPLUG,EXEC,VOLUME,PAUSE,CPU_PINNING,HUGEPAGES,SRIOV"
+_LIVE = "STEER,BALANCE,STATS,CAPTURE"
+_OPTIONAL = f"{_LIVE},JOIN,SAP,PATH,PROBE,PORT_HOTPLUG,EXEC,VOLUME,PAUSE,CPU_PINNING,HUGEPAGES,SRIOV"
 
 TARGETS = [
-    Target("mock", argv=_MOCK, config=_MOCK_CONFIG),
+    Target("mock", argv=_MOCK, config=_MOCK_CONFIG, doom=doom_by_script),
+    Target("mock-fixed", argv=(*_MOCK, "--without", _LIVE), config=_MOCK_CONFIG),
     Target("mock-bare", argv=(*_MOCK, "--without", _OPTIONAL), config=_MOCK_CONFIG),
     Target(
         "local",
@@ -93,6 +127,7 @@ TARGETS = [
         folder_option="state_dir",
         image=busybox_image,
         skip=why_not_local,
+        doom=doom_by_signal,
     ),
     Target("docs-example", argv=(sys.executable, "-m", "tests.contract.doc_example"), folder_option="folder"),
 ]

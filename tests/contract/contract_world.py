@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import pytest
 from contract_client import CALL_S, Caller, done, new_id
 from contract_targets import Target
 from google.protobuf.duration_pb2 import Duration
@@ -22,6 +23,12 @@ class Running:
     address: str
     offer: pb.HandshakeResponse
 
+    def needs(self, *capabilities: pb.Capability.ValueType) -> None:
+        """Skip the test where the plugin does not offer these."""
+        for capability in capabilities:
+            if capability not in self.offer.capabilities:
+                pytest.skip(f"{self.target.name} does not offer {pb.Capability.Name(capability)}")
+
 
 @dataclass
 class World:
@@ -29,6 +36,8 @@ class World:
 
     caller: Caller
     target: Target
+    links: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Of the chains that were made: (path_id, cp_id of its end) -> link_id."""
 
     def host_id(self) -> str:
         """A host that offers the target's runtime."""
@@ -77,6 +86,10 @@ class World:
         """Allocate it."""
         return done(self.caller.compute.AllocateCompute(request, timeout=CALL_S))
 
+    def operate(self, request: pb.OperateComputeRequest) -> pb.Resource:
+        """Start, stop and the like."""
+        return done(self.caller.compute.OperateCompute(request, timeout=CALL_S))
+
     def sap_request(self, name: str, port: pb.Port, resource_id: str = "") -> pb.AllocateSapRequest:
         """An end of a chain."""
         return pb.AllocateSapRequest(
@@ -95,17 +108,25 @@ class World:
         """Allocate it."""
         return done(self.caller.network.AllocatePath(request, timeout=CALL_S))
 
-    def probe(self, path: pb.Resource, packets: int = 5) -> pb.ProbePathResponse:
+    def probe(
+        self, path: pb.Resource, packets: int = 5, *, trace: bool = False, patience_s: int = 30
+    ) -> pb.ProbePathResponse:
         """Probe it, patiently."""
         return self.caller.network.ProbePath(
             pb.ProbePathRequest(
                 path=Handle(resource_id=path.handle.resource_id),
                 packets=packets,
-                patience=Duration(seconds=30),
+                patience=Duration(seconds=patience_s),
                 owner=self.caller.owner(),
+                trace=trace,
             ),
             timeout=CALL_S,
         )
+
+    def terminate(self, *resource_ids: str) -> None:
+        """Each of these is gone afterwards."""
+        for resource_id in resource_ids:
+            assert self.caller.terminate(resource_id).state == pb.STATE_ABSENT
 
     def chain(self) -> pb.AllocatePathRequest:
         """client - left - one - right - server, all but the path allocated; the path's request."""
@@ -130,8 +151,10 @@ class World:
         self.compute(forwarder)
         self.sap(client)
         self.sap(server)
+        path_id = new_id()
+        self.links.update({(path_id, "c0"): left.resource_id, (path_id, "s0"): right.resource_id})
         return pb.AllocatePathRequest(
-            resource_id=new_id(),
+            resource_id=path_id,
             owner=self.caller.owner(),
             hops=[
                 pb.Hop(sap=Handle(resource_id=client.resource_id), name="client"),

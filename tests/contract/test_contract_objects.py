@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 
 import grpc
@@ -10,7 +9,7 @@ import pytest
 from contract_client import CALL_S, Caller, Refused, done, new_id
 from contract_world import Running, World, port
 
-from vnfm.pb.common.v1.common_pb2 import Handle, Owner
+from vnfm.pb.common.v1.common_pb2 import Handle
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 
 
@@ -65,8 +64,7 @@ ALLOCATIONS = {
 @pytest.mark.parametrize("what", ALLOCATIONS)
 def test_a_repeated_allocation_is_the_first_one(world: World, running: Running, what: str) -> None:
     prepare, capability = ALLOCATIONS[what]
-    if capability not in running.offer.capabilities:
-        pytest.skip(f"{running.target.name} does not offer {pb.Capability.Name(capability)}")
+    running.needs(capability)
     allocate, other, kind = prepare(world)
     first = allocate()
     assert first.kind == kind
@@ -285,36 +283,3 @@ def test_operating_the_unknown_is_not_found(caller: Caller) -> None:
         done(caller.compute.OperateCompute(operate, timeout=CALL_S))
     assert refused.value.code == grpc.StatusCode.NOT_FOUND
     assert refused.value.details_count == 1
-
-
-def test_a_watch_tells_what_is_and_what_changes(world: World, running: Running) -> None:
-    before = world.link()
-    asked = pb.QueryRequest(owner=Owner(manager_id=world.caller.manager_id))
-    watch = world.caller.resources.WatchResources(asked, timeout=CALL_S)
-    seen: list[tuple[str, int]] = []
-    gone = threading.Event()
-    after = world.link_request()
-
-    def follow() -> None:
-        try:
-            for resource in watch:
-                seen.append((resource.handle.resource_id, resource.state))
-                if seen[-1] == (after.resource_id, pb.STATE_ABSENT):
-                    gone.set()
-        except grpc.RpcError:
-            return
-
-    follower = threading.Thread(target=follow, daemon=True)
-    follower.start()
-    stranger = World(Caller(running.address), running.target)
-    stranger.link()
-    try:
-        world.link(after)
-        world.caller.terminate(after.resource_id)
-        assert gone.wait(20)
-    finally:
-        watch.cancel()
-        follower.join(10)
-        stranger.caller.sweep()
-    assert seen[0] == (before.handle.resource_id, pb.STATE_RUNNING)
-    assert {resource_id for resource_id, _ in seen} == {before.handle.resource_id, after.resource_id, ""}

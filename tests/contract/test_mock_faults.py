@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import pytest
 from contract_client import CALL_S, Caller, Process, Refused, done, private_folder, refusals, spawned
+from contract_live import Capture, Watch, altered, inserted, samples
 from contract_targets import TARGETS
 from contract_world import World, port
 
@@ -203,6 +204,116 @@ def test_what_a_path_uses_is_not_removed(mock: Mock) -> None:
     assert world.caller.query() == []
 
 
+def test_what_runs_dies_by_itself_once_and_its_heir_lives(mock: Mock) -> None:
+    rule = _rule("AllocateCompute", "die", runtime="CONTAINER", after_ms=200, problem={"detail": "the agent is silent"})
+    world = mock.start(rule)
+    watch = Watch(world.caller)
+    request, heir = world.compute_request(), world.compute_request()
+    begun = time.monotonic()
+    assert world.compute(request).state == pb.STATE_RUNNING
+    dead = watch.wait(lambda each: each.state == pb.STATE_FAILED)
+    assert 0.2 <= time.monotonic() - begun < 5
+    assert (dead.handle.resource_id, dead.reason) == (request.resource_id, "the agent is silent")
+    world.compute(heir)
+    time.sleep(0.4)
+    assert world.caller.query(heir.resource_id)[0].state == pb.STATE_RUNNING
+    start = pb.OperateComputeRequest(handle=dead.handle, owner=world.caller.owner(), op=pb.OperateComputeRequest.START)
+    assert world.operate(start).state == pb.STATE_RUNNING
+    watch.close()
+
+
+def test_what_was_terminated_in_time_dies_no_second_death(mock: Mock) -> None:
+    world = mock.start(_rule("AllocateCompute", "die", after_ms=1000))
+    watch = Watch(world.caller)
+    request = world.compute_request()
+    world.compute(request)
+    world.terminate(request.resource_id)
+    world.compute(request)
+    time.sleep(1.2)
+    assert world.caller.query(request.resource_id)[0].state == pb.STATE_RUNNING
+    assert pb.STATE_FAILED not in watch.states(request.resource_id)
+    watch.close()
+
+
+def test_a_lost_link_is_named_breaks_the_path_and_a_reboot_does_not_mend_it(mock: Mock) -> None:
+    world = mock.start(_rule("AllocateCompute", "link_lost", cp="out", after_ms=2000))
+    watch = Watch(world.caller)
+    path_request = world.chain()
+    path = world.path(path_request)
+    assert world.probe(path).complete
+    dead = watch.wait(lambda each: each.state == pb.STATE_FAILED)
+    assert "'out'" in dead.reason
+    assert not world.probe(path).complete
+    reboot = pb.OperateComputeRequest(
+        handle=dead.handle, owner=world.caller.owner(), op=pb.OperateComputeRequest.REBOOT
+    )
+    with pytest.raises(Refused) as refused:
+        world.operate(reboot)
+    assert "link" in refused.value.problem.detail
+    watch.close()
+
+
+def test_a_death_outlives_the_plugin_it_was_ordered_from(mock: Mock) -> None:
+    world = mock.start(_rule("AllocateCompute", "die", after_ms=1500), _rule("AllocateCompute", "crash", when="after"))
+    request = world.compute_request()
+    with pytest.raises(Refused):
+        world.compute(request)
+    assert mock.crashed()
+    world = mock.start()
+    watch = Watch(world.caller)
+    watch.wait(lambda each: each.state == pb.STATE_FAILED)
+    watch.close()
+    assert world.compute(request).state == pb.STATE_RUNNING
+
+
+def test_a_path_may_lead_back_to_what_has_died(mock: Mock) -> None:
+    world = mock.start(_rule("AllocateCompute", "die", name="two"))
+    watch = Watch(world.caller)
+    request = world.chain()
+    made = world.path(request)
+    client, one, server = request.hops
+    two = inserted(world, request)
+    watch.wait(lambda each: each.state == pb.STATE_FAILED)
+    watch.close()
+    world.path(altered(request, 2, client, one, two, server))
+    lost = world.probe(made)
+    assert [(hop.sent, hop.received) for hop in lost.hops] == [(5, 5), (5, 0), (0, 0)]
+    world.path(altered(request, 3))
+    assert world.probe(made).complete
+
+
+def test_starting_takes_the_time_that_it_reports(mock: Mock) -> None:
+    world = mock.start(_rule("AllocateCompute", {"start_ms": 250}, runtime="CONTAINER"))
+    request = world.compute_request()
+    begun = time.monotonic()
+    made = world.compute(request)
+    assert time.monotonic() - begun >= 0.25
+    assert 250 <= made.start_ms < 5000
+
+
+@pytest.mark.parametrize("do", ["fail", "crash"])
+def test_observation_fails_as_the_script_says(mock: Mock, do: str) -> None:
+    world = mock.start(_rule("WatchStats", do, nth=2), _rule("Capture", do, cp="in"))
+    link = world.link()
+    request = world.compute_request(port("in", link.handle.resource_id, "10.98.1.1/24"))
+    world.compute(request)
+    assert len(samples(world.caller)) == 1
+    with pytest.raises(Refused) as refused, refusals():
+        samples(world.caller)
+    assert refused.value.code == (grpc.StatusCode.INTERNAL if do == "fail" else grpc.StatusCode.UNAVAILABLE)
+    if do == "crash":
+        assert mock.crashed()
+        world = mock.start()
+    asked = pb.CaptureRequest(at=pb.CaptureRequest().at, owner=world.caller.owner(), max_packets=1)
+    asked.at.resource_id = request.resource_id
+    assert Capture(world.caller, asked).ended_by == refused.value.code
+    if do == "crash":
+        assert mock.crashed()
+        world = mock.start()
+    asked.owner.CopyFrom(world.caller.owner())
+    assert len(Capture(world.caller, asked).whole()) > 24
+
+
 @pytest.mark.parametrize("host", [{"cpu_milli": 150}, {"memory_bytes": 140 << 20}])
 def test_a_full_host_asks_for_another_placement(mock: Mock, host: dict[str, int]) -> None:
     world = mock.start(hosts=2, host=host)
@@ -223,6 +334,8 @@ def test_a_full_host_asks_for_another_placement(mock: Mock, host: dict[str, int]
         {"match": {"rpc": "AllocateNothing"}, "do": "fail"},
         {"match": {"rpc": "AllocateLink"}, "do": "explode"},
         {"match": {"rpc": "AllocateLink", "colour": "red"}, "do": "fail"},
+        {"match": {"rpc": "AllocateLink"}, "do": {"die": 5}},
+        {"match": {"rpc": "Terminate"}, "do": "die", "after_ms": 5},
         {"match": {"rpc": "AllocateLink"}, "do": "fail", "nth": 0},
         {"match": {"rpc": "AllocateLink"}, "do": "fail", "problem": {"status": "OK"}},
         {"do": "fail"},

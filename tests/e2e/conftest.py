@@ -25,7 +25,7 @@ def able_host() -> None:
 
 @pytest.fixture(scope="session")
 def packages(able_host: None) -> Packages:
-    """fw, rt and gw with their images; kept in the checkout's build folder, so that a second run is quick."""
+    """fw, rt, gw and mon with their images; kept in the checkout's build folder, so that a second run is quick."""
     images, folders = ROOT / "build/images", ROOT / "build/packages"
     argv = [sys.executable, "-m", "descriptors.images", "build", "all", "--cache", str(images), "--out", str(folders)]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -46,11 +46,11 @@ def managers(able_host: None, packages: Packages) -> Iterator[list[Manager]]:
 
 @pytest.fixture(scope="module")
 def manager(managers: list[Manager], packages: Packages) -> Manager:
-    """A running manager with the three packages onboarded, shared by a module's stories."""
+    """A running manager with the sample packages onboarded, shared by a module's stories."""
     found = Manager(private_folder())
     managers.append(found)
     found.start()
-    found.onboard(packages.csar("fw"), packages.csar("rt"), packages.csar("gw"))
+    found.onboard(*(packages.csar(name) for name in ("fw", "rt", "gw", "mon")))
     return found
 
 

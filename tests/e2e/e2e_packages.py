@@ -10,10 +10,11 @@ from pathlib import Path
 import yaml
 from e2e_manager import ROOT, VNFM
 
-FW, RT, GW = (
+FW, RT, GW, MON = (
     "4b3f7c3e-6f5d-4c39-9a0e-7d2f1c5b8a01",
     "9c1d2e8a-0b7f-4e51-8d43-2a6c7e9f4b02",
     "e7a6d5c4-3b2a-4f19-b8e7-6d5c4b3a2f03",
+    "5d0b6a7e-2c41-4f6a-9b3d-8e1f7a2c4d04",
 )
 VCPE = ROOT / "descriptors/chains/vcpe.yaml"
 
@@ -58,12 +59,14 @@ def chain_file(
     path: Sequence[str] = (),
     **more: object,
 ) -> Path:
-    """A chain between client and server; `vnfs` maps aliases to VNFDs, in the path's order."""
+    """A chain between client and server; `vnfs` maps aliases to VNFDs, in the path's order. A VNFD may be followed by
+    an isolation level: `MON + " kernel"`. With `paths` in `more` there is no `path`."""
+    entries = {alias: dict(zip(("vnfd", "level"), vnfd.split(), strict=False)) for alias, vnfd in vnfs.items()}
     document = {
         "chain": name,
         "ends": {"client": {"cidr": "10.1.0.0/24"}, "server": {"cidr": "10.9.0.0/24"}},
-        "vnfs": {alias: {"vnfd": vnfd} for alias, vnfd in vnfs.items()},
-        "path": list(path) or ["client", *vnfs, "server"],
+        "vnfs": entries,
+        **({} if "paths" in more else {"path": list(path) or ["client", *vnfs, "server"]}),
         **more,
     }
     target = folder / f"{name}.yaml"

@@ -8,32 +8,28 @@ from typing import Any
 
 import grpc.aio
 
+from vnfm.api.changes import Changes
 from vnfm.api.errors import answered, streamed, tenant_of
 from vnfm.api.execs import Execs
+from vnfm.api.liveness import Liveness
+from vnfm.api.observing import Observations
 from vnfm.api.operations import OperationViews
 from vnfm.api.pictures import chain_svg
 from vnfm.api.views import chain_message, struct
 from vnfm.graph.chainfile import read_chain
 from vnfm.graph.nsdtext import to_nsd
-from vnfm.lcm.actions import describe_break
 from vnfm.lcm.granting import Granting
 from vnfm.lcm.planning import PackageFacts, graph_of
 from vnfm.lcm.ports import Clock
 from vnfm.lcm.runner import Runner
 from vnfm.model.chain import ServiceChain
-from vnfm.model.codec import encode
 from vnfm.model.lcm import LcmOperationType
-from vnfm.model.problem import problem
-from vnfm.model.resources import Owner, ResourceKind
 from vnfm.pb.nfvo.v1 import nfvo_pb2 as pb
 from vnfm.pb.nfvo.v1 import nfvo_pb2_grpc as rpc
 from vnfm.store.orders import ChainRecord, NewInstance, Order, OrderStore
 from vnfm.store.packages import Onboarded, PackageStore
-from vnfm.store.resources import ResourceStore
-from vnfm.vim.registry import VimRegistry
 
 Context = grpc.aio.ServicerContext[Any, Any]
-PROBE_PATIENCE_S = 5.0
 
 
 class ChainsServicer(rpc.ChainsServicer):
@@ -43,21 +39,23 @@ class ChainsServicer(rpc.ChainsServicer):
         self,
         orders: OrderStore,
         packages: PackageStore,
-        resources: ResourceStore,
         granting: Granting,
         runner: Runner,
-        vims: VimRegistry,
         execs: Execs,
+        observations: Observations,
+        changes: Changes,
+        liveness: Liveness,
         clock: Clock,
         new_id: Callable[[], str],
     ) -> None:
         self._orders = orders
         self._packages = packages
-        self._resources = resources
         self._granting = granting
         self._runner = runner
-        self._vims = vims
         self._execs = execs
+        self._observations = observations
+        self._changes = changes
+        self._liveness = liveness
         self._clock = clock
         self._new_id = new_id
         self._views = OperationViews(orders, runner)
@@ -154,7 +152,8 @@ class ChainsServicer(rpc.ChainsServicer):
 
         async def items() -> AsyncIterator[pb.Chain]:
             for chain in await self._orders.chains(tenant_of(context)):
-                yield await self._shown(chain)
+                live = await self._liveness.listed(chain)
+                yield chain_message(chain, await self._orders.vnfs(chain.tenant, chain.id), live)
 
         async for item in streamed(context, items):
             yield item
@@ -174,21 +173,27 @@ class ChainsServicer(rpc.ChainsServicer):
 
         async def work() -> pb.Chain:
             chain = await self._orders.chain(tenant_of(context), request.ref)
-            known = await self._resources.of_subject(chain.id)
-            paths = [r for r in known if r.kind is ResourceKind.PATH]
-            if not paths:
-                raise problem("conflict", f"chain {chain.name} is not instantiated", instance=chain.id)
-            for path in paths:
-                owner = Owner(chain.tenant, chain.id)
-                result = await self._vims.get(path.vim).probe_path(
-                    path.handle, owner, request.packets or 5, PROBE_PATIENCE_S
-                )
-                await self._orders.record_probe(chain.id, self._clock(), encode(result))
-                if not result.unsupported and not result.complete:
-                    raise problem("path-broken", describe_break(result), instance=chain.name)
+            await self._observations.probe(chain, request.packets)
             return await self._shown(await self._orders.chain(chain.tenant, chain.id))
 
         return await answered(context, work())
+
+    async def UpdateChain(self, request: pb.UpdateChainRequest, context: Context) -> pb.VnfLcmOpOcc:
+        """Change the chain while it runs."""
+
+        async def work() -> pb.VnfLcmOpOcc:
+            return self._views.message(await self._changes.chain(tenant_of(context), request))
+
+        return await answered(context, work())
+
+    async def TraceChain(self, request: pb.TraceChainRequest, context: Context) -> pb.Document:
+        """A packet's way."""
+        return await answered(context, self._observations.trace(tenant_of(context), request))
+
+    async def WatchChainStats(self, request: pb.WatchStatsRequest, context: Context) -> AsyncIterator[pb.Document]:
+        """Counters, sample by sample."""
+        async for item in streamed(context, lambda: self._observations.chain_stats(tenant_of(context), request)):
+            yield item
 
     async def ExecSap(
         self, requests: AsyncIterator[pb.ExecSapInput], context: Context
@@ -207,4 +212,5 @@ class ChainsServicer(rpc.ChainsServicer):
         return chain, found
 
     async def _shown(self, chain: ChainRecord) -> pb.Chain:
-        return chain_message(chain, await self._orders.vnfs(chain.tenant, chain.id))
+        live = await self._liveness.of_chain(chain)
+        return chain_message(chain, await self._orders.vnfs(chain.tenant, chain.id), live)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -34,6 +34,7 @@ STATUS_OF = {
     "vim-unknown": grpc.StatusCode.NOT_FOUND,
     "already-exists": grpc.StatusCode.ALREADY_EXISTS,
     "conflict": grpc.StatusCode.FAILED_PRECONDITION,
+    "not-offered": grpc.StatusCode.FAILED_PRECONDITION,
     "no-space": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "storage": grpc.StatusCode.UNAVAILABLE,
     "vim-unreachable": grpc.StatusCode.UNAVAILABLE,
@@ -90,9 +91,10 @@ async def answered(context: grpc.aio.ServicerContext[Any, Any], work: Awaitable[
 async def streamed(
     context: grpc.aio.ServicerContext[Any, Any], items: Callable[[], AsyncIterator[T]]
 ) -> AsyncIterator[T]:
-    """The same for a stream of answers."""
+    """The same for a stream of answers. When the caller goes away, what `items` holds open is closed at once."""
+    source = items()
     try:
-        async for item in items():
+        async for item in source:
             yield item
     except ProblemError as error:
         await refuse(context, error.problem)
@@ -101,6 +103,9 @@ async def streamed(
     except Exception as error:
         log.exception("stream failed unexpectedly")
         await refuse(context, internal(error))
+    finally:
+        if isinstance(source, AsyncGenerator):
+            await source.aclose()
 
 
 def internal(error: Exception) -> Problem:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import grpc.aio
 
-from vnfm.model.lcm import Vnfc, VnfInstance
+from vnfm.api.targets import choose_vnfc, find_vnf
 from vnfm.model.problem import ProblemError, problem
 from vnfm.model.resources import Handle
 from vnfm.pb.nfvo.v1 import nfvo_pb2 as pb
@@ -34,8 +34,8 @@ class Execs:
         first = await anext(aiter(requests), None)
         if first is None or not first.command:
             raise problem("bad-request", "command: expected in the first message")
-        instance = await self._instance(tenant, first.ref)
-        vnfc = _choose(instance.vnfcs, first.vnfc, instance.name)
+        instance = await find_vnf(self._orders, tenant, first.ref)
+        vnfc = choose_vnfc(instance.vnfcs, first.vnfc, instance.name)
         handles = {r.id: r.handle for r in await self._resources.of_subject(instance.chain_id or instance.id)}
         handle = handles.get(vnfc.id) or Handle(vnfc.id)
         async for output in self._run(vnfc.vim, handle, first.command, first, requests):
@@ -60,17 +60,6 @@ class Execs:
             raise problem("conflict", f"chain {chain.name} is not instantiated", instance=chain.id)
         async for output in self._run(found.vim, found.handle, first.command, first, requests):
             yield output
-
-    async def _instance(self, tenant: str, ref: str) -> VnfInstance:
-        chain_ref, slash, alias = ref.partition("/")
-        if not slash:
-            return await self._orders.vnf(tenant, ref)
-        chain = await self._orders.chain(tenant, chain_ref)
-        instances = await self._orders.vnfs(tenant, chain.id)
-        found = next((i for i in instances if i.alias == alias), None)
-        if found is None:
-            raise problem("not-found", f"chain {chain.name} has no VNF {alias!r}", instance=ref)
-        return found
 
     async def _run(
         self,
@@ -102,15 +91,3 @@ class Execs:
             if task and task.cancelling():
                 raise
             raise problem("vim-unreachable", f"VIM {vim_name} was lost while the command ran") from None
-
-
-def _choose(vnfcs: Sequence[Vnfc], wanted: str, name: str) -> Vnfc:
-    if not vnfcs:
-        raise problem("conflict", f"VNF {name} is not instantiated", instance=name)
-    if not wanted and len(vnfcs) == 1:
-        return vnfcs[0]
-    matching = [v for v in vnfcs if wanted and (v.vdu_id == wanted or v.id.startswith(wanted))]
-    if len(matching) == 1:
-        return matching[0]
-    known = ", ".join(f"{v.vdu_id} ({v.id[:8]})" for v in vnfcs)
-    raise problem("ambiguous", f"VNF {name}: --vnfc {wanted or '…'} is needed to choose one of {known}", instance=name)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc.aio
 
+from vnfm.api.changes import Changes
 from vnfm.api.errors import answered, streamed, tenant_of
 from vnfm.api.execs import Execs
+from vnfm.api.liveness import Live, Liveness
+from vnfm.api.observing import Observations
 from vnfm.api.operations import OperationViews
+from vnfm.api.targets import find_vnf
 from vnfm.api.views import instance_message
 from vnfm.lcm import control
 from vnfm.lcm.control import ControlJournal
+from vnfm.lcm.operation import Operation
 from vnfm.lcm.ports import Clock
 from vnfm.lcm.runner import Runner
 from vnfm.model.lcm import CancelMode, LcmOperationType
@@ -35,6 +40,9 @@ class LifecycleServicer(rpc.LifecycleServicer):
         journal: ControlJournal,
         runner: Runner,
         execs: Execs,
+        observations: Observations,
+        changes: Changes,
+        liveness: Liveness,
         clock: Clock,
         new_id: Callable[[], str],
     ) -> None:
@@ -43,6 +51,9 @@ class LifecycleServicer(rpc.LifecycleServicer):
         self._journal = journal
         self._runner = runner
         self._execs = execs
+        self._observations = observations
+        self._changes = changes
+        self._liveness = liveness
         self._clock = clock
         self._new_id = new_id
         self._views = OperationViews(orders, runner)
@@ -62,7 +73,8 @@ class LifecycleServicer(rpc.LifecycleServicer):
             instance_id = self._new_id()
             name = request.name or f"{found.vnfd.product.lower()}-{instance_id[:8]}"
             instance = NewInstance(instance_id, name, "", request.vnfd_id, found.package.id, "")
-            return instance_message(await self._orders.create_vnf(tenant, instance, request.request_id, self._clock()))
+            made = await self._orders.create_vnf(tenant, instance, request.request_id, self._clock())
+            return instance_message(made, Live())
 
         return await answered(context, work())
 
@@ -125,6 +137,31 @@ class LifecycleServicer(rpc.LifecycleServicer):
 
         return await answered(context, work())
 
+    async def HealVnf(self, request: pb.HealVnfRequest, context: Context) -> pb.VnfLcmOpOcc:
+        """Put right what is not well."""
+        return await answered(context, self._changed(self._changes.heal(tenant_of(context), request)))
+
+    async def ScaleVnf(self, request: pb.ScaleVnfRequest, context: Context) -> pb.VnfLcmOpOcc:
+        """More or fewer instances."""
+        return await answered(context, self._changed(self._changes.scale(tenant_of(context), request)))
+
+    async def ModifyVnf(self, request: pb.ModifyVnfRequest, context: Context) -> pb.VnfLcmOpOcc:
+        """Change what is on record."""
+        return await answered(context, self._changed(self._changes.modify(tenant_of(context), request)))
+
+    async def _changed(self, ordered: Awaitable[Operation]) -> pb.VnfLcmOpOcc:
+        return self._views.message(await ordered)
+
+    async def WatchVnfStats(self, request: pb.WatchStatsRequest, context: Context) -> AsyncIterator[pb.Document]:
+        """Counters, sample by sample."""
+        async for item in streamed(context, lambda: self._observations.vnf_stats(tenant_of(context), request)):
+            yield item
+
+    async def CaptureVnf(self, request: pb.CaptureVnfRequest, context: Context) -> AsyncIterator[pb.CaptureChunk]:
+        """Packets at a port."""
+        async for item in streamed(context, lambda: self._observations.capture(tenant_of(context), request)):
+            yield item
+
     async def DeleteVnf(self, request: pb.GetRequest, context: Context) -> pb.DeleteResponse:
         """Delete the identifier."""
 
@@ -138,7 +175,8 @@ class LifecycleServicer(rpc.LifecycleServicer):
         """One."""
 
         async def work() -> pb.VnfInstance:
-            return instance_message(await self._orders.vnf(tenant_of(context), request.ref))
+            instance = await find_vnf(self._orders, tenant_of(context), request.ref)
+            return instance_message(instance, await self._liveness.of_vnf(instance))
 
         return await answered(context, work())
 
@@ -147,7 +185,7 @@ class LifecycleServicer(rpc.LifecycleServicer):
 
         async def items() -> AsyncIterator[pb.VnfInstance]:
             for instance in await self._orders.vnfs(tenant_of(context)):
-                yield instance_message(instance)
+                yield instance_message(instance, self._liveness.now())
 
         async for item in streamed(context, items):
             yield item

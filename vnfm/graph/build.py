@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-
-import networkx as nx
+from typing import TYPE_CHECKING
 
 from vnfm.graph.servicegraph import Attachment, ChainLink, Crossing, Graph, Key, ServiceGraph, VnfMember
 from vnfm.model.chain import ChainVnf, ForwardingPath, PathHop, ServiceChain
 from vnfm.model.problem import problem
 from vnfm.model.vnfd import Flavour, Vnfd
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 
 def build_graph(chain: ServiceChain, vnfds: Mapping[str, Vnfd]) -> ServiceGraph:
@@ -40,7 +42,7 @@ def build_graph(chain: ServiceChain, vnfds: Mapping[str, Vnfd]) -> ServiceGraph:
         graph.add_node(("link", link.id), kind="link", link=link)
         for at in link.members:
             graph.add_edge(("link", link.id), ("ext", at.owner, at.cp) if at.cp else ("end", at.owner))
-    return ServiceGraph(chain.name, members, chain.ends, chain.paths, links, crossings, nx.freeze(graph))
+    return ServiceGraph(chain.name, members, chain.ends, chain.paths, links, crossings, _frozen(graph))
 
 
 def graph_of_vnfd(vnfd: Vnfd, flavour: str = "", level: str = "") -> ServiceGraph:
@@ -53,7 +55,7 @@ def graph_of_vnfd(vnfd: Vnfd, flavour: str = "", level: str = "") -> ServiceGrap
     if member is None or bad:
         word, about, text = bad[0]
         raise problem(word, text, instance=about)
-    return ServiceGraph(member.alias, (member,), (), (), (), {}, nx.freeze(_graph((member,))))
+    return ServiceGraph(member.alias, (member,), (), (), (), {}, _frozen(_graph((member,))))
 
 
 def instances_at(flavour: Flavour, level_id: str = "") -> Mapping[str, int] | None:
@@ -95,7 +97,8 @@ def _member(vnf: ChainVnf, vnfds: Mapping[str, Vnfd], bad: list[tuple[str, str, 
         text = f"flavour {flavour.id!r} has no instantiation level {vnf.level_id!r}. {known}"
         bad.append(("unknown-level", where, f"{where}.instantiation_level: {text}"))
         return None
-    return VnfMember(vnf.alias, vnfd, flavour, vnf.level_id, instances)
+    scaled = {vdu_id: count for vdu_id, count in vnf.instances.items() if vdu_id in instances}
+    return VnfMember(vnf.alias, vnfd, flavour, vnf.level_id, {**instances, **scaled})
 
 
 def _known(word: str, names: Iterable[str]) -> str:
@@ -152,6 +155,8 @@ class _Wiring:
 
     def links(self) -> tuple[ChainLink, ...]:
         """The links: sets of attachments that meet, in the order of the paths."""
+        import networkx as nx
+
         meeting: nx.Graph[Attachment] = nx.Graph(self.pairs)
         found: list[ChainLink] = []
         seen: set[Attachment] = set()
@@ -176,7 +181,16 @@ def _unique(links: list[ChainLink]) -> tuple[ChainLink, ...]:
     return tuple(result)
 
 
+def _frozen(graph: Graph) -> Graph:
+    import networkx as nx
+
+    frozen: Graph = nx.freeze(graph)
+    return frozen
+
+
 def _graph(members: Iterable[VnfMember]) -> Graph:
+    import networkx as nx
+
     graph: Graph = nx.Graph()
     for member in members:
         alias, flavour = member.alias, member.flavour

@@ -19,12 +19,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
-
-import networkx as nx
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from vnfm.model.chain import ChainEnd, ForwardingPath
 from vnfm.model.vnfd import Cpd, ExtCpd, Flavour, Vdu, VirtualLinkDesc, Vnfd
+
+if TYPE_CHECKING:  # imported where it is used: 10 MiB, and a tenth of a second of every start
+    import networkx as nx
 
 Key = tuple[str, ...]
 Graph: TypeAlias = "nx.Graph[Key]"
@@ -32,10 +33,12 @@ Graph: TypeAlias = "nx.Graph[Key]"
 
 @dataclass(frozen=True, slots=True, order=True)
 class Attachment:
-    """Where a link is tied on: an external CP of a VNF, or an end (`cp` is empty then)."""
+    """Where a link is tied on: an external CP of a VNF, or an end (`cp` is empty then). Graphs know the first instance
+    of a VDU only; `index` counts further ones where they are addressed."""
 
     owner: str  # a VNF's alias or an end's name
     cp: str = ""
+    index: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +153,8 @@ class ServiceGraph:
 
     def between(self, start: str, stop: str) -> tuple[str, ...]:
         """The VNFs that the shortest way over the chain's links takes from one end to another, both left out."""
+        import networkx as nx
+
         kinds = {"vnf", "ext", "link", "end"}
         chain = self.graph.subgraph(n for n in self.graph if n[0] in kinds)
         way = nx.shortest_path(chain, ("end", start), ("end", stop))

@@ -6,26 +6,28 @@ A do is idempotent by its minted id, an undo by terminate-what-may-not-exist; bo
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vnfm.lcm.operation import StepOutput
 from vnfm.lcm.ports import Blobs, Say, Vims
 from vnfm.lcm.steps import Step, StepKind
 from vnfm.model.problem import Retry, problem
-from vnfm.model.resources import Handle, Owner, ProbeResult
+from vnfm.model.resources import Handle, Owner, PathSpec, ProbeResult
 
 NOTHING = StepOutput()
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a step may use. `handles` holds what is known of every resource of the operation's subjects, by id."""
+    """What a step may use. `handles` holds what is known of every resource of the operation's subjects, by id; `starts`
+    says how often the step or its undoing was started so far, this time included."""
 
     vims: Vims
     blobs: Blobs
     owner: Owner
     handles: Mapping[str, Handle]
     say: Say
+    starts: int = 1
 
     def handle(self, resource_id: str) -> Handle:
         """The stored handle, or one that holds only the id: the plugin finds the object by its stamp."""
@@ -71,17 +73,39 @@ async def _compute(step: Step, ctx: Context) -> StepOutput:
 
 async def _path(step: Step, ctx: Context) -> StepOutput:
     assert step.path
-    return StepOutput(await ctx.vims.get(step.vim).allocate_path(step.path, ctx.owner, ctx.handles, ctx.say))
+    return await _switch(step, step.path, ctx)
+
+
+async def _path_back(step: Step, ctx: Context) -> StepOutput:
+    """To the former hops by one switch; a path that had none goes."""
+    if step.former is None:
+        return await _terminate_allocated(step, ctx)
+    await _switch(step, step.former, ctx)
+    return NOTHING
+
+
+async def _switch(step: Step, path: PathSpec, ctx: Context) -> StepOutput:
+    vim = ctx.vims.get(step.vim)
+    numbered = replace(path, generation=generation(step, ctx.starts))
+    return StepOutput(await vim.allocate_path(numbered, ctx.owner, ctx.handles, ctx.say))
+
+
+def generation(step: Step, starts: int) -> int:
+    """Rises with every start of the step or of its undoing; a call that is joined again keeps its own."""
+    assert step.path
+    return step.path.generation + starts
 
 
 async def _terminate_allocated(step: Step, ctx: Context) -> StepOutput:
-    await ctx.vims.get(step.vim).terminate(ctx.handle(step.allocates), ctx.owner, ctx.say)
+    if step.makes:
+        await ctx.vims.get(step.vim).terminate(ctx.handle(step.makes), ctx.owner, ctx.say)
     return NOTHING
 
 
 async def _remove(step: Step, ctx: Context) -> StepOutput:
     assert step.removal
-    await ctx.vims.get(step.vim).terminate(ctx.handle(step.removal.resource_id), ctx.owner, ctx.say)
+    removal = step.removal
+    await ctx.vims.get(step.vim).terminate(ctx.handle(removal.resource_id), ctx.owner, ctx.say, removal.grace_s)
     return NOTHING
 
 
@@ -109,7 +133,7 @@ ACTIONS: Mapping[StepKind, Action] = {
     StepKind.LINK: Action(_link, _terminate_allocated),
     StepKind.SAP: Action(_sap, _terminate_allocated),
     StepKind.COMPUTE: Action(_compute, _terminate_allocated),
-    StepKind.PATH: Action(_path, _terminate_allocated),
+    StepKind.PATH: Action(_path, _path_back),
     StepKind.PROBE: Action(_probe, _nothing),
     StepKind.TERMINATE: Action(_remove, _nothing),
 }

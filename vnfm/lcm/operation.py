@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from vnfm.lcm.machine import Event, St, fold, progress_percent
 from vnfm.lcm.steps import Step, nodes
+from vnfm.model.chain import ServiceChain
 from vnfm.model.lcm import CancelMode, LcmOperationState, LcmOperationType
 from vnfm.model.problem import Problem
 from vnfm.model.resources import ProbeResult, Resource
@@ -64,21 +65,41 @@ class Operation:
         return fold(nodes(self.steps), (e.event for e in self.log))
 
     @property
+    def chain_id(self) -> str:
+        """The chain that it is about, or empty."""
+        if self.type.value.startswith("CHAIN_"):
+            return self.target_id
+        return str(self.params.get("chain_id", ""))
+
+    @property
     def progress_percent(self) -> int:
         """How far it is."""
         return progress_percent(self.state, self.status)
 
 
 @dataclass(frozen=True, slots=True)
+class Desired:
+    """What a chain and its VNFs are once the operation has done its work; stored with it until then. Empty fields leave
+    what is stored. `links` and `plan` are documents for people, `scale_levels` are by VNF instance and aspect."""
+
+    chain: ServiceChain | None = None
+    links: tuple[Mapping[str, Any], ...] = ()
+    plan: Mapping[str, Any] = field(default_factory=dict)
+    scale_levels: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Design:
-    """What a grant decides: the steps with every id, the capacity that is ours from now on, and what people are
-    told. Empty `body` and `plan` leave what is stored."""
+    """What a grant decides: the steps with every id, the capacity that is ours from now on, what people are told at
+    once, and what is so once it is done. Empty `body` and `plan` leave what is stored."""
 
     steps: tuple[Step, ...]
     reservations: tuple[Reservation, ...] = ()
     link_reservations: tuple[LinkReservation, ...] = ()
     body: Mapping[str, Any] = field(default_factory=dict)
     plan: Mapping[str, Any] = field(default_factory=dict)
+    desired: Desired | None = None
+    held: Problem | None = None  # granted, but not begun: enters FAILED_TEMP with this
 
 
 class Journal(Protocol):
@@ -92,7 +113,7 @@ class Journal(Protocol):
         ...
 
     async def grant(self, operation: Operation, design: Design, at: datetime) -> Operation:
-        """STARTING -> PROCESSING, with the design stored."""
+        """STARTING -> PROCESSING, with the design stored; on to FAILED_TEMP where the design is held."""
         ...
 
     async def append(self, operation: Operation, entries: tuple[LogEntry, ...]) -> Operation:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
+from vnfm.lcm.machine import St
+from vnfm.lcm.operation import Operation
+from vnfm.lcm.steps import StepKind
 from vnfm.model.lcm import ChainState, InstantiationState, LcmOperationState, LcmOperationType
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """None leaves a state as it is. `forget` removes chain and instances: what was rolled back never was."""
+    """None leaves a state as it is; the changes of a running chain change none. `forget` removes chain and instances:
+    what was rolled back never was."""
 
     chain: ChainState | None = None
     instances: InstantiationState | None = None
@@ -40,3 +45,19 @@ _OUTCOMES: dict[tuple[LcmOperationType, LcmOperationState], Outcome] = {
 def outcome(operation: LcmOperationType, state: LcmOperationState) -> Outcome:
     """What follows when `operation` enters `state`."""
     return _OUTCOMES.get((operation, state), NOTHING)
+
+
+def outage_ms(operation: Operation) -> int | None:
+    """Of a HEAL: from the death, as the plugin saw it, to the switch of the last path (where no path leads through the
+    VNF: to the last VNFC that was made anew). None while that is not done, or where the death was not seen."""
+    died_at = operation.params.get("died_at", "")
+    if operation.type is not LcmOperationType.HEAL or not died_at:
+        return None
+    kinds = {s.kind for s in operation.steps}
+    last = StepKind.PATH if StepKind.PATH in kinds else StepKind.COMPUTE
+    status = operation.status
+    waited = [s.key for s in operation.steps if s.kind is last]
+    if not waited or any(status[key] is not St.DONE for key in waited):
+        return None
+    at = max(e.at for e in operation.log if e.step in waited and e.to is St.DONE)
+    return max(0, round((at - datetime.fromisoformat(died_at)).total_seconds() * 1000))

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from vnfm.graph.build import build_graph
 from vnfm.graph.servicegraph import Attachment, ServiceGraph
-from vnfm.lcm.layout import ChainLayout, LinkLayout, PathLayout, Position, lay_out
+from vnfm.lcm.layout import ChainLayout, PathLayout, Position, lay_out
 from vnfm.lcm.placing import place_together
 from vnfm.lcm.recipes.chain_create import ChainFacts, link_id, sap_id
 from vnfm.lcm.recipes.computes import Lane, LaneIds
 from vnfm.model.chain import ChainVnf, ServiceChain
 from vnfm.model.problem import ProblemError, problem
-from vnfm.model.vnfd import Isolation, Vdu, Vnfd
+from vnfm.model.vnfd import Flavour, Isolation, Vdu, Vnfd
 from vnfm.placement.demand import demand_of, rule_of_chain, rule_of_vnfd
 from vnfm.placement.explain import explain
 from vnfm.placement.snapshot import Snapshot
@@ -53,8 +53,9 @@ def plan_chain(
     """Ids are minted from `operation_id`; a dry run takes any. Raises ProblemError for what is wrong with the chain
     itself; a plan that cannot be is a Refusal in the answer."""
     graph = graph_of(chain, packages)
-    lanes = _lanes(chain, graph, packages, instance_ids)
-    layout = lay_out(chain.ends, graph.links, _paths(graph))
+    lanes = lanes_of(chain, graph, packages, instance_ids)
+    paths = paths_of(graph)
+    layout = lay_out(chain.ends, graph.links, paths, counts=_replicas(paths, lanes))
     request = _request(chain, lanes, layout, operation_id, tenant)
     outcome = place_together(request, snapshot)
     document = {**explain(outcome, chain=chain.name), "absent_vims": dict(absent)}
@@ -66,28 +67,20 @@ def plan_chain(
 
 
 def graph_of(chain: ServiceChain, packages: Mapping[str, PackageFacts]) -> ServiceGraph:
-    """Raises ProblemError `unknown-vnfd` and what else does not fit together, `unsupported` for classifiers."""
+    """Raises ProblemError `unknown-vnfd` and what else does not fit together, `unsupported` for a match by VLAN."""
     _check_matches(chain)
     return build_graph(chain, {vnfd_id: p.vnfd for vnfd_id, p in packages.items()})
 
 
 def _check_matches(chain: ServiceChain) -> None:
-    """No VIM tells flows apart yet: said before anything is built, not when the path is."""
+    """What no VIM can tell apart is said before anything is built, not when the path is."""
     for path in chain.paths:
-        asked = {
-            "ip_protocol": path.match.ip_protocol,
-            "destination_port": path.match.destination_port,
-            "vlan": path.match.vlan,
-            "dscp": path.match.dscp,
-        }
-        for name, value in asked.items():
-            if value:
-                raise problem(
-                    "unsupported",
-                    f"paths.{path.name}.match.{name}: telling flows apart by {name} is not offered; "
-                    "leave it out, and all traffic takes the path",
-                    instance=chain.name,
-                )
+        if path.match.vlan:
+            raise problem(
+                "unsupported",
+                f"paths.{path.name}.match.vlan: telling flows apart by VLAN is not offered; leave it out",
+                instance=chain.name,
+            )
 
 
 def refused(outcome: Refusal, absent: Mapping[str, str]) -> ProblemError:
@@ -104,16 +97,17 @@ def _away(absent: Mapping[str, str]) -> str:
     return "".join(f"; VIM {name} could not be asked: {why}" for name, why in absent.items())
 
 
-def _lanes(
+def lanes_of(
     chain: ServiceChain,
     graph: ServiceGraph,
     packages: Mapping[str, PackageFacts],
     instance_ids: Mapping[str, str],
 ) -> dict[str, Lane]:
+    """By alias; each held to the chain's own word on isolation."""
     lanes = {}
     for vnf in chain.vnfs:
         node = graph.vnf(vnf.alias)
-        flavour = replace(node.flavour, vdus=tuple(_with_isolation(v, vnf.isolation) for v in node.flavour.vdus))
+        flavour = held_to(node.flavour, vnf.isolation)
         lanes[vnf.alias] = Lane(
             alias=vnf.alias,
             instance_id=instance_ids.get(vnf.alias, ""),
@@ -124,6 +118,22 @@ def _lanes(
     return lanes
 
 
+def held_to(flavour: Flavour, isolation: Isolation | None) -> Flavour:
+    """The flavour with another isolation level for all of its VDUs."""
+    return replace(flavour, vdus=tuple(_with_isolation(v, isolation) for v in flavour.vdus))
+
+
+def _replicas(paths: Sequence[PathLayout], lanes: Mapping[str, Lane]) -> dict[Attachment, int]:
+    """How many instances there are behind each port, where it is more than one."""
+    counts: dict[Attachment, int] = {}
+    positions = [p for path in paths for p in path.positions]
+    for position in positions:
+        lane = lanes.get(position.name)
+        if lane and (vdu := lane.facing(positions)) and (count := lane.counts.get(vdu, 1)) > 1:
+            counts |= {p: count for p in (position.ingress, position.egress) if p}
+    return counts
+
+
 def _with_isolation(vdu: Vdu, isolation: Isolation | None) -> Vdu:
     """The chain's own word on isolation stands in place of the VNFD's, and is a must."""
     if isolation is None:
@@ -132,7 +142,8 @@ def _with_isolation(vdu: Vdu, isolation: Isolation | None) -> Vdu:
     return replace(vdu, needs=needs)
 
 
-def _paths(graph: ServiceGraph) -> tuple[PathLayout, ...]:
+def paths_of(graph: ServiceGraph) -> tuple[PathLayout, ...]:
+    """The paths with the ports by which each VNF is entered and left."""
     laid = []
     for path in graph.paths:
         crossings = graph.crossings(path.name)
@@ -153,7 +164,7 @@ def _request(
     return Request(
         tenant=tenant,
         demands=tuple(demands),
-        links=_links(chain, lanes, layout, operation_id),
+        links=_links(lanes, layout, operation_id),
         paths=_bounds(chain, layout, operation_id),
         rules=_rules(chain, lanes, demands),
         ends=tuple(ends),
@@ -180,31 +191,46 @@ def _node(port: Attachment, lanes: Mapping[str, Lane], operation_id: str) -> str
     if not port.cp:
         return sap_id(operation_id, port.owner)
     lane = lanes[port.owner]
-    return LaneIds(operation_id).compute(lane.alias, lane.cpd_of_external(port.cp).vdu_id, 0)
+    return LaneIds(operation_id).compute(lane.alias, lane.cpd_of_external(port.cp).vdu_id, port.index)
 
 
-def _links(chain: ServiceChain, lanes: Mapping[str, Lane], layout: ChainLayout, operation_id: str) -> tuple[Link, ...]:
+def _links(lanes: Mapping[str, Lane], layout: ChainLayout, operation_id: str) -> tuple[Link, ...]:
+    """A link a crossing; with several instances of a VNF one for each, to the first instance of its neighbour."""
     found: dict[str, Link] = {}
     for path in layout.paths:
-        for before, after in zip(path.positions, path.positions[1:], strict=False):
-            assert before.egress
-            assert after.ingress
-            link = layout.link_of(before.egress)
-            assert link
+        for a, b in (pair for crossing in path.crossings for pair in _pairs(layout, *crossing)):
             made = Link(
-                id=_segment(operation_id, link, before.egress, after.ingress),
-                a=_node(before.egress, lanes, operation_id),
-                b=_node(after.ingress, lanes, operation_id),
-                bandwidth_bps=max(_bandwidth(p, lanes) for p in (before.egress, after.ingress)),
+                id=_segment(operation_id, layout, a, b),
+                a=_node(a, lanes, operation_id),
+                b=_node(b, lanes, operation_id),
+                bandwidth_bps=max(_bandwidth(p, lanes) for p in (a, b)),
             )
             found[made.id] = made
     return tuple(found.values())
 
 
-def _segment(operation_id: str, link: LinkLayout, a: Attachment, b: Attachment) -> str:
+def _pairs(layout: ChainLayout, a: Attachment, b: Attachment) -> Iterator[tuple[Attachment, Attachment]]:
+    link = layout.link_of(a)
+    assert link
+    yield a, b
+    for port in link.ports:
+        if port.index and replace(port, index=0) == a:
+            yield port, b
+        elif port.index and replace(port, index=0) == b:
+            yield a, port
+
+
+def _segment(operation_id: str, layout: ChainLayout, a: Attachment, b: Attachment) -> str:
     """What placement calls a hop: a link of several members is told pair by pair, as LINK/PAIR."""
+    link = layout.link_of(a)
+    assert link
     made = link_id(operation_id, link)
-    return made if len(link.ports) == 2 else f"{made}/{a.owner}.{a.cp}--{b.owner}.{b.cp}"
+    return made if len(link.ports) == 2 else f"{made}/{port_name(a)}--{port_name(b)}"
+
+
+def port_name(port: Attachment) -> str:
+    """How plans call a port: `fw.left`, a further instance's `fw.left#1`."""
+    return f"{port.owner}.{port.cp}" + (f"#{port.index}" if port.index else "")
 
 
 def _bandwidth(port: Attachment, lanes: Mapping[str, Lane]) -> int:
@@ -214,17 +240,25 @@ def _bandwidth(port: Attachment, lanes: Mapping[str, Lane]) -> int:
 def _bounds(chain: ServiceChain, layout: ChainLayout, operation_id: str) -> tuple[PathBound, ...]:
     if chain.max_latency_us is None:
         return ()
-    bounds = []
-    for path in layout.paths:
-        ids = []
-        for before, after in zip(path.positions, path.positions[1:], strict=False):
-            assert before.egress
-            assert after.ingress
-            link = layout.link_of(before.egress)
-            assert link
-            ids.append(_segment(operation_id, link, before.egress, after.ingress))
-        bounds.append(PathBound(path.name, tuple(ids), chain.max_latency_us))
-    return tuple(bounds)
+    return tuple(
+        PathBound(name, tuple(_segment(operation_id, layout, a, b) for a, b in crossings), chain.max_latency_us)
+        for path in layout.paths
+        for name, crossings in ways_of(path, {p for link in layout.links for p in link.ports if p.index})
+    )
+
+
+def ways_of(
+    path: PathLayout, further: Iterable[Attachment]
+) -> Iterator[tuple[str, tuple[tuple[Attachment, Attachment], ...]]]:
+    """The path through first instances, then for each further instance the path through that one."""
+    yield path.name, path.crossings
+    for owner, index in sorted({(p.owner, p.index) for p in further}):
+        if any(position.name == owner for position in path.positions):
+            through = tuple(
+                (replace(a, index=index) if a.owner == owner else a, replace(b, index=index) if b.owner == owner else b)
+                for a, b in path.crossings
+            )
+            yield f"{path.name} by {owner}#{index}", through
 
 
 def _rules(chain: ServiceChain, lanes: Mapping[str, Lane], demands: list[Demand]) -> tuple[Rule, ...]:

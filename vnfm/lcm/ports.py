@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Protocol
 
 from vnfm.model.package import Finding
 from vnfm.model.resources import (
+    CaptureOrder,
     ComputeSpec,
     Handle,
     LinkSpec,
@@ -18,6 +19,7 @@ from vnfm.model.resources import (
     ProbeResult,
     Resource,
     SapSpec,
+    StatsSample,
 )
 from vnfm.model.vnfd import Vnfd
 from vnfm.placement.types import FabricEdge, Host, ZoneLatency
@@ -45,7 +47,23 @@ class Vim(Protocol):
         self, spec: PathSpec, owner: Owner, handles: Mapping[str, Handle], say: Say
     ) -> Resource: ...
 
-    async def probe_path(self, path: Handle, owner: Owner, packets: int, patience_s: float) -> ProbeResult: ...
+    async def probe_path(
+        self, path: Handle, owner: Owner, packets: int, patience_s: float, trace: bool = False
+    ) -> ProbeResult: ...
+
+    async def query_resources(self, resource_ids: Sequence[str]) -> tuple[Resource, ...]:
+        """Those of ours that are there."""
+        ...
+
+    def watch_resources(self) -> AsyncGenerator[Resource | None, None]:
+        """Everything of ours, then None, then each change as it happens, until the VIM is lost."""
+        ...
+
+    def watch_stats(
+        self, owner: Owner, resource_ids: Sequence[str], interval_ms: int, count: int
+    ) -> AsyncGenerator[StatsSample, None]: ...
+
+    def capture(self, at: Handle, owner: Owner, order: CaptureOrder) -> AsyncGenerator[bytes, None]: ...
 
     async def terminate(self, handle: Handle, owner: Owner, say: Say, grace_s: float = 0.0) -> None:
         """Success also where nothing of that id is there."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
 from vnfm.lcm.actions import ACTIONS, Action, Context
-from vnfm.lcm.machine import Run, St, next_runs, on_retry, on_rollback, rollback_allowed, settle
+from vnfm.lcm.changes import held_back
+from vnfm.lcm.machine import IN_FLIGHT, Run, St, next_runs, on_retry, on_rollback, rollback_allowed, settle
 from vnfm.lcm.operation import Design, Journal, LogEntry, Operation, StepOutput
 from vnfm.lcm.ports import Blobs, Clock, Vims
 from vnfm.lcm.steps import Step, StepKind, nodes
@@ -174,6 +175,7 @@ class Runner:
                 refusal = cancelled_problem(operation)
             if refusal is not None or design is None:
                 return await self._journal.enter(operation, LcmOperationState.ROLLED_BACK, self._clock(), refusal)
+            design = replace(design, held=held_back(operation))
             return await self._journal.grant(operation, design, self._clock())
 
     async def _decide(self, operation: Operation) -> tuple[Design | None, Problem | None]:
@@ -256,8 +258,9 @@ class Runner:
         def say(word: str) -> None:
             driven.words[step.key] = word
 
-        owner = Owner(operation.tenant, chain_of(operation), step.vnf_instance_id, operation.id)
-        context = Context(self._vims, self._blobs, owner, handles, say)
+        owner = Owner(operation.tenant, operation.chain_id, step.vnf_instance_id, operation.id)
+        starts = sum(e.step == run.step and e.to in IN_FLIGHT for e in operation.log)
+        context = Context(self._vims, self._blobs, owner, handles, say, starts)
         action = self._actions[step.kind]
         output: StepOutput | None = None
         found: Problem | None = None
@@ -277,13 +280,6 @@ class Runner:
             driven.words.pop(step.key, None)
         ends = (St.UNDONE, St.UNDO_FAILED) if run.undo else (St.DONE, St.FAILED)
         return LogEntry(step.key, ends[found is not None], self._clock(), output, found)
-
-
-def chain_of(operation: Operation) -> str:
-    """The chain that the operation is about, or empty."""
-    return (
-        operation.target_id if operation.type.value.startswith("CHAIN_") else str(operation.params.get("chain_id", ""))
-    )
 
 
 def _settled_error(operation: Operation, state: LcmOperationState, cancel: CancelMode | None) -> Problem | None:

@@ -33,10 +33,11 @@ class ImageRef:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """A resource to be terminated."""
+    """A resource to be terminated; flows that it still holds get `grace_s` to end."""
 
     resource_id: str
     kind: ResourceKind
+    grace_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,11 @@ class ProbeOrder:
 @dataclass(frozen=True, slots=True)
 class Step:
     """One step. Exactly the parameter that belongs to `kind` is set. `lane` is the VNF's alias, empty for the chain's
-    own steps; `resource_id` is what the step brings into the world or takes out of it."""
+    own steps.
+
+    `keep`: what it allocates stands already and is only asked for again, so that what was lost of it is mended; it is
+    never undone. `former`: what the path was before, which is what undoing leads back to. A path's generation is the
+    base of the operation; how often the step was started is added when it runs (see actions.py)."""
 
     key: str
     kind: StepKind
@@ -61,12 +66,15 @@ class Step:
     lane: str = ""
     vnf_instance_id: str = ""
     vdu_id: str = ""
+    index: int = 0  # which of the VDU's instances
     forward_only: bool = False
+    keep: bool = False
     image: ImageRef | None = None
     link: LinkSpec | None = None
     sap: SapSpec | None = None
     compute: ComputeSpec | None = None
     path: PathSpec | None = None
+    former: PathSpec | None = None
     probe: ProbeOrder | None = None
     removal: Removal | None = None
 
@@ -80,6 +88,11 @@ class Step:
         """The id of the resource that this step allocates, or empty."""
         spec = self.link or self.sap or self.compute or self.path
         return spec.resource_id if spec else ""
+
+    @property
+    def makes(self) -> str:
+        """The id of the resource that this step brings into the world, and its undoing out of it again, or empty."""
+        return "" if self.keep or self.former else self.allocates
 
     @property
     def resource_kind(self) -> ResourceKind | None:

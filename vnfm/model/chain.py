@@ -6,7 +6,8 @@ chains where no NFVO does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from vnfm.model.vnfd import Isolation
 
@@ -35,13 +36,15 @@ class ChainEnd:
 
 @dataclass(frozen=True, slots=True)
 class ChainVnf:
-    """A VNF of the chain by its alias. `isolation` stands in place of what the VNFD asks for."""
+    """A VNF of the chain by its alias. `isolation` stands in place of what the VNFD asks for, `instances` (by VDU) in
+    place of the instantiation level's numbers once the VNF was scaled."""
 
     alias: str
     vnfd_id: str
     flavour_id: str = ""
     level_id: str = ""
     isolation: Isolation | None = None
+    instances: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +92,8 @@ class ServiceChain:
     def end(self, name: str) -> ChainEnd | None:
         """The end of that name."""
         return next((e for e in self.ends if e.name == name), None)
+
+    def held_to(self, alias: str, isolation: Isolation | None) -> ServiceChain:
+        """The chain with another word on one VNF's isolation."""
+        vnfs = tuple(replace(v, isolation=isolation) if v.alias == alias else v for v in self.vnfs)
+        return replace(self, vnfs=vnfs)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from vnfm.model.placement import Runtime
+from vnfm.model.vnfd import Isolation
 
 
 class LcmOperationType(StrEnum):
@@ -103,3 +105,5 @@ class VnfInstance:
     vnf_state: VnfState | None
     vnfcs: tuple[Vnfc, ...] = ()
     alias: str = ""  # its name within the chain
+    isolation: Isolation | None = None  # as modified; stands in place of what the VNFD asks for
+    scale_levels: Mapping[str, int] = field(default_factory=dict)  # SOL003 5.5.3.9 ScaleInfo: level by aspect

@@ -272,3 +272,15 @@ class StatsSample:
     computes: tuple[ComputeStats, ...] = ()
     ports: tuple[PortStats, ...] = ()
     paths: tuple[PathStats, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureOrder:
+    """Which packets of a compute or SAP are wanted; 0 leaves a bound to the VIM, `seconds` 0 goes on until nobody
+    reads any more. `cp_id` may be empty where there is one port only."""
+
+    cp_id: str = ""
+    snap_bytes: int = 0  # of each packet
+    max_packets: int = 0
+    max_bytes: int = 0
+    seconds: float = 0.0

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from vnfm.model.placement import Runtime
 from vnfm.placement.network import Route
 from vnfm.placement.reasons import Reasons, reasons_of
 from vnfm.placement.refuse import refusal_of
 from vnfm.placement.score import DEFAULT_WEIGHTS, Weights
-from vnfm.placement.search import State, Wired, hop_us, server_of, solve
+from vnfm.placement.search import State, Wired, choices_on, extend, hop_us, server_of, solve, start
 from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.task import Task, task_of
 from vnfm.placement.types import (
     Assignment,
     End,
+    HostKey,
     Link,
     LinkReservation,
     Plan,
@@ -21,18 +25,42 @@ from vnfm.placement.types import (
     Request,
 )
 
+Preferred = Mapping[str, tuple[HostKey, Runtime]]
+ANYWHERE: Preferred = {}
 
-def place(request: Request, snapshot: Snapshot, *, weights: Weights = DEFAULT_WEIGHTS) -> Plan | Refusal:
+
+def place(
+    request: Request, snapshot: Snapshot, *, weights: Weights = DEFAULT_WEIGHTS, preferred: Preferred = ANYWHERE
+) -> Plan | Refusal:
     """Place the whole request, or refuse it whole. Raises ProblemError `invalid-request` where it contradicts itself.
 
     The answer depends on nothing but the arguments. What the plan needs held stands in its reservations; nothing is
-    held here.
+    held here. `preferred`: where and how demands had best run, by their ids, whatever that costs; where not all of
+    that is open to them it is forgotten.
     """
     task = task_of(request, snapshot, weights)
+    if preferred and (state := _as_preferred(task, preferred)):
+        return _plan(task, state)
     found = solve(task) if all(task.candidates[d.id] for d in task.demands) else None
     if found is None or found.state is None:
         return refusal_of(task, proved=found is None or found.proved)
     return _plan(task, found.state)
+
+
+def _as_preferred(task: Task, preferred: Preferred) -> State | None:
+    state = start(task)
+    for demand in task.demands:
+        if demand.id not in preferred:
+            return None
+        key, runtime = preferred[demand.id]
+        for candidate, host, cell in choices_on(task, demand, key, runtime):
+            grown = extend(task, state, demand, candidate, host, cell)
+            if isinstance(grown, State):
+                state = grown
+                break
+        else:
+            return None
+    return state
 
 
 def _plan(task: Task, state: State) -> Plan:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from vnfm.model.placement import Runtime
 from vnfm.placement.candidates import Candidate
 from vnfm.placement.ledger import NOTHING, Load, kernel_conflict, reserve, shortage
 from vnfm.placement.network import Route
@@ -101,6 +102,17 @@ def choices(task: Task, state: State, demand: Demand) -> Iterator[tuple[Candidat
                 fresh = True
             for cell in range(len(host.cells)) if strict else (None,):
                 yield candidate, host, cell
+
+
+def choices_on(
+    task: Task, demand: Demand, key: HostKey, runtime: Runtime
+) -> Iterator[tuple[Candidate, Host, int | None]]:
+    """What can be tried for the demand with that realization on that host."""
+    for candidate in task.candidates[demand.id]:
+        for host in candidate.group:
+            if candidate.runtime is runtime and host.key == key:
+                for cell in range(len(host.cells)) if demand.needs.numa_strict else (None,):
+                    yield candidate, host, cell
 
 
 def extend(

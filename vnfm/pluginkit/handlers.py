@@ -243,7 +243,8 @@ class Plugin:
     `capabilities` adds those that are no part of their own: PAUSE, SRIOV, CPU_PINNING, HUGEPAGES, JOIN_VXLAN,
     JOIN_VLAN, OPEN_WORKER, STEER, BALANCE. `configure` gets the configuration (numbers without a fraction as int),
     already checked against `config_schema` (JSON Schema), and the secrets; it raises `invalid` where it has no sense,
-    and publishes the first inventory. It may be called again. `close` runs when the plugin stops; realized objects stay.
+    and publishes the first inventory. It may be called again. `close` runs when the plugin stops; what was realized
+    stays.
     """
 
     runtimes: Sequence[pb.Runtime.ValueType]

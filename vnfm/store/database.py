@@ -8,17 +8,23 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError
 
 from vnfm.model.problem import Retry, problem
 
 T = TypeVar("T")
+MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def sqlite_url(state_dir: Path) -> str:
     """The default database of a state folder."""
     return f"sqlite:///{state_dir / 'vnfm.sqlite'}"
+
+
+def newest_version() -> str:
+    """The version that the last migration leads to. Their files are named by it: `0007_what_it_does.py`."""
+    return max(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*_*.py"))
 
 
 def _pragmas(connection: Any, _record: object) -> None:
@@ -52,18 +58,30 @@ class Database:
     def migrate(self) -> None:
         """Bring the schema to the newest version. Blocking: call before the event loop serves. Raises ProblemError like
         `write`, and `storage` for a schema of a newer version."""
+        try:
+            if self._version() == newest_version():
+                return
+        except DatabaseError as error:
+            raise storage_problem(error) from error
         from alembic import command
         from alembic.config import Config
         from alembic.util.exc import CommandError
 
         config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        config.set_main_option("script_location", str(MIGRATIONS))
         try:
             with self.engine.begin() as connection:
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
         except (DatabaseError, CommandError) as error:
             raise storage_problem(error) from error
+
+    def _version(self) -> str:
+        """The schema's; empty where there is none. Asked without Alembic: a quarter of a start's time, and 7 MiB."""
+        with self.engine.connect() as connection:
+            if not inspect(connection).has_table("alembic_version"):
+                return ""
+            return connection.scalar(text("SELECT version_num FROM alembic_version")) or ""
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in one transaction on the writer thread; durable when this returns."""

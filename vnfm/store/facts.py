@@ -1,13 +1,14 @@
-"""Implements vnfm.lcm.granting.Facts on the stores."""
+"""Implements vnfm.lcm.grants.world.Facts on the stores."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from vnfm.lcm.grants.world import StandingChain
 from vnfm.lcm.planning import PackageFacts
 from vnfm.lcm.recipes.terminate import Standing
-from vnfm.model.chain import ServiceChain
 from vnfm.model.lcm import VnfInstance
+from vnfm.model.realization import Realization
 from vnfm.store.orders import OrderStore
 from vnfm.store.packages import PackageStore
 from vnfm.store.resources import Holdings, ResourceStore
@@ -30,13 +31,28 @@ class StoredFacts:
         """What is ours already."""
         return await self._resources.holdings()
 
-    async def chain(self, tenant: str, chain_id: str) -> ServiceChain:
-        """As ordered."""
-        return (await self._orders.chain(tenant, chain_id)).descriptor
+    async def packages_of(self, tenant: str, instances: Sequence[VnfInstance]) -> Mapping[str, PackageFacts]:
+        """Of VNFs that are there, by VNFD id: disabled ones, too."""
+        found = await self._packages.by_id(tenant, sorted({i.package_id for i in instances}))
+        return {o.vnfd.id: PackageFacts(o.package.id, o.vnfd, o.images) for o in found}
 
-    async def instances(self, tenant: str, chain_id: str) -> Sequence[VnfInstance]:
-        """The chain's."""
-        return await self._orders.vnfs(tenant, chain_id)
+    async def chain(self, tenant: str, chain_id: str) -> StandingChain:
+        """With its VNFs."""
+        chain = await self._orders.chain(tenant, chain_id)
+        return StandingChain(
+            chain.id,
+            chain.name,
+            chain.descriptor,
+            chain.realization,
+            chain.grants,
+            chain.plan,
+            chain.body,
+            tuple(await self._orders.vnfs(tenant, chain_id)),
+        )
+
+    async def realization(self, tenant: str, instance_id: str) -> Realization:
+        """Of a VNF that stands alone."""
+        return await self._orders.realization(tenant, instance_id)
 
     async def instance(self, tenant: str, instance_id: str) -> VnfInstance:
         """One."""

@@ -11,22 +11,18 @@ from sqlalchemy import ColumnElement, Connection, delete, func, insert, or_, sel
 
 from vnfm.lcm.machine import St
 from vnfm.lcm.operation import Design, LogEntry, Operation
-from vnfm.lcm.outcome import outcome
 from vnfm.lcm.steps import Step, StepKind
 from vnfm.model.codec import encode
 from vnfm.model.lcm import (
     CancelMode,
-    InstantiationState,
     LcmOperationState,
-    LcmOperationType,
-    Vnfc,
-    VnfState,
 )
 from vnfm.model.problem import Problem, ProblemError, Retry, problem
 from vnfm.model.resources import Handle, ProbeResult, Resource
 from vnfm.store import tables as t
 from vnfm.store.costs import observe, observe_hop
 from vnfm.store.database import Database
+from vnfm.store.outcomes import apply_outcome
 from vnfm.store.rows import announce, operations_of
 
 ID_LENGTH = 36  # of a UUID
@@ -133,7 +129,9 @@ def _late(operation: Operation) -> ProblemError:
 
 
 def _grant(c: Connection, operation: Operation, design: Design, at: datetime) -> Operation:
-    c.execute(update(t.operation).where(t.operation.c.id == operation.id).values(steps=encode(list(design.steps))))
+    desired = encode(design.desired) if design.desired else None
+    mine = t.operation.c.id == operation.id
+    c.execute(update(t.operation).where(mine).values(steps=encode(list(design.steps)), desired=desired))
     for kind, items in (("host", design.reservations), ("link", design.link_reservations)):
         for item in items:
             c.execute(
@@ -145,29 +143,28 @@ def _grant(c: Connection, operation: Operation, design: Design, at: datetime) ->
                     body=encode(item),
                 )
             )
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {"grants": t.chain.c.grants + 1}
     if design.body:
         values["body"] = dict(design.body)
     if design.plan:
         values["plan"] = dict(design.plan)
-    if values:
-        c.execute(update(t.chain).where(t.chain.c.id == operation.target_id).values(**values))
-    return _enter(c, replace(operation, steps=design.steps), LcmOperationState.PROCESSING, at, None)
+    c.execute(update(t.chain).where(t.chain.c.id == operation.chain_id).values(**values))
+    granted = _enter(c, replace(operation, steps=design.steps), LcmOperationState.PROCESSING, at, None)
+    return _enter(c, granted, LcmOperationState.FAILED_TEMP, at, design.held) if design.held else granted
 
 
 def _append(c: Connection, operation: Operation, entries: tuple[LogEntry, ...]) -> None:
     steps = {s.key: s for s in operation.steps}
     for entry in entries:
-        c.execute(
-            insert(t.step_event).values(
-                operation_id=operation.id,
-                step=entry.step,
-                state=entry.to.value,
-                at=entry.at.isoformat(),
-                output=encode(entry.output) if entry.output else None,
-                problem=encode(entry.problem) if entry.problem else None,
-            )
-        )
+        line = {
+            "operation_id": operation.id,
+            "step": entry.step,
+            "state": entry.to.value,
+            "at": entry.at.isoformat(),
+            "output": encode(entry.output) if entry.output else None,
+            "problem": encode(entry.problem) if entry.problem else None,
+        }
+        c.execute(insert(t.step_event), line)
         _keep_record(c, operation, steps[entry.step], entry)
 
 
@@ -177,23 +174,31 @@ def _keep_record(c: Connection, operation: Operation, step: Step, entry: LogEntr
             _may_exist(c, operation, step)
         elif entry.to is St.DONE and entry.output and entry.output.resource:
             _exists(c, step, entry.output.resource)
-        elif entry.to is St.UNDONE:
+        elif entry.to is St.UNDONE and step.makes:
             # its capacity stays ours till the operation ends: a retry may go forward again
-            _forget(c, step.allocates)
+            _forget(c, step.makes)
     elif step.removal and entry.to is St.DONE:
         _forget(c, step.removal.resource_id)
         c.execute(delete(t.reservation).where(_held_for(step.removal.resource_id)))
     if step.kind is StepKind.PROBE and entry.to is St.DONE and entry.output and entry.output.probe:
-        record_probe(c, operation.target_id, entry.at, encode(entry.output.probe))
+        path = _path_name(c, step)
+        record_probe(c, operation.chain_id, path, entry.at, encode(entry.output.probe))
         _observe_hops(c, operation, entry.output.probe)
 
 
-def record_probe(c: Connection, chain_id: str, at: datetime, probe: dict[str, Any]) -> None:
-    """What a probe counted, kept with the chain."""
+def record_probe(c: Connection, chain_id: str, path: str, at: datetime, probe: dict[str, Any]) -> None:
+    """What a probe of a path counted, kept with the chain: the latest of each path, and the latest of all."""
     body = c.scalar(select(t.chain.c.body).where(t.chain.c.id == chain_id))
     if body is not None:
-        body = dict(body) | {"probe": {"at": at.isoformat(), **probe}}
+        told = {"at": at.isoformat(), **probe, "passings": []}
+        body = dict(body) | {"probe": told, "probes": {**body.get("probes", {}), path: told}}
         c.execute(update(t.chain).where(t.chain.c.id == chain_id).values(body=body))
+
+
+def _path_name(c: Connection, step: Step) -> str:
+    """The name of the path that a step probes."""
+    title = c.scalar(select(t.resource.c.name).where(t.resource.c.id == step.probe.path_id)) if step.probe else ""
+    return (title or "").removeprefix("path ")
 
 
 def _observe_hops(c: Connection, operation: Operation, probe: ProbeResult) -> None:
@@ -217,7 +222,7 @@ def _may_exist(c: Connection, operation: Operation, step: Step) -> None:
         insert(t.resource).values(
             id=step.allocates,
             tenant=operation.tenant,
-            chain_id=operation.target_id if operation.type is LcmOperationType.CHAIN_CREATE else "",
+            chain_id=operation.chain_id,
             vnf_instance_id=step.vnf_instance_id,
             vim=step.vim,
             host=_host(step),
@@ -264,7 +269,7 @@ def _enter(
     )
     if state.final:
         c.execute(update(t.op_subject).where(t.op_subject.c.operation_id == operation.id).values(open=False))
-        _apply_outcome(c, changed)
+        apply_outcome(c, changed)
     announce(c, operation.tenant, at, "VnfLcmOperationOccurrenceNotification", _notification(changed))
     for subject, lane in operation.subjects.items():
         if lane:
@@ -287,63 +292,3 @@ def _notification(operation: Operation) -> dict[str, Any]:
         "notification_status": "START" if operation.state is LcmOperationState.STARTING else "RESULT",
         "error": encode(operation.error) if operation.error else None,
     }
-
-
-def _apply_outcome(c: Connection, operation: Operation) -> None:
-    result = outcome(operation.type, operation.state)
-    # capacity whose resource never came to be, or is gone, is free again
-    c.execute(
-        delete(t.reservation).where(
-            t.reservation.c.operation_id == operation.id,
-            func.substr(t.reservation.c.resource_id, 1, ID_LENGTH).not_in(select(t.resource.c.id)),
-        )
-    )
-    chain_id = operation.target_id
-    instances = [s for s, lane in operation.subjects.items() if s != chain_id or not _is_chain(operation)]
-    if result.forget:
-        c.execute(delete(t.chain).where(t.chain.c.id == chain_id))
-        c.execute(delete(t.vnf_instance).where(t.vnf_instance.c.id.in_(instances)))
-        return
-    if result.chain:
-        c.execute(update(t.chain).where(t.chain.c.id == chain_id).values(state=result.chain.value))
-    if result.instances is InstantiationState.NOT_INSTANTIATED:
-        c.execute(
-            update(t.vnf_instance)
-            .where(t.vnf_instance.c.id.in_(instances))
-            .values(instantiation_state=result.instances.value, vnf_state=None, vnfcs=[])
-        )
-    elif result.instances is InstantiationState.INSTANTIATED:
-        for instance_id in instances:
-            c.execute(
-                update(t.vnf_instance)
-                .where(t.vnf_instance.c.id == instance_id)
-                .values(
-                    instantiation_state=result.instances.value,
-                    vnf_state=VnfState.STARTED.value,
-                    vnfcs=encode(_vnfcs(operation, instance_id)),
-                )
-            )
-
-
-def _is_chain(operation: Operation) -> bool:
-    return operation.type in (LcmOperationType.CHAIN_CREATE, LcmOperationType.CHAIN_TERMINATE)
-
-
-def _vnfcs(operation: Operation, instance_id: str) -> list[Vnfc]:
-    done = {e.step: e.output.resource for e in operation.log if e.output and e.output.resource}
-    found = []
-    for step in operation.steps:
-        if step.compute and step.vnf_instance_id == instance_id and (resource := done.get(step.key)):
-            spec = step.compute
-            found.append(
-                Vnfc(
-                    spec.resource_id,
-                    step.vdu_id,
-                    spec.runtime,
-                    step.vim,
-                    spec.host,
-                    resource.handle.native_id,
-                    resource.addresses or tuple(ip for p in spec.ports for ip in p.ips),
-                )
-            )
-    return found

@@ -3,30 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
-from sqlalchemy.exc import IntegrityError
 
+from vnfm.graph.edit import edited, touched
+from vnfm.lcm.changes import change_params
 from vnfm.lcm.operation import Operation
 from vnfm.model.chain import ServiceChain
+from vnfm.model.change import ChainChange, Insert, Remove, Swap
 from vnfm.model.codec import decode, encode
-from vnfm.model.lcm import ChainState, InstantiationState, LcmOperationState, LcmOperationType, VnfInstance
+from vnfm.model.lcm import ChainState, InstantiationState, LcmOperationState, VnfInstance
 from vnfm.model.problem import problem
+from vnfm.model.realization import NOTHING_STANDS, Realization
+from vnfm.store import realizations
 from vnfm.store import tables as t
+from vnfm.store.admission import (
+    NewInstance,
+    Order,
+    chain_exists,
+    check_state,
+    insert_instance,
+    insert_operation,
+    of_a_vnf,
+    refuse_while_open,
+    requested,
+)
 from vnfm.store.database import Database
-from vnfm.store.journal import load, load_all, record_probe
+from vnfm.store.journal import load_all, record_probe
 from vnfm.store.refs import find
-from vnfm.store.rows import announce, instance_of
+from vnfm.store.rows import announce, instance_of, operations_of
+
+__all__ = ["ChainRecord", "NewInstance", "Order", "OrderStore"]
 
 PAGE = 50  # operations read at once
-WAYS_OUT = (
-    "`vnfm op retry {0}` goes on, `vnfm op rollback {0}` takes back what was done, "
-    "`vnfm op fail {0}` gives up, so that what is there can be terminated"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,32 +55,8 @@ class ChainRecord:
     body: Mapping[str, Any]
     created_at: datetime
     operation_id: str = ""  # of the open operation, if any
-
-
-@dataclass(frozen=True, slots=True)
-class NewInstance:
-    """A VNF instance that an order brings along."""
-
-    id: str
-    name: str
-    alias: str
-    vnfd_id: str
-    package_id: str
-    flavour_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """An operation to be. `subjects` maps instance ids (and the chain's) to lanes."""
-
-    operation_id: str
-    tenant: str
-    type: LcmOperationType
-    target: str
-    target_id: str
-    subjects: Mapping[str, str]
-    request_id: str = ""
-    params: Mapping[str, Any] | None = None
+    realization: Realization = NOTHING_STANDS
+    grants: int = 0  # of operations on it so far
 
 
 class OrderStore:
@@ -84,7 +73,7 @@ class OrderStore:
         """Chain, instances and operation at once. Raises ProblemError `already-exists` for a name in use."""
 
         def work(c: Connection) -> Operation:
-            if known := _requested(c, order):
+            if known := requested(c, order):
                 return known
             taken = select(t.chain.c.id).where(t.chain.c.tenant == order.tenant, t.chain.c.name == order.target)
             if c.scalar(taken):
@@ -101,8 +90,38 @@ class OrderStore:
                 )
             )
             for instance in instances:
-                _insert_instance(c, order.tenant, instance, order.target_id, "", at)
-            return _insert_operation(c, order, at)
+                insert_instance(c, order.tenant, instance, order.target_id, "", at)
+            return insert_operation(c, order, at)
+
+        return await self._db.write(work)
+
+    async def change_chain(
+        self, order: Order, change: ChainChange, at: datetime, instance: NewInstance | None = None
+    ) -> Operation:
+        """Order a change of a running chain; `instance` is the VNF that an insert or a swap brings along. Subjects and
+        params are found here. Raises ProblemError like `edited`, `conflict` while another operation is open or the
+        chain is not INSTANTIATED."""
+
+        def work(c: Connection) -> Operation:
+            if known := requested(c, order):
+                return known
+            check_state(c, order)
+            row = c.execute(select(t.chain).where(t.chain.c.id == order.target_id)).mappings().one()
+            edited(decode(ServiceChain, row["descriptor"]), change)
+            of_chain = t.vnf_instance.c.chain_id == order.target_id
+            members = {r["id"]: r["alias"] for r in c.execute(select(t.vnf_instance).where(of_chain)).mappings()}
+            params = change_params(change)
+            if isinstance(change, Remove | Swap):
+                params["old_instance_id"] = next(i for i, alias in members.items() if alias == touched(change))
+            if isinstance(change, Insert | Swap):
+                assert instance
+                params["new_instance_id"] = instance.id
+                members[instance.id] = instance.alias
+            made = replace(order, subjects={order.target_id: "", **members}, params=params)
+            refuse_while_open(c, made)
+            if instance is not None and "new_instance_id" in params:
+                insert_instance(c, order.tenant, instance, order.target_id, "", at)
+            return insert_operation(c, made, at)
 
         return await self._db.write(work)
 
@@ -138,9 +157,9 @@ class OrderStore:
 
         await self._db.write(work)
 
-    async def record_probe(self, chain_id: str, at: datetime, probe: dict[str, Any]) -> None:
-        """Keep what a probe counted."""
-        await self._db.write(lambda c: record_probe(c, chain_id, at, probe))
+    async def record_probe(self, chain_id: str, path: str, at: datetime, probe: dict[str, Any]) -> None:
+        """Keep what a probe of a path counted."""
+        await self._db.write(lambda c: record_probe(c, chain_id, path, at, probe))
 
     # ---- VNF instances ----
 
@@ -162,7 +181,7 @@ class OrderStore:
                             instance=row["id"],
                         )
                     return instance_of(row)
-            _insert_instance(c, tenant, instance, "", request_id, at)
+            insert_instance(c, tenant, instance, "", request_id, at)
             announce(c, tenant, at, "VnfIdentifierCreationNotification", {"vnf_instance_id": instance.id})
             return instance_of(_instance_row(c, tenant, instance.id))
 
@@ -171,6 +190,10 @@ class OrderStore:
     async def vnf(self, tenant: str, ref: str) -> VnfInstance:
         """By id, name, or a beginning of the id."""
         return await self._db.read(lambda c: instance_of(_instance_row(c, tenant, ref)))
+
+    async def realization(self, tenant: str, ref: str) -> Realization:
+        """What stands of a VNF that stands alone."""
+        return await self._db.read(lambda c: realizations.of_instance(c, _instance_row(c, tenant, ref)))
 
     async def vnfs(self, tenant: str, chain_id: str | None = None) -> list[VnfInstance]:
         """The tenant's instances, or those of one chain."""
@@ -204,21 +227,41 @@ class OrderStore:
         target's state does not admit it."""
 
         def work(c: Connection) -> Operation:
-            if known := _requested(c, order):
+            if known := requested(c, order):
                 return known
-            _refuse_while_open(c, order)
-            _check_state(c, order)
+            made = of_a_vnf(c, order)
+            refuse_while_open(c, made)
+            check_state(c, made)
             if flavour_id:
                 c.execute(
                     update(t.vnf_instance).where(t.vnf_instance.c.id == order.target_id).values(flavour_id=flavour_id)
                 )
-            return _insert_operation(c, order, at)
+            return insert_operation(c, made, at)
+
+        return await self._db.write(work)
+
+    async def modify(self, order: Order, at: datetime) -> Operation:
+        """MODIFY_INFO: it begins in PROCESSING, since nothing is granted (SOL003 5.4.1.2); drive it and it is
+        COMPLETED. Raises ProblemError `conflict` while another is open, `bad-value` for another name of a VNF in a
+        chain."""
+
+        def work(c: Connection) -> Operation:
+            if known := requested(c, order):
+                return known
+            made = of_a_vnf(c, order)
+            refuse_while_open(c, made)
+            params = made.params or {}
+            if params.get("name") and params.get("chain_id"):
+                raise problem(
+                    "bad-value", f"name: {order.target} is called by its chain and alias", instance=order.target_id
+                )
+            return insert_operation(c, made, at, LcmOperationState.PROCESSING)
 
         return await self._db.write(work)
 
     async def operation(self, tenant: str, ref: str) -> Operation:
         """By id or a beginning of it."""
-        return await self._db.read(lambda c: load(c, find(c, t.operation, tenant, ref, (), "operation")["id"]))
+        return await self._db.read(lambda c: operations_of(c, [find(c, t.operation, tenant, ref, (), "operation")])[0])
 
     async def operations(self, tenant: str) -> AsyncIterator[Operation]:
         """All of the tenant, newest first; read page by page, so that a long past is never in memory at once."""
@@ -249,135 +292,6 @@ class OrderStore:
         return await self._db.read(lambda c: [dict(r) for r in c.execute(query).mappings()])
 
 
-def chain_exists(name: str) -> Exception:
-    """A chain's name is unique in its tenant."""
-    return problem(
-        "already-exists",
-        f"there is a chain {name!r} already: give another name with --name, or terminate and delete that one",
-        instance=name,
-    )
-
-
-def _insert_instance(
-    c: Connection, tenant: str, instance: NewInstance, chain_id: str, request_id: str, at: datetime
-) -> None:
-    c.execute(
-        insert(t.vnf_instance).values(
-            id=instance.id,
-            tenant=tenant,
-            name=instance.name,
-            alias=instance.alias,
-            chain_id=chain_id,
-            vnfd_id=instance.vnfd_id,
-            package_id=instance.package_id,
-            flavour_id=instance.flavour_id,
-            instantiation_state=InstantiationState.NOT_INSTANTIATED.value,
-            vnfcs=[],
-            request_id=request_id or None,
-            created_at=at.isoformat(),
-        )
-    )
-
-
-def _insert_operation(c: Connection, order: Order, at: datetime) -> Operation:
-    c.execute(
-        insert(t.operation).values(
-            id=order.operation_id,
-            tenant=order.tenant,
-            operation=order.type.value,
-            state=LcmOperationState.STARTING.value,
-            target=order.target,
-            target_id=order.target_id,
-            request_id=order.request_id or None,
-            params=dict(order.params or {}),
-            steps=[],
-            started_at=at.isoformat(),
-            state_entered_at=at.isoformat(),
-        )
-    )
-    for subject, lane in order.subjects.items():
-        try:
-            c.execute(
-                insert(t.op_subject).values(operation_id=order.operation_id, subject_id=subject, lane=lane, open=True)
-            )
-        except IntegrityError as error:
-            raise problem(
-                "conflict",
-                f"{order.target} has another operation open; see `vnfm op list`",
-                instance=order.target_id,
-            ) from error
-    announce(
-        c,
-        order.tenant,
-        at,
-        "VnfLcmOperationOccurrenceNotification",
-        {
-            "vnf_lcm_op_occ_id": order.operation_id,
-            "operation": order.type.value,
-            "operation_state": LcmOperationState.STARTING.value,
-            "target": order.target,
-            "notification_status": "START",
-        },
-    )
-    return load(c, order.operation_id)
-
-
-def _refuse_while_open(c: Connection, order: Order) -> None:
-    """One open operation a subject: says which, and how to end it."""
-    query = (
-        select(t.operation.c.id, t.operation.c.operation, t.operation.c.state)
-        .join(t.op_subject, t.op_subject.c.operation_id == t.operation.c.id)
-        .where(t.op_subject.c.open, t.op_subject.c.subject_id.in_(list(order.subjects)))
-    )
-    other = c.execute(query).first()
-    if other is None:
-        return
-    ways = WAYS_OUT if other.state == LcmOperationState.FAILED_TEMP else "`vnfm op cancel {0}` stops it"
-    raise problem(
-        "conflict",
-        f"{other.operation} of {order.target} is open in {other.state}: {ways.format(other.id[:8])}",
-        instance=other.id,
-    )
-
-
-def _check_state(c: Connection, order: Order) -> None:
-    """In the order's own transaction: of two that are ordered at once, the second sees what the first did."""
-    if order.type is LcmOperationType.CHAIN_TERMINATE:
-        state = c.scalar(select(t.chain.c.state).where(t.chain.c.id == order.target_id))
-        admitted: tuple[str, ...] = (ChainState.INSTANTIATED, ChainState.FAILED)
-    elif order.type in (LcmOperationType.INSTANTIATE, LcmOperationType.TERMINATE):
-        state = c.scalar(select(t.vnf_instance.c.instantiation_state).where(t.vnf_instance.c.id == order.target_id))
-        begins = order.type is LcmOperationType.INSTANTIATE
-        admitted = (InstantiationState.NOT_INSTANTIATED if begins else InstantiationState.INSTANTIATED,)
-    else:
-        return
-    if state not in admitted:
-        raise problem(
-            "conflict",
-            f"{order.target} is {state or 'gone'}: {order.type} is possible in {' or '.join(admitted)} only",
-            instance=order.target_id,
-        )
-
-
-def _requested(c: Connection, order: Order) -> Operation | None:
-    """The occurrence that the same request id began earlier. Raises ProblemError `conflict` for another request."""
-    if not order.request_id:
-        return None
-    query = select(t.operation.c.id).where(
-        t.operation.c.tenant == order.tenant, t.operation.c.request_id == order.request_id
-    )
-    if not (known := c.scalar(query)):
-        return None
-    operation = load(c, known)
-    if operation.type is not order.type or operation.target != order.target:
-        raise problem(
-            "conflict",
-            f"request id {order.request_id!r} was used for {operation.type} of {operation.target}",
-            instance=operation.id,
-        )
-    return operation
-
-
 def _chain(c: Connection, row: Any) -> ChainRecord:
     return ChainRecord(
         id=row["id"],
@@ -389,6 +303,8 @@ def _chain(c: Connection, row: Any) -> ChainRecord:
         body=row["body"],
         created_at=datetime.fromisoformat(row["created_at"]),
         operation_id=_open(c, row["id"]) or "",
+        realization=realizations.of_chain(c, row),
+        grants=row["grants"],
     )
 
 

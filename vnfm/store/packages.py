@@ -31,11 +31,15 @@ class Onboarded:
     error: Problem | None = None
 
 
+KEPT_CONTENTS = 64  # of packages, in memory
+
+
 class PackageStore:
     """Rows of `package`."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
+        self._contents: dict[str, Onboarded] = {}
 
     async def create(self, package_id: str, tenant: str, request_id: str, at: datetime) -> VnfPackage:
         """An empty package resource (SOL005 9.5.2.4). The same request id again gives the same package."""
@@ -192,18 +196,40 @@ class PackageStore:
     async def by_vnfd(self, tenant: str, vnfd_ids: Sequence[str]) -> dict[str, Onboarded]:
         """Usable packages (ONBOARDED and ENABLED) by VNFD id; those that are missing are missing."""
 
+        usable = (
+            t.package.c.tenant == tenant,
+            t.package.c.vnfd_id.in_(list(vnfd_ids)),
+            t.package.c.onboarding_state == OnboardingState.ONBOARDED.value,
+            t.package.c.operational_state == OperationalState.ENABLED.value,
+        )
+
         def work(c: Connection) -> dict[str, Onboarded]:
-            rows = c.execute(
-                select(t.package).where(
-                    t.package.c.tenant == tenant,
-                    t.package.c.vnfd_id.in_(list(vnfd_ids)),
-                    t.package.c.onboarding_state == OnboardingState.ONBOARDED.value,
-                    t.package.c.operational_state == OperationalState.ENABLED.value,
-                )
-            ).mappings()
-            return {r["vnfd_id"]: Onboarded(package_of(r, False), decode(Vnfd, r["vnfd"]), r["images"]) for r in rows}
+            found = {r.vnfd_id: r.id for r in c.execute(select(t.package.c.id, t.package.c.vnfd_id).where(*usable))}
+            return {vnfd_id: self._content(c, package_id) for vnfd_id, package_id in found.items()}
 
         return await self._db.read(work)
+
+    async def by_id(self, tenant: str, package_ids: Sequence[str]) -> list[Onboarded]:
+        """ONBOARDED ones, disabled or not: of what runs from them."""
+        mine = (
+            t.package.c.tenant == tenant,
+            t.package.c.id.in_(list(package_ids)),
+            t.package.c.onboarding_state == OnboardingState.ONBOARDED.value,
+        )
+        return await self._db.read(
+            lambda c: [self._content(c, i) for i in c.scalars(select(t.package.c.id).where(*mine)).all()]
+        )
+
+    def _content(self, c: Connection, package_id: str) -> Onboarded:
+        """What a usable package brought never changes: it is read once, and kept for the next VNF of its kind."""
+        known = self._contents.get(package_id)
+        if known is None:
+            row = c.execute(select(t.package).where(t.package.c.id == package_id)).mappings().one()
+            known = Onboarded(package_of(row, False), decode(Vnfd, row["vnfd"]), row["images"])
+            if len(self._contents) >= KEPT_CONTENTS:
+                self._contents.clear()
+            self._contents[package_id] = known
+        return known
 
     async def vnfd(self, tenant: str, ref: str) -> Vnfd | None:
         """The VNFD of a package; None before it is onboarded."""

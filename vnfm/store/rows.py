@@ -23,6 +23,7 @@ from vnfm.model.lcm import (
 )
 from vnfm.model.package import Finding, OnboardingState, OperationalState, UsageState, VnfPackage
 from vnfm.model.problem import Problem
+from vnfm.model.vnfd import Isolation
 from vnfm.store import tables as t
 
 
@@ -88,6 +89,8 @@ def instance_of(row: RowMapping) -> VnfInstance:
         vnf_state=VnfState(row["vnf_state"]) if row["vnf_state"] else None,
         vnfcs=decode(tuple[Vnfc, ...], row["vnfcs"]),
         alias=row["alias"],
+        isolation=None if row["isolation"] is None else Isolation(row["isolation"]),
+        scale_levels=row["scale_levels"],
     )
 
 
@@ -112,7 +115,8 @@ def package_of(row: RowMapping, in_use: bool) -> VnfPackage:
 
 def announce(connection: Connection, tenant: str, at: datetime, kind: str, body: dict[str, Any]) -> None:
     """Put a notification into the outbox, in the caller's transaction."""
-    connection.execute(insert(t.outbox).values(tenant=tenant, at=at.isoformat(), type=kind, body=body))
+    # parameters beside the statement, not in it: it is built and looked up once, not value by value each time
+    connection.execute(insert(t.outbox), {"tenant": tenant, "at": at.isoformat(), "type": kind, "body": body})
 
 
 def encoded(value: object) -> Any:

@@ -50,6 +50,8 @@ chain = Table(
     Column("plan", JSON),  # as shown to people
     Column("body", JSON, nullable=False, server_default="{}"),  # ends, links, probe as realized
     Column("created_at", String, nullable=False),
+    Column("realization", JSON),  # Realization: what stands; null in chains of before there was such a thing
+    Column("grants", Integer, nullable=False, server_default="0"),  # of operations on it: generations rise with them
     UniqueConstraint("tenant", "name"),
 )
 
@@ -69,6 +71,9 @@ vnf_instance = Table(
     Column("vnfcs", JSON, nullable=False, server_default="[]"),
     Column("request_id", String),
     Column("created_at", String, nullable=False),
+    Column("isolation", Integer),  # as modified
+    Column("scale_levels", JSON, nullable=False, server_default="{}"),
+    Column("realization", JSON),  # of one that stands alone
     UniqueConstraint("tenant", "request_id"),
     Index("instances_of_chain", "chain_id"),
 )
@@ -85,6 +90,7 @@ operation = Table(
     Column("request_id", String),
     Column("params", JSON, nullable=False),
     Column("steps", JSON, nullable=False),
+    Column("desired", JSON),  # Desired: what chain and instances are once the steps are done
     Column("error", JSON),
     Column("cancel_mode", String),
     Column("started_at", String, nullable=False),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +19,7 @@ import structlog
 from vnfm.lcm.ports import Say
 from vnfm.model.problem import ProblemError, problem
 from vnfm.model.resources import (
+    CaptureOrder,
     ComputeSpec,
     Handle,
     LinkSpec,
@@ -27,6 +28,7 @@ from vnfm.model.resources import (
     ProbeResult,
     Resource,
     SapSpec,
+    StatsSample,
 )
 from vnfm.pb.common.v1 import common_pb2 as cpb
 from vnfm.pb.vim.v1 import vim_pb2 as pb
@@ -45,6 +47,14 @@ COMPUTE_S = 600.0
 IMAGE_S = 900.0
 CHUNK_BYTES = 1 << 20
 LOST_CHECKS = 60
+FOREVER_S = float("inf")
+ANYONE = Owner("")  # matches everything of this manager
+OFFERS = {
+    pb.CAPABILITY_STATS: "statistics",
+    pb.CAPABILITY_CAPTURE: "the capture of packets",
+    pb.CAPABILITY_STEER: "changes of chains that run",
+    pb.CAPABILITY_BALANCE: "several instances behind one hop",
+}
 GONE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN)
 
 
@@ -105,9 +115,13 @@ class VimClient:
             "AllocatePath", lambda ch: _last(rpc.NetworkStub(ch).AllocatePath(request, timeout=LIGHT_CALL_S), say)
         )
 
-    async def probe_path(self, path: Handle, owner: Owner, packets: int, patience_s: float) -> ProbeResult:
-        """ProbePath."""
-        request = pb.ProbePathRequest(path=convert.handle_out(path), packets=packets, owner=self._owner(owner))
+    async def probe_path(
+        self, path: Handle, owner: Owner, packets: int, patience_s: float, trace: bool = False
+    ) -> ProbeResult:
+        """ProbePath; with `trace` the answer also tells where and when one packet was seen."""
+        request = pb.ProbePathRequest(
+            path=convert.handle_out(path), packets=packets, owner=self._owner(owner), trace=trace
+        )
         request.patience.FromMilliseconds(int(patience_s * 1000))
 
         async def call(channel: grpc.aio.Channel) -> ProbeResult:
@@ -125,6 +139,60 @@ class VimClient:
             lambda ch: _last(rpc.ResourcesStub(ch).Terminate(request, timeout=LIGHT_CALL_S + grace_s), say),
         )
 
+    async def query_resources(self, resource_ids: Sequence[str]) -> tuple[Resource, ...]:
+        """QueryResources: those of ours that are there."""
+        request = pb.QueryRequest(owner=self._owner(ANYONE), resource_ids=resource_ids)
+
+        async def call(channel: grpc.aio.Channel) -> tuple[Resource, ...]:
+            stream: AsyncIterable[pb.Resource] = rpc.ResourcesStub(channel).QueryResources(
+                request, timeout=LIGHT_CALL_S
+            )
+            return tuple([convert.resource_in(r) async for r in stream])
+
+        return await self._again("QueryResources", call)
+
+    async def watch_resources(self) -> AsyncGenerator[Resource | None, None]:
+        """Everything of ours that is there, then None, then each change as it happens. Raises ProblemError
+        `vim-unreachable` when the plugin is lost: watch again, and what is there comes anew."""
+        request = pb.QueryRequest(owner=self._owner(ANYONE))
+        answers = self._stream("WatchResources", lambda ch: rpc.ResourcesStub(ch).WatchResources(request), FOREVER_S)
+        async with contextlib.aclosing(answers):
+            async for message in answers:
+                yield None if message.listed else convert.resource_in(message)
+
+    async def watch_stats(
+        self, owner: Owner, resource_ids: Sequence[str], interval_ms: int, count: int
+    ) -> AsyncGenerator[StatsSample, None]:
+        """WatchStats of what the owner and the ids match (empty: all); `count` 0 goes on. Raises ProblemError
+        `not-offered` where the VIM counts nothing, `vim-unreachable` when the plugin is lost."""
+        request = pb.WatchStatsRequest(
+            owner=self._owner(owner), resource_ids=resource_ids, interval_ms=interval_ms, count=count
+        )
+        answers = self._stream(
+            "WatchStats", lambda ch: rpc.ObservationStub(ch).WatchStats(request), CONNECT_S, pb.CAPABILITY_STATS
+        )
+        async with contextlib.aclosing(answers):
+            async for message in answers:
+                yield convert.stats_in(message)
+
+    async def capture(self, at: Handle, owner: Owner, order: CaptureOrder) -> AsyncGenerator[bytes, None]:
+        """Capture: pieces of one pcap file. Raises ProblemError `not-offered`, `vim-unreachable`."""
+        request = pb.CaptureRequest(
+            at=convert.handle_out(at),
+            owner=self._owner(owner),
+            cp_id=order.cp_id,
+            snap_bytes=order.snap_bytes,
+            max_packets=order.max_packets,
+            max_bytes=order.max_bytes,
+        )
+        request.duration.FromMilliseconds(int(order.seconds * 1000))
+        answers = self._stream(
+            "Capture", lambda ch: rpc.ObservationStub(ch).Capture(request), CONNECT_S, pb.CAPABILITY_CAPTURE
+        )
+        async with contextlib.aclosing(answers):
+            async for message in answers:
+                yield message.pcap
+
     def exec(self, channel: grpc.aio.Channel, inputs: AsyncIterator[pb.ExecInput]) -> AsyncIterable[pb.ExecOutput]:
         """Exec, passed through."""
         outputs: AsyncIterable[pb.ExecOutput] = rpc.ComputeStub(channel).Exec(inputs)
@@ -132,6 +200,47 @@ class VimClient:
 
     def _owner(self, owner: Owner) -> cpb.Owner:
         return convert.owner_out(owner, self._fence, self._manager_id)
+
+    async def _stream(
+        self,
+        name: str,
+        call: Callable[[grpc.aio.Channel], AsyncIterable[T]],
+        connect_s: float,
+        capability: pb.Capability.ValueType = pb.CAPABILITY_UNSPECIFIED,
+    ) -> AsyncGenerator[T, None]:
+        """The answers of a call that is not made again by itself, its errors as problems."""
+        vim = self.connection.settings.name
+        channel, _ = await self.connection.channel(connect_s)
+        if capability:
+            self.expect(capability)
+        try:
+            async for answer in call(channel):
+                yield answer
+        except grpc.aio.AioRpcError as error:
+            found = problem_of(error, vim)
+            raise ProblemError(found) if found else unexplained(error, vim, name) from error
+        except asyncio.CancelledError:
+            # grpc reports a closed channel as cancellation of the call: only our own cancel is passed on
+            task = asyncio.current_task()
+            if task and task.cancelling():
+                raise
+            raise problem("vim-unreachable", f"VIM {vim} was lost during {name}", instance=vim) from None
+
+    def offers(self, capability: pb.Capability.ValueType) -> bool:
+        """Whether the plugin that is connected said so in its handshake."""
+        handshake = self.connection.handshake
+        return handshake is not None and capability in handshake.capabilities
+
+    def expect(self, capability: pb.Capability.ValueType) -> None:
+        """Raises ProblemError `not-offered`."""
+        if not self.offers(capability):
+            name, settings = pb.Capability.Name(capability), self.connection.settings
+            raise problem(
+                "not-offered",
+                f"VIM {settings.name} ({settings.kind}) does not offer {OFFERS.get(capability, name)} "
+                f"({name.removeprefix('CAPABILITY_')})",
+                instance=settings.name,
+            )
 
     async def _again(self, name: str, call: Callable[[grpc.aio.Channel], Awaitable[T]]) -> T:
         """Make the call; when the plugin is lost in the middle, make it again on the next connection."""

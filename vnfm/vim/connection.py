@@ -86,6 +86,11 @@ class VimConnection:
         if self._process:
             await self._process.stop(grace_s)
 
+    @property
+    def closing(self) -> bool:
+        """It is given up and will not come back."""
+        return self._closing
+
     async def channel(self, timeout_s: float, newer_than: int = 0) -> tuple[grpc.aio.Channel, int]:
         """A connected channel and its generation. Raises ProblemError `vim-unreachable`, or why it failed."""
         loop = asyncio.get_running_loop()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from vnfm.lcm.ports import JoinedInventory
@@ -22,14 +22,18 @@ class VimRegistry:
         self._manager_id = manager_id
         self._fence = fence
         self._clients: dict[str, VimClient] = {}
+        self.followers: list[Callable[[VimClient], None]] = []
+        """Told of every VIM that is added."""
 
     def add(self, settings: VimSettings) -> VimConnection:
         """Open a connection. Raises ProblemError `already-exists`."""
         if settings.name in self._clients:
             raise problem("already-exists", f"there is a VIM {settings.name} already", instance=settings.name)
         connection = VimConnection(settings, self._folder / settings.name, self._manager_id)
-        self._clients[settings.name] = VimClient(connection, self._manager_id, self._fence)
+        client = self._clients[settings.name] = VimClient(connection, self._manager_id, self._fence)
         connection.open()
+        for follow in self.followers:
+            follow(client)
         return connection
 
     async def remove(self, name: str) -> None:

@@ -7,14 +7,19 @@ the patch is redirected into the end (so it bears the end's MAC); `divert` sends
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
-from plugins.local.net import naming, netns, rtnl, tc
+from plugins.local.net import bpf, naming, netns, rtnl, tc
 from plugins.local.net.courses import End
 from plugins.local.net.errors import HostRefusedError, NotThereError
 from plugins.local.net.links import Checkpoint, find_device, patch_alias, quiet_carrier
 from plugins.local.net.netlink import NetlinkError, Request, RouteSocket
+
+_PASSING_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,10 @@ def prepare(patch: Patch, checkpoint: Checkpoint) -> None:
                 raise HostRefusedError(f"patch {patch.namespace}/{patch.beside} is gone right after it was made")
             member.send(_redirected(member, beside.index, tc.INGRESS, end.index))
             checkpoint("patch.ingress")
+            _inside(patch, partial(_attach, patch))
+            checkpoint("patch.attached")
+            _wait_until_it_passes(member, patch.beside)
+            _wait_until_it_passes(fabric, patch.far)
     except NetlinkError as error:
         raise HostRefusedError(f"patch of {patch.namespace}/{patch.interface}: {error.strerror}") from error
 
@@ -77,6 +86,13 @@ def _make(
     checkpoint("patch.stamped")
 
 
+def _wait_until_it_passes(route: RouteSocket, name: str) -> None:
+    # The kernel takes note of a new wire a little later; until then it drops what is sent by it.
+    deadline = time.monotonic() + _PASSING_SECONDS
+    while (device := find_device(route, name)) and not device.passes and time.monotonic() < deadline:
+        time.sleep(0.001)
+
+
 def _redirected(route: RouteSocket, index: int, side: int, target: int) -> list[Request]:
     """The requests that redirect a device's frames to the target, whatever is there."""
     found = [one for one in map(tc.parse_redirection, _filters(route, index, side)) if one]
@@ -97,47 +113,93 @@ def _filters(route: RouteSocket, index: int, side: int) -> list[bytes]:
 def divert(patches: Iterable[Patch], checkpoint: Checkpoint) -> None:
     """What goes out of these ends goes out by their patches from now on; NotThereError where one is gone."""
     for patch in patches:
-        with netns.route_socket(patch.namespace) as member:
-            end, beside = find_device(member, patch.interface), find_device(member, patch.beside)
-            if end is None or beside is None:
-                raise NotThereError(f"port {patch.namespace}/{patch.interface} or its patch is gone")
-            try:
-                member.send(_redirected(member, end.index, tc.EGRESS, beside.index))
-            except NetlinkError as error:
-                raise HostRefusedError(f"port {patch.namespace}/{patch.interface}: {error.strerror}") from error
+        _inside(patch, partial(_divert, patch))
         checkpoint("patch.diverted")
 
 
 def undivert(patches: Iterable[Patch], checkpoint: Checkpoint) -> None:
     """What goes out of these ends takes their pair's wire again."""
     for patch in patches:
-        if not netns.exists(patch.namespace):
-            continue
-        with netns.route_socket(patch.namespace) as member:
-            end = find_device(member, patch.interface)
-            if end is not None:
-                member.send([tc.delete_redirection(end.index, tc.EGRESS)])
-        checkpoint("patch.undiverted")
+        if netns.exists(patch.namespace):
+            _inside(patch, partial(_release, patch))
+            checkpoint("patch.undiverted")
+
+
+def is_whole(patch: Patch) -> bool:
+    """Whether the patch is there and both ways lead over it."""
+    found: list[bool] = []
+    try:
+        _inside(patch, lambda: found.append(_look(patch)))
+    except NotThereError:
+        return False
+    return found[0]
+
+
+def _look(patch: Patch) -> bool:
+    with RouteSocket() as member:
+        end, beside = find_device(member, patch.interface), find_device(member, patch.beside)
+        if end is None or beside is None or _redirected(member, beside.index, tc.INGRESS, end.index):
+            return False
+        try:
+            return bpf.target_of(end.index) == beside.index
+        except bpf.TcxUnavailable:
+            return not _redirected(member, end.index, tc.EGRESS, beside.index)
+
+
+def _divert(patch: Patch) -> None:
+    with RouteSocket() as member:
+        end, beside = find_device(member, patch.interface), find_device(member, patch.beside)
+        if end is None or beside is None:
+            raise NotThereError(f"port {patch.namespace}/{patch.interface} or its patch is gone")
+        try:
+            bpf.turn(end.index, beside.index)
+        except bpf.TcxUnavailable:
+            # Older kernels: a packet or two may be lost while the queueing discipline comes.
+            member.send(_redirected(member, end.index, tc.EGRESS, beside.index))
+
+
+def _release(patch: Patch) -> None:
+    with RouteSocket() as member:
+        end = find_device(member, patch.interface)
+        if end is None:
+            return
+        try:
+            bpf.turn(end.index, 0)
+        except bpf.TcxUnavailable:
+            member.send([tc.delete_redirection(end.index, tc.EGRESS)])
+
+
+def _attach(patch: Patch) -> None:
+    with RouteSocket() as member:
+        end = find_device(member, patch.interface)
+        if end is not None:
+            with suppress(bpf.TcxUnavailable):
+                bpf.attach(end.index)
+
+
+def _detach(patch: Patch) -> None:
+    with RouteSocket() as member:
+        end = find_device(member, patch.interface)
+        if end is not None:
+            with suppress(bpf.TcxUnavailable):
+                bpf.detach(end.index)
+
+
+def _inside(patch: Patch, work: Callable[[], None]) -> None:
+    try:
+        netns.inside(patch.namespace, work)
+    except OSError as error:
+        raise HostRefusedError(f"port {patch.namespace}/{patch.interface}: {error.strerror}") from error
 
 
 def remove(patch: Patch, checkpoint: Checkpoint) -> None:
     """Take the patch away; gone already is fine."""
     if netns.exists(patch.namespace):
+        _inside(patch, partial(_release, patch))
+        _inside(patch, partial(_detach, patch))
         with netns.route_socket(patch.namespace) as member:
-            end = find_device(member, patch.interface)
-            requests: list[Request] = []
-            if end is not None:
-                requests.append(tc.delete_redirection(end.index, tc.EGRESS))
-                if not _foreign_filters(member, end.index):
-                    requests.append(tc.delete_clsact(end.index))
-            member.send([*requests, rtnl.delete_device(patch.beside)])
+            member.send([rtnl.delete_device(patch.beside)])
     if netns.exists(patch.fabric):
         with netns.route_socket(patch.fabric) as fabric:
             fabric.send([rtnl.delete_device(patch.far)])
     checkpoint("patch.removed")
-
-
-def _foreign_filters(route: RouteSocket, index: int) -> bool:
-    """Whether somebody else, a VNF itself, has filters there."""
-    listed = [*_filters(route, index, tc.INGRESS), *_filters(route, index, tc.EGRESS)]
-    return any(rest for rest in listed if not tc.is_ours(rest))

@@ -18,6 +18,7 @@ _ADDRESS = struct.Struct("=BBBBI")
 _ROUTE = struct.Struct("=BBBBBBBBI")
 _IFLA_ADDRESS, _IFLA_NAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_INFO, _IFLA_ALIAS = 1, 3, 4, 10, 18, 20
 _IFLA_AF_SPEC, _IFLA_NS_FD = 26, 28
+_IFLA_OPERSTATE, _OPERATIONAL = 16, 6
 _TABLE_MAIN, _SCOPE_LINK, _UNICAST, _ONLINK = 254, 253, 1, 4
 _GONE = frozenset({errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL})
 
@@ -38,6 +39,7 @@ class Device:
     alias: str
     kind: str
     master: int
+    passes: bool = False  # operationally up: before that, what is sent by a device that is up is dropped
 
     @property
     def is_up(self) -> bool:
@@ -161,7 +163,15 @@ def parse_device(payload: bytes) -> Device:
     kind = nl.attributes(found.get(_IFLA_INFO, b"")).get(1, b"").rstrip(b"\0").decode()
     mac = found.get(_IFLA_ADDRESS, b"").hex(":")
     return Device(
-        index, string(_IFLA_NAME), flags, integer(_IFLA_MTU), mac, string(_IFLA_ALIAS), kind, integer(_IFLA_MASTER)
+        index,
+        string(_IFLA_NAME),
+        flags,
+        integer(_IFLA_MTU),
+        mac,
+        string(_IFLA_ALIAS),
+        kind,
+        integer(_IFLA_MASTER),
+        integer(_IFLA_OPERSTATE) == _OPERATIONAL,
     )
 
 

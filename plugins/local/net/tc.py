@@ -37,13 +37,6 @@ def add_clsact(index: int) -> Request:
     return Request(_NEWQDISC, body, nl.CREATE | nl.EXCLUSIVE, tolerate=exists, what=f"clsact on {index}")
 
 
-def delete_clsact(index: int) -> Request:
-    """Take it away with its filters; gone already is fine."""
-    body = _MESSAGE.pack(0, index, _CLSACT, _CLSACT_PARENT, 0)
-    gone = frozenset({errno.ENOENT, errno.EINVAL, errno.ENODEV})
-    return Request(_DELQDISC, body, tolerate=gone, what=f"delete clsact on {index}")
-
-
 def redirect(index: int, side: int, target: int) -> Request:
     """All that comes in (INGRESS) by a device comes in by the target; all that goes out (EGRESS) goes out by it."""
     where = _TO_INGRESS if side == INGRESS else _TO_EGRESS
@@ -80,8 +73,3 @@ def parse_redirection(payload: bytes) -> Redirection | None:
         if parameters:
             return Redirection(int(_PARAMETERS.unpack_from(parameters)[6]))
     return None
-
-
-def is_ours(payload: bytes) -> bool:
-    """Whether a filter, or a part of one, in an answer is of our making."""
-    return bool(_MESSAGE.unpack_from(payload)[4] >> 16 == _PREFERENCE)

@@ -68,10 +68,18 @@ int guest_sysctl(const char *data, uint32_t length);
 void guest_netlink(uint32_t id, const char *data, uint32_t length);
 void guest_power_off(void);
 
-/* process.c: processes as seen by the agent */
-struct process *process_find(uint32_t id);
-void process_spawn(uint32_t request, char *data, uint32_t length, bool init);
+/* spawn.c: processes are made */
+void process_prepare(void);
+void process_create(uint32_t request, char *data, uint32_t length);
 void process_start(uint32_t request, uint32_t id);
+void process_exec(uint32_t request, char *data, uint32_t length);
+int process_in_ipc(int (*act)(const char *, const char *, size_t), const char *path, const char *value, size_t length);
+
+/* process.c: processes that run */
+struct process *process_find(uint32_t id);
+struct process *process_allocate(uint32_t id);
+void process_release(struct process *p);
+void drop(int *fd);
 void process_signal(uint32_t request, const char *data, uint32_t length);
 void process_input(uint32_t id, const char *data, uint32_t length);
 void process_push_input(struct process *p);
@@ -82,6 +90,7 @@ void process_reap(void);
 /* container.c: what happens in the child before execve */
 bool spec_parse(struct spec *spec, char *data, uint32_t length);
 void spec_free(struct spec *spec);
+void container_enter(void);
 void container_build(const struct spec *spec);
 void container_exec(const struct spec *spec, int go);
 void container_fault_to(int fd);

@@ -164,16 +164,20 @@ static void do_readonly(const char *path)
 }
 
 /* The container's root is moved over the guest's, so that even a way out of chroot leads nowhere but back into it. */
-void container_build(const struct spec *spec)
+void container_enter(void)
 {
-	bool readonly = false;
-
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
 		fail("making mounts private");
 	if (mount("/container", "/container", NULL, MS_BIND, NULL) || chdir("/container"))
 		fail("opening the root file system");
 	if (mount(".", "/", NULL, MS_MOVE, NULL) || chroot(".") || chdir("/"))
 		fail("changing the root");
+}
+
+void container_build(const struct spec *spec)
+{
+	bool readonly = false;
+
 	for (size_t i = 0; i < spec->count; i++) {
 		const struct field *f = &spec->fields[i];
 		switch (f->tag) {

@@ -175,6 +175,7 @@ int guest_date(const char *data, uint32_t length)
 /* Payload: path below /proc/sys, NUL, value. */
 int guest_sysctl(const char *data, uint32_t length)
 {
+	static const char *const ipc[] = {"kernel/msg", "kernel/sem", "kernel/shm", "fs/mqueue/"};
 	char path[512];
 	const char *value = memchr(data, 0, length);
 	int error;
@@ -183,6 +184,9 @@ int guest_sysctl(const char *data, uint32_t length)
 		return EINVAL;
 	value++;
 	snprintf(path, sizeof path, "/proc/sys/%s", data);
+	for (size_t i = 0; i < sizeof ipc / sizeof *ipc; i++)
+		if (!strncmp(data, ipc[i], strlen(ipc[i])))
+			return process_in_ipc(write_file, path, value, data + length - value);
 	error = write_file(path, value, data + length - value);
 	if (error == ENOENT) {
 		/* These trees appear with their module. */
@@ -201,11 +205,13 @@ int guest_sysctl(const char *data, uint32_t length)
 void guest_netlink(uint32_t id, const char *data, uint32_t length)
 {
 	static char answer[MAX_PAYLOAD - 16];
+	static int s = -1;
 	size_t filled = 0;
 	bool done = false;
 	int error = 0;
-	int s = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
 
+	if (s < 0)
+		s = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
 	if (s < 0 || send(s, data, length, 0) < 0)
 		error = errno;
 	while (!error && !done && filled < sizeof answer) {
@@ -225,8 +231,11 @@ void guest_netlink(uint32_t id, const char *data, uint32_t length)
 			}
 		}
 	}
-	if (s >= 0)
+	if (!done && s >= 0) {
+		/* What is left of its answer must not be taken for the next one's. */
 		close(s);
+		s = -1;
+	}
 	wire_answer(id, error, answer, filled);
 }
 

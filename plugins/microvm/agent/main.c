@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,8 +25,8 @@ static void handle(uint8_t kind, uint32_t id, char *data, uint32_t length)
 	case HOSTNAME: wire_answer(id, sethostname(data, length) ? errno : 0, NULL, 0); break;
 	case SYSCTL: wire_answer(id, guest_sysctl(data, length), NULL, 0); break;
 	case NETLINK: guest_netlink(id, data, length); break;
-	case CREATE: process_spawn(id, data, length, true); break;
-	case EXEC: process_spawn(id, data, length, false); break;
+	case CREATE: process_create(id, data, length); break;
+	case EXEC: process_exec(id, data, length); break;
 	case START: process_start(id, length >= 4 ? u32(data) : 0); break;
 	case SIGNAL: process_signal(id, data, length); break;
 	case INPUT: process_input(id, data, length); break;
@@ -40,6 +41,15 @@ static void handle(uint8_t kind, uint32_t id, char *data, uint32_t length)
 	case SHUTDOWN: guest_power_off(); break;
 	default: wire_answer(id, ENOSYS, NULL, 0);
 	}
+}
+
+/* A container that is busy must not keep the host's questions waiting; what the agent starts does not inherit this. */
+static void be_prompt(void)
+{
+	struct sched_param p = {.sched_priority = 1};
+
+	if (sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &p))
+		dprintf(2, "agent: priority: %m\n");
 }
 
 static void say_ready(void)
@@ -120,6 +130,8 @@ int main(int argc, char **argv)
 		dprintf(2, "agent: no port to the host\n");
 		guest_power_off();
 	}
+	be_prompt();
+	process_prepare();
 	say_ready();
 	loop(port, signals);
 }

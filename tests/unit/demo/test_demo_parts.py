@@ -15,10 +15,11 @@ from typing import Any
 import demo
 import demo_cleanup
 import demo_host
+import demo_live
+import demo_pings
 import demo_run
 import demo_traffic
 import pytest
-import yaml
 from demo_tell import StoryError, Teller
 from rich.console import Console
 
@@ -99,21 +100,41 @@ def test_the_ends_address_is_the_first_global_one() -> None:
     assert demo_traffic.first_address("no json") is None
 
 
-def test_the_second_chain_differs_in_name_and_networks_only(tmp_path: Path) -> None:
-    source = tmp_path / "vcpe.yaml"
-    first = {
-        "chain": "vcpe",
-        "ends": {"client": {"cidr": "10.1.0.0/24"}, "server": {"cidr": "10.9.0.0/24"}},
-        "vnfs": {"fw": {"vnfd": "x"}},
-        "path": ["client", "fw", "server"],
-    }
-    source.write_text(yaml.safe_dump(first))
-    second = yaml.safe_load(demo.second_chain(source, tmp_path / "b" / "two.yaml").read_text())
-    assert second["chain"] == "vcpe-2"
-    cidrs = {end["cidr"] for end in second["ends"].values()}
-    assert len(cidrs) == 2
-    assert not cidrs & {"10.1.0.0/24", "10.9.0.0/24"}
-    assert {k: second[k] for k in ("vnfs", "path")} == {k: first[k] for k in ("vnfs", "path")}
+def test_pings_are_counted_from_the_first_answer_to_the_last() -> None:
+    replies = [(3, 10.00), (4, 10.01), (6, 10.03), (5, 10.04), (9, 10.10)]
+    count = demo_pings.tally(replies)
+    assert (count.sent, count.lost) == (7, (7, 8))
+    assert count.longest_gap_ms == pytest.approx(60)
+    assert count.per_second == pytest.approx(60)
+    assert demo_pings.tally([]).sent == 0
+
+
+def test_answers_are_told_from_what_else_ping_says() -> None:
+    found = demo_pings.REPLY.search("[1795279152.216460] 64 bytes from 10.9.0.2: icmp_seq=619 ttl=61 time=0.9 ms")
+    assert found is not None
+    assert (found["number"], found["at"]) == ("619", "1795279152.216460")
+    for line in (
+        "PING 10.9.0.2 (10.9.0.2) 56(84) bytes of data.",
+        "[1795279152.216460] From 10.1.0.1 icmp_seq=7 Destination Host Unreachable",
+    ):
+        assert demo_pings.REPLY.search(line) is None
+
+
+def test_a_trace_is_read_there_and_not_back() -> None:
+    hops = [
+        {"name": name, "cp": "left", "direction": direction, "at_us": at}
+        for at, (name, direction) in enumerate(
+            [("client", "forward"), ("fw", "forward"), ("fw", "forward"), ("server", "forward"), ("fw", "return")]
+        )
+    ]
+    trace = {"chain": "c", "paths": [{"path": "web", "hops": []}, {"path": "default", "hops": hops}]}
+    assert demo_live.traced(trace, "default") == ["client", "fw", "server"]
+    assert demo_live.traced(trace, "web") == []
+
+
+def test_only_a_process_of_the_vnfc_itself_may_be_killed() -> None:
+    assert not demo_live.belongs_to(os.getpid(), "vnfc-1")
+    assert not demo_live.belongs_to(0, "vnfc-1")
 
 
 def test_what_is_missing_is_one_line_with_the_cure() -> None:
@@ -197,6 +218,7 @@ class Stage(demo_run.Cli):
         self.ops = {op["id"]: op for op in ops}
         self.after_stop = after_stop
         self.asked: list[tuple[str, ...]] = []
+        self.refuses: set[str] = set()
 
     def ask(self, *args: str, tell: bool = False, progress: bool = False) -> Any:
         return list(self.ops.values()) if args == ("op", "list") else self.ops[args[2]]
@@ -205,7 +227,8 @@ class Stage(demo_run.Cli):
         self.asked.append(args[:3])
         if args[1] in ("cancel", "watch"):
             self.ops[args[2]]["state"] = self.after_stop
-        return subprocess.CompletedProcess(args, 0, "", "")
+        refused = args[1] in self.refuses
+        return subprocess.CompletedProcess(args, int(refused), "", "")
 
 
 @pytest.mark.parametrize(
@@ -225,6 +248,16 @@ def test_open_operations_are_brought_to_an_end_before_anything_is_terminated(
     stage = Stage({"id": "op-1"} | op)
     demo_cleanup.settle_operations(stage)
     assert [args[1] for args in stage.asked] == asked
+
+
+def test_a_change_that_has_begun_to_take_away_is_seen_through() -> None:
+    stage = Stage({"id": "op-1", "operation": "CHAIN_UPDATE", "state": "FAILED_TEMP"})
+    stage.refuses = {"rollback"}
+    demo_cleanup.settle_operations(stage)
+    assert [args[1] for args in stage.asked] == ["rollback", "retry"]
+    stage.asked, stage.refuses = [], {"rollback", "retry"}
+    demo_cleanup.settle_operations(stage)
+    assert [args[1] for args in stage.asked] == ["rollback", "retry", "fail"]
 
 
 def test_the_manager_is_ready_when_it_says_so_and_gone_after_a_kill(

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -54,8 +55,23 @@ def layer(image: Path) -> tuple[dict[str, tarfile.TarInfo], dict[str, bytes], di
     return members, files, config
 
 
+def unpack(image: Path, target: Path) -> dict[str, bytes]:
+    """Lay out the image's root file system; its files' content by path."""
+    members, files, _ = layer(image)
+    for path, member in members.items():
+        place = target / path
+        if member.isdir():
+            place.mkdir(exist_ok=True)
+        elif member.issym():
+            place.symlink_to(member.linkname)
+        else:
+            place.write_bytes(files[path])
+            place.chmod(member.mode)
+    return files
+
+
 @needs_tools
-@pytest.mark.parametrize("name", ["fw", "rt"])
+@pytest.mark.parametrize("name", ["fw", "rt", "mon"])
 def test_a_container_image_is_whole(built: dict[str, Built], name: str) -> None:
     members, files, config = layer(built[name].image.path)
     assert config["config"]["Entrypoint"] == ["/sbin/vnf"]  # type: ignore[index]
@@ -70,21 +86,12 @@ def test_a_container_image_is_whole(built: dict[str, Built], name: str) -> None:
 
 @needs_tools
 @pytest.mark.host
-@pytest.mark.parametrize("name", ["fw", "rt"])
+@pytest.mark.parametrize("name", ["fw", "rt", "mon"])
 def test_its_rules_load_in_the_image_itself(built: dict[str, Built], name: str, tmp_path: Path) -> None:
     """nft of the image, in a chroot and a network namespace of its own, takes the rules, also twice."""
     if (probe := subprocess.run(["unshare", "-n", "true"], capture_output=True, text=True, check=False)).returncode:
         pytest.skip(f"no network namespaces here: {probe.stderr.strip()}")
-    members, files, _ = layer(built[name].image.path)
-    for path, member in members.items():
-        target = tmp_path / path
-        if member.isdir():
-            target.mkdir(exist_ok=True)
-        elif member.issym():
-            target.symlink_to(member.linkname)
-        else:
-            target.write_bytes(files[path])
-            target.chmod(member.mode)
+    files = unpack(built[name].image.path, tmp_path)
     rules = next(path for path in files if path.endswith(".nft"))
     load = f"nft -D 'LEFT=\"left\"' -D 'RIGHT=\"right\"' -f /{rules}"
     command = ["unshare", "-n", "chroot", str(tmp_path), "/bin/sh", "-c", f"{load} && {load} && nft -j list ruleset"]
@@ -95,6 +102,54 @@ def test_its_rules_load_in_the_image_itself(built: dict[str, Built], name: str, 
     chains = {item["chain"]["name"]: item["chain"] for item in ruleset if "chain" in item}
     assert chains["forward"]["policy"] == ("drop" if name == "fw" else "accept")
     assert ("postrouting" in chains) == (name == "rt")
+
+
+@needs_tools
+@pytest.mark.host
+def test_the_monitor_counts_packets_and_flows_both_ways(built: dict[str, Built], tmp_path: Path) -> None:
+    """Its program in the image's own root, between two namespaces that ping and call each other."""
+    if os.geteuid():
+        pytest.skip("needs root for network namespaces and chroot")
+    unpack(built["mon"].image.path, tmp_path)
+    a, m, b = (f"vnfm-test-{part}-{os.getpid()}" for part in "amb")
+
+    def run(*argv: str) -> str:
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{argv}: {done.stderr}"
+        return done.stdout
+
+    def at(namespace: str, *argv: str) -> str:
+        return run("ip", "netns", "exec", namespace, *argv)
+
+    inside = ("chroot", str(tmp_path), "/bin/sh", "-c")
+    try:
+        for name in (a, m, b):
+            run("ip", "netns", "add", name)
+        for number, (far, near) in enumerate(((a, "left"), (b, "right"))):
+            run("ip", "-n", far, "link", "add", "eth", "type", "veth", "peer", "name", near, "netns", m)
+            for namespace, nic, host in ((far, "eth", 2), (m, near, 1)):
+                run("ip", "-n", namespace, "address", "add", f"10.0.{number}.{host}/24", "dev", nic)
+                run("ip", "-n", namespace, "link", "set", nic, "up")
+            run("ip", "-n", far, "route", "add", "default", "via", f"10.0.{number}.1")
+        at(m, "sysctl", "-qw", "net.ipv4.ip_forward=1")
+        at(m, *inside, "nft -D 'LEFT=\"left\"' -D 'RIGHT=\"right\"' -f /etc/monitor.nft")
+        assert json.loads(at(m, *inside, "status"))["flows"] == 0
+        at(a, "ping", "-q", "-c", "5", "-i", "0.05", "10.0.1.2")
+        for port in (4001, 4002, 4003):  # nobody answers there; the refusal comes back all the same
+            code = f"import socket; print(socket.socket().connect_ex(('10.0.1.2', {port})))"
+            assert at(a, sys.executable, "-I", "-c", code).strip() == "111"
+        sums = json.loads(at(m, *inside, "status"))
+        flows = [json.loads(line) for line in at(m, *inside, "status flows").splitlines()]
+        assert sums["left_to_right"]["packets"] == sums["right_to_left"]["packets"] == 5 + 3
+        assert sums["flows"] == len(flows) == 4, flows
+        assert {f["source"] for f in flows} == {"10.0.0.2"}
+        talk = next(f for f in flows if f["protocol"] == "icmp")
+        assert (talk["destination"], talk["packets"], talk["bytes"]) == ("10.0.1.2", 10, 840)
+        tcp = sorted((f["destination_port"], f["packets"]) for f in flows if f["protocol"] == "tcp")
+        assert tcp == [(4001, 2), (4002, 2), (4003, 2)]
+    finally:
+        for name in (a, m, b):
+            subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
 
 
 @needs_tools
@@ -156,7 +211,7 @@ def test_what_the_host_lacks_is_said_with_the_command_that_mends_it(tmp_path: Pa
     with pytest.raises(BuildError, match=r"apt-get install -y busybox-static dosfstools linux-image-cloud-amd64"):
         build(["gw"], tmp_path / "cache", tmp_path / "out", bare, lambda _: None)
     assert not (tmp_path / "cache").exists(), "nothing is begun"
-    with pytest.raises(BuildError, match="fw, rt, gw"):
+    with pytest.raises(BuildError, match="fw, rt, mon, gw"):
         build(["dpi"], tmp_path / "cache", tmp_path / "out", bare, lambda _: None)
 
 

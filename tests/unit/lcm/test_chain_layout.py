@@ -123,8 +123,8 @@ def test_a_link_of_two_addresses_is_enough_for_two() -> None:
 
 
 def test_a_pool_that_is_used_up_is_named() -> None:
-    with pytest.raises(ProblemError, match=r"pool 100\.64\.0\.0/29 has no network left"):
-        straight(3, pool="100.64.0.0/29")
+    with pytest.raises(ProblemError, match=r"pool 100\.64\.0\.0/26 has no network left"):
+        straight(3, pool="100.64.0.0/26")
 
 
 def test_ipv6_ends_have_ipv6_links_and_routes_between() -> None:

@@ -45,10 +45,10 @@ def test_where_no_vim_holds_all_the_refusal_says_so() -> None:
     assert "several VIMs" in refusal.detail
 
 
-def test_a_classifier_is_refused_by_its_field() -> None:
-    path = ForwardingPath("web", (PathHop("c"), PathHop("fw"), PathHop("s")), Match(destination_port=80))
+def test_a_match_by_vlan_is_refused_by_its_field() -> None:
+    path = ForwardingPath("web", (PathHop("c"), PathHop("fw"), PathHop("s")), Match(vlan=80))
     ends = (ChainEnd("c", "10.1.0.0/24"), ChainEnd("s", "10.9.0.0/24"))
     chain = ServiceChain("t", ends, (ChainVnf("fw", "fw"),), (path,))
-    with pytest.raises(ProblemError, match=r"paths\.web\.match\.destination_port") as refused:
+    with pytest.raises(ProblemError, match=r"paths\.web\.match\.vlan") as refused:
         graph_of(chain, {})
     assert refused.value.problem.word == "unsupported"

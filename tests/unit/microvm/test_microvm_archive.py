@@ -14,8 +14,8 @@ from plugins.microvm.cache import digest, once
 from plugins.microvm.cpio import Cpio
 from plugins.microvm.errors import RuntimeFailure
 from plugins.microvm.image import fingerprint
-from plugins.microvm.kernel import extract_elf
 from plugins.microvm.modules import choose_modules
+from plugins.microvm.unpack import extract_elf
 
 
 def _entries(data: bytes) -> dict[str, tuple[int, int, int, bytes]]:

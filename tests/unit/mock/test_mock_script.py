@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from plugins.mock import config
-from plugins.mock.script import Call, Do, fire, parse
+from plugins.mock.script import RPCS, Call, Do, fire, parse
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.pluginkit.problems import PluginError
 
@@ -85,6 +85,14 @@ def test_a_problem_says_what_the_script_says() -> None:
         {"match": {"rpc": "AllocateCompute"}, "do": "delay_ms"},
         {"match": {"rpc": "PutImage"}, "do": "partial"},
         {"match": {"rpc": "AllocateCompute"}, "do": "partial", "when": "before"},
+        {"match": {"rpc": "WatchStats"}, "do": "partial"},
+        {"match": {"rpc": "AllocateCompute"}, "do": "start_ms"},
+        {"match": {"rpc": "AllocateLink"}, "do": {"start_ms": 5}},
+        {"match": {"rpc": "AllocateCompute"}, "do": {"start_ms": 5}, "when": "after"},
+        {"match": {"rpc": "Terminate"}, "do": "die"},
+        {"match": {"rpc": "AllocateCompute"}, "do": "die", "when": "before"},
+        {"match": {"rpc": "AllocatePath"}, "do": "link_lost"},
+        {"match": {"rpc": "AllocateCompute"}, "do": "fail", "after_ms": 5},
     ],
 )
 def test_what_has_no_sense_is_refused_by_its_place(entry: dict[str, Any]) -> None:
@@ -111,3 +119,21 @@ def test_hosts_are_a_number_or_a_list_and_have_plausible_costs() -> None:
 def test_hosts_that_cannot_be_are_refused(hosts: list[dict[str, Any]]) -> None:
     with pytest.raises(PluginError, match="config/hosts"):
         config.parse({"hosts": hosts}, None)
+
+
+def test_words_for_later_and_for_starting_keep_their_times() -> None:
+    die, lost, start = parse(
+        [
+            {"match": {"rpc": "AllocateCompute", "runtime": "CONTAINER"}, "nth": 1, "do": "die", "after_ms": 300},
+            {"match": {"rpc": "AllocateSap"}, "do": "link_lost"},
+            {"match": {"rpc": "AllocateCompute"}, "nth": "*", "do": {"start_ms": 40}},
+        ]
+    )
+    assert (die.do, die.after_ms, lost.do, lost.after_ms) == (Do.DIE, 300, Do.LINK_LOST, 0)
+    assert (start.do, start.delay_ms, start.nth) == (Do.START, 40, None)
+
+
+def test_every_rpc_of_the_contract_that_does_work_is_a_fault_point() -> None:
+    served = {method.name for service in pb.DESCRIPTOR.services_by_name.values() for method in service.methods}
+    kits_own = {"Handshake", "WatchInventory", "QueryResources", "WatchResources"}
+    assert set(RPCS) == served - kits_own

@@ -99,3 +99,86 @@ def test_a_path_begins_and_ends_at_its_ends() -> None:
             continue
         with pytest.raises(PluginError, match=bad.replace("[", r"\[")):
             found.raise_found()
+
+
+def _path(**match: object) -> pb.AllocatePathRequest:
+    sap = pb.Hop(sap=Handle(resource_id="s"))
+    hop = pb.Hop(compute=Handle(resource_id="c"), ingress_cp_id="a", egress_cp_id="b")
+    return pb.AllocatePathRequest(hops=[sap, hop, sap], generation=1, match=pb.Classifier(**match))  # type: ignore[arg-type]
+
+
+def _path_refused(request: pb.AllocatePathRequest) -> str:
+    found = check.Findings()
+    check.check_path(found, request)
+    try:
+        found.raise_found()
+    except PluginError as refused:
+        return refused.problem.detail
+    return ""
+
+
+@pytest.mark.parametrize(
+    "match",
+    [
+        {},
+        {"source_cidr": "10.0.0.0/8", "destination_cidr": "10.9.0.0/16"},
+        {"ip_protocol": 6, "destination_port": 65535, "source_port": 1},
+        {"ip_protocol": 132, "source_port": 53},
+        {"ip_protocol": 1, "dscp": 63, "vlan": 4094},
+    ],
+)
+def test_matches_with_sense_pass(match: dict[str, object]) -> None:
+    assert _path_refused(_path(**match)) == ""
+
+
+@pytest.mark.parametrize(
+    ("field", "match"),
+    [
+        ("match.dscp", {"dscp": 64}),
+        ("match.vlan", {"vlan": 4095}),
+        ("match.ip_protocol", {"ip_protocol": 256}),
+        ("match.source_port", {"source_port": 65536}),
+        ("match.destination_port", {"ip_protocol": 1, "destination_port": 80}),
+        ("match.source_port", {"source_port": 53}),
+        ("match.source_cidr", {"source_cidr": "10.0.0.1/8"}),
+        ("match.destination_cidr", {"source_cidr": "10.0.0.0/8", "destination_cidr": "fd00::/8"}),
+    ],
+)
+def test_matches_without_sense_are_named(field: str, match: dict[str, object]) -> None:
+    assert f"{field}:" in _path_refused(_path(**match))
+
+
+@pytest.mark.parametrize(
+    ("replicas", "says"),
+    [
+        (["c", "d"], ""),
+        (["c"], ""),
+        (["d", "c"], "beginning with the hop's compute 'c'"),
+        (["c", "d", "d"], "twice"),
+        (["c", "../d"], "replicas[1].resource_id"),
+    ],
+)
+def test_replicas_are_all_of_them_once_each_with_the_hops_compute_first(replicas: list[str], says: str) -> None:
+    request = _path()
+    request.hops[1].replicas.extend(Handle(resource_id=each) for each in replicas)
+    assert says in _path_refused(request)
+    assert bool(says) == bool(_path_refused(request))
+
+
+def test_a_sap_has_no_replicas() -> None:
+    request = _path()
+    request.hops[0].replicas.add(resource_id="s")
+    assert "hops[0].replicas: only a compute" in _path_refused(request)
+
+
+def test_what_a_path_and_a_link_need_is_named_with_its_capability() -> None:
+    assert list(check.needed_for_path(_path())) == []
+    request = _path(dscp=46)
+    request.hops[1].replicas.extend([Handle(resource_id="c"), Handle(resource_id="d")])
+    assert list(check.needed_for_path(request)) == [
+        ("match", pb.CAPABILITY_STEER),
+        ("hops[1].replicas", pb.CAPABILITY_BALANCE),
+    ]
+    del request.hops[1].replicas[1]
+    assert len(list(check.needed_for_path(request))) == 1, "one instance needs no balancing"
+    assert list(check.needed_for_link(pb.AllocateLinkRequest(steered=True))) == [("steered", pb.CAPABILITY_STEER)]

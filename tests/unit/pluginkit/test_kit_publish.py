@@ -85,3 +85,35 @@ def test_a_slow_watcher_gets_the_newest_state_of_each() -> None:
         waiting.cancel()
 
     asyncio.run(story())
+
+
+def test_a_state_is_dated_by_when_it_began_not_by_when_it_is_told_again() -> None:
+    clock = iter(range(1_000_000_000, 9_000_000_000, 1_000_000_000))
+    publisher = ResourcePublisher(clock_ns=lambda: next(clock))
+    given = _resource("a", pb.STATE_RUNNING)
+    assert publisher.dated(given).changed_at.seconds == 1
+    assert not given.HasField("changed_at"), "what a plugin gave stays as it is"
+    assert publisher.dated(given).changed_at.seconds == 1
+    assert publisher.dated(_resource("a", pb.STATE_FAILED)).changed_at.seconds == 2
+    assert publisher.dated(_resource("b", pb.STATE_FAILED)).changed_at.seconds == 3
+    assert publisher.dated(given).changed_at.seconds == 4
+
+
+def test_a_plugin_that_knows_the_time_is_believed_and_remembered() -> None:
+    publisher = ResourcePublisher(clock_ns=lambda: 5_000_000_000)
+    told = _resource("a", pb.STATE_FAILED)
+    told.changed_at.seconds = 3
+    publisher.publish(told)
+    assert publisher.dated(_resource("a", pb.STATE_FAILED)).changed_at.seconds == 3
+    publisher.publish(_resource("a", pb.STATE_ABSENT))
+    assert publisher.dated(_resource("a", pb.STATE_FAILED)).changed_at.seconds == 5, "a new one of that name"
+
+
+def test_what_waits_is_drained_without_waiting() -> None:
+    publisher = ResourcePublisher()
+    watcher = publisher.subscribe()
+    assert watcher.drain() == []
+    publisher.publish(_resource("a", pb.STATE_RUNNING))
+    publisher.publish(_resource("a", pb.STATE_FAILED))
+    assert [each.state for each in watcher.drain()] == [pb.STATE_FAILED]
+    assert watcher.drain() == []

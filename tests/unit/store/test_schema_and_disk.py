@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from vnfm.model.problem import ProblemError
 from vnfm.store import tables as t
 from vnfm.store.blobs import BlobStore
 from vnfm.store.costs import WINDOW, observe, observed
-from vnfm.store.database import Database
+from vnfm.store.database import Database, newest_version
 from vnfm.store.lease import acquire
 
 TMPFS_BYTES = 4 << 20
@@ -68,10 +69,23 @@ def test_migrations_lead_from_nothing_to_the_tables_as_they_are(tmp_path: Path) 
     played(tmp_path, story)
 
 
-def test_there_is_one_newest_version() -> None:
+def test_there_is_one_newest_version_and_files_are_named_by_theirs() -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(vnfm.store.__file__).parent / "migrations"))
-    assert len(ScriptDirectory.from_config(config).get_heads()) == 1
+    scripts = ScriptDirectory.from_config(config)
+    assert scripts.get_heads() == [newest_version()]
+    for script in scripts.walk_revisions():
+        assert Path(script.path).name.startswith(f"{script.revision}_")
+
+
+def test_a_schema_that_is_the_newest_is_seen_to_be_without_alembic(tmp_path: Path) -> None:
+    played(tmp_path, lambda bench: asyncio.sleep(0))
+    program = (
+        "import sys; from vnfm.store.database import Database, sqlite_url; from pathlib import Path; "
+        "Database(sqlite_url(Path(sys.argv[1]))).migrate(); print('alembic' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_migrating_twice_changes_nothing(tmp_path: Path) -> None:

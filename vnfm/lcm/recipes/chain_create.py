@@ -6,16 +6,18 @@ A lane a VNF. COMPLETED means that probe packets crossed every hop of every path
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vnfm.graph.servicegraph import Attachment
 from vnfm.lcm.layout import ChainLayout, LinkLayout
 from vnfm.lcm.recipes.computes import Lane, LaneIds, compute_steps
 from vnfm.lcm.recipes.images import image_steps
+from vnfm.lcm.routes import Position
 from vnfm.lcm.steps import ProbeOrder, Step, StepKind, mint
 from vnfm.model.chain import ServiceChain
 from vnfm.model.placement import Runtime
-from vnfm.model.resources import HopSpec, LinkMember, LinkSpec, PathSpec, PortSpec, SapSpec
+from vnfm.model.resources import HopSpec, LinkMember, LinkSpec, PathSpec, PortSpec, Route, SapSpec
+from vnfm.model.vnfd import Cpd
 from vnfm.placement.types import Plan
 
 MTU_BYTES = 1500
@@ -33,6 +35,7 @@ class ChainFacts:
     layout: ChainLayout
     lanes: Mapping[str, Lane]  # by alias
     plan: Plan
+    generation: int = 0  # of the chain's paths: a base, to which starts are added
 
 
 def link_id(operation_id: str, link: LinkLayout) -> str:
@@ -81,6 +84,7 @@ def _link_steps(facts: ChainFacts, needs: tuple[str, ...]) -> list[Step]:
                 mtu_bytes=MTU_BYTES,
                 cidrs=(link.cidr,),
                 members=tuple(_member(facts, p) for p in link.ports),
+                steered=link.steered,
             ),
         )
         for link in facts.layout.links
@@ -93,7 +97,7 @@ def _member(facts: ChainFacts, port: Attachment) -> LinkMember:
         return LinkMember(end.id, port.owner, None, end.host)
     lane = facts.lanes[port.owner]
     cpd = lane.cpd_of_external(port.cp)
-    resource_id = LaneIds(facts.operation_id).compute(lane.alias, cpd.vdu_id, 0)
+    resource_id = LaneIds(facts.operation_id).compute(lane.alias, cpd.vdu_id, port.index)
     assignment = facts.plan.assignment(resource_id)
     assert assignment
     return LinkMember(resource_id, cpd.id, assignment.runtime, assignment.host)
@@ -127,57 +131,63 @@ def _sap_steps(facts: ChainFacts, links: Iterable[Step]) -> list[Step]:
     return steps
 
 
-def _ports(facts: ChainFacts, lane: Lane) -> dict[str, tuple[PortSpec, str]]:
-    """By CPD id: the port, and the key of the step that makes its link."""
+def _ports(facts: ChainFacts, lane: Lane) -> dict[tuple[str, int], tuple[PortSpec, str]]:
+    """By CPD id and instance: the port, and the key of the step that makes its link."""
     ports = {}
     for link in facts.layout.links:
         for port in (p for p in link.ports if p.owner == lane.alias and p.cp):
             cpd = lane.cpd_of_external(port.cp)
-            ports[cpd.id] = (
-                PortSpec(
-                    cp_id=cpd.id,
-                    link_id=link_id(facts.operation_id, link),
-                    ips=() if cpd.l2_transparent else (link.addresses[port],),
-                    mtu_bytes=cpd.mtu_bytes or MTU_BYTES,
-                    vnic_type=cpd.vnic_type,
-                    bandwidth_bps=cpd.bandwidth_bps,
-                    routes=facts.layout.routes.get(port, ()),
-                    l2_transparent=cpd.l2_transparent,
-                ),
-                f"link {link.key}",
-            )
+            address, routes = link.addresses[port], facts.layout.routes.get(port, ())
+            spec = chain_port(cpd, link_id(facts.operation_id, link), address, routes)
+            ports[cpd.id, port.index] = (spec, f"link {link.key}")
     return ports
+
+
+def chain_port(cpd: Cpd, link: str, address: str, routes: tuple[Route, ...]) -> PortSpec:
+    """A VNF's port on a link of the chain, by the link's id."""
+    return PortSpec(
+        cp_id=cpd.id,
+        link_id=link,
+        ips=() if cpd.l2_transparent else (address,),
+        mtu_bytes=cpd.mtu_bytes or MTU_BYTES,
+        vnic_type=cpd.vnic_type,
+        bandwidth_bps=cpd.bandwidth_bps,
+        routes=routes,
+        l2_transparent=cpd.l2_transparent,
+    )
 
 
 def _path_steps(facts: ChainFacts, built: Iterable[Step]) -> list[Step]:
     made = {s.allocates: s for s in built}
     steps = []
     for path in facts.layout.paths:
-        hops = []
-        for position in path.positions:
-            at = position.ingress or position.egress
-            assert at
-            member = _member(facts, at)
-            hops.append(
-                HopSpec(
-                    name=position.name,
-                    resource_id=member.resource_id,
-                    runtime=member.runtime,
-                    ingress_cp=_cp(facts, position.ingress),
-                    egress_cp=_cp(facts, position.egress),
-                )
-            )
-        steps.append(
-            Step(
-                key=f"path {path.name}",
-                kind=StepKind.PATH,
-                title=f"path {path.name}",
-                vim=_vim_of(facts),
-                needs=tuple(made[h.resource_id].key for h in hops),
-                path=PathSpec(path_id(facts.operation_id, path.name), tuple(hops), path.match),
-            )
-        )
+        hops = tuple(_hop(facts, position) for position in path.positions)
+        spec = PathSpec(path_id(facts.operation_id, path.name), hops, path.match, generation=facts.generation)
+        needs = tuple(made[i].key for h in hops for i in h.replicas or (h.resource_id,))
+        steps.append(path_step(path.name, _vim_of(facts), spec, needs))
     return steps
+
+
+def path_step(name: str, vim: str, spec: PathSpec, needs: tuple[str, ...], former: PathSpec | None = None) -> Step:
+    """A path, or another way of one that stands."""
+    return Step(f"path {name}", StepKind.PATH, f"path {name}", vim, needs, path=spec, former=former)
+
+
+def _hop(facts: ChainFacts, position: Position) -> HopSpec:
+    at = position.ingress or position.egress
+    assert at
+    members = [_member(facts, at)]
+    lane = facts.lanes.get(position.name)
+    if lane and (vdu := lane.facing(p for path in facts.layout.paths for p in path.positions)):
+        members = [_member(facts, replace(at, index=n)) for n in range(lane.counts.get(vdu, 1))]
+    return HopSpec(
+        name=position.name,
+        resource_id=members[0].resource_id,
+        runtime=members[0].runtime,
+        ingress_cp=_cp(facts, position.ingress),
+        egress_cp=_cp(facts, position.egress),
+        replicas=tuple(m.resource_id for m in members) if len(members) > 1 else (),
+    )
 
 
 def _cp(facts: ChainFacts, port: Attachment | None) -> str:
@@ -188,14 +198,16 @@ def _cp(facts: ChainFacts, port: Attachment | None) -> str:
 
 def _probe_steps(facts: ChainFacts, paths: Iterable[Step]) -> list[Step]:
     guests = any(a.runtime is not Runtime.CONTAINER for a in facts.plan.assignments)
-    return [
-        Step(
-            key=f"probe {step.title.removeprefix('path ')}",
-            kind=StepKind.PROBE,
-            title=f"probe {step.title}",
-            vim=step.vim,
-            needs=(step.key,),
-            probe=ProbeOrder(step.allocates, PROBE_PACKETS, GUEST_PATIENCE_S if guests else PATIENCE_S),
-        )
-        for step in paths
-    ]
+    return [probe_step(step, guests) for step in paths]
+
+
+def probe_step(path: Step, guests: bool) -> Step:
+    """Packets along a path; guests may still be booting."""
+    return Step(
+        key=f"probe {path.title.removeprefix('path ')}",
+        kind=StepKind.PROBE,
+        title=f"probe {path.title}",
+        vim=path.vim,
+        needs=(path.key,),
+        probe=ProbeOrder(path.allocates, PROBE_PACKETS, GUEST_PATIENCE_S if guests else PATIENCE_S),
+    )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Container as Container_
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
+from vnfm.lcm.routes import Position
 from vnfm.lcm.steps import Step, StepKind, mint
 from vnfm.model.placement import Runtime
 from vnfm.model.problem import problem
@@ -50,9 +52,21 @@ class Lane:
         inner = next((e.cpd_id for e in self.flavour.external_cps if e.id == ext_cp), ext_cp)
         return next(c for c in self.flavour.cps if c.id == inner)
 
-    def images(self) -> Iterator[SwImage]:
-        """Every software image that its VDUs run."""
-        for vdu in self.flavour.vdus:
+    def facing(self, positions: Iterable[Position]) -> str:
+        """The VDU whose instances are the VNF's replicas on a path: the one behind both of its ports there. Empty where
+        the VNF has one port only, or where its ports are those of two VDUs."""
+        vdus: set[str] = set()
+        for position in positions:
+            if position.name != self.alias or position.ingress is None or position.egress is None:
+                continue
+            if position.one_armed:
+                return ""
+            vdus |= {self.cpd_of_external(p.cp).vdu_id for p in (position.ingress, position.egress)}
+        return vdus.pop() if len(vdus) == 1 else ""
+
+    def images(self, vdus: Container_[str] | None = None) -> Iterator[SwImage]:
+        """Every software image that its VDUs run, or those of some VDUs."""
+        for vdu in (v for v in self.flavour.vdus if vdus is None or v.id in vdus):
             for container in (*vdu.init_containers, *vdu.containers):
                 if container.image:
                     yield container.image
@@ -71,20 +85,29 @@ class Lane:
 
 
 def compute_steps(
-    lane: Lane, plan: Plan, ids: LaneIds, ports: Mapping[str, tuple[PortSpec, str]], needs: tuple[str, ...]
+    lane: Lane, plan: Plan, ids: LaneIds, ports: Mapping[tuple[str, int], tuple[PortSpec, str]], needs: tuple[str, ...]
 ) -> list[Step]:
-    """Internal links, then the VNFCs. `ports` are those on links from outside, by CPD."""
-    links = [
-        _internal_link(lane, link, index, plan, ids, needs) for index, link in enumerate(lane.flavour.virtual_links)
-    ]
-    steps = [s for s in links if s]
+    """Internal links, then the VNFCs. `ports` are those on links from outside, by CPD and instance, each with the key
+    of the step that makes its link."""
+    steps = internal_links(lane, plan, ids, needs)
     keys = {s.link.resource_id: s.key for s in steps if s.link}
     for vdu in lane.flavour.vdus:
         for index in range(lane.counts.get(vdu.id, 1)):
             assignment = plan.assignment(ids.compute(lane.alias, vdu.id, index))
             assert assignment
-            steps.append(_compute(lane, vdu, index, assignment, _ports_of(lane, vdu, index, ids, ports, keys), needs))
+            found = _ports_of(lane, vdu, index, ids, ports, keys)
+            steps.append(
+                compute_step(lane, vdu, index, assignment, [p for p, _ in found], (*needs, *(key for _, key in found)))
+            )
     return steps
+
+
+def internal_links(lane: Lane, plan: Plan, ids: LaneIds, needs: tuple[str, ...]) -> list[Step]:
+    """The VNF's own links, with those VNFCs on them that the plan has; a link without any is left out."""
+    made = (
+        _internal_link(lane, link, index, plan, ids, needs) for index, link in enumerate(lane.flavour.virtual_links)
+    )
+    return [s for s in made if s]
 
 
 def _internal_link(
@@ -122,20 +145,27 @@ def _ports_of(
     vdu: Vdu,
     index: int,
     ids: LaneIds,
-    outside: Mapping[str, tuple[PortSpec, str]],
+    outside: Mapping[tuple[str, int], tuple[PortSpec, str]],
     links: Mapping[str, str],
 ) -> list[tuple[PortSpec, str]]:
-    """A VNFC's ports with the steps that make their links; further instances of a VDU have the internal ones only."""
+    """A VNFC's ports with the steps that make their links."""
     found = []
-    for cpd in sorted((c for c in lane.flavour.cps if c.vdu_id == vdu.id), key=lambda c: (c.order, c.id)):
-        if cpd.id in outside and index == 0:
-            found.append(outside[cpd.id])
+    for cpd in cps_of(lane.flavour, vdu.id):
+        if port := outside.get((cpd.id, index)):
+            found.append(port)
         elif cpd.virtual_link and (key := links.get(ids.internal_link(lane.alias, cpd.virtual_link))):
-            found.append((_internal_port(lane, cpd, index, ids), key))
+            found.append((internal_port(lane, cpd, index, ids.internal_link(lane.alias, cpd.virtual_link)), key))
     return found
 
 
-def _internal_port(lane: Lane, cpd: Cpd, index: int, ids: LaneIds) -> PortSpec:
+def cps_of(flavour: Flavour, vdu_id: str) -> list[Cpd]:
+    """A VDU's CPs in their order."""
+    return sorted((c for c in flavour.cps if c.vdu_id == vdu_id), key=lambda c: (c.order, c.id))
+
+
+def internal_port(lane: Lane, cpd: Cpd, index: int, link_id: str, address: str = "") -> PortSpec:
+    """A port on the VNF's own link. Without an `address` (with prefix length) it has the one that its number among the
+    link's ports gives."""
     position, link = next((n, v) for n, v in enumerate(lane.flavour.virtual_links) if v.id == cpd.virtual_link)
     network = ip_network(_internal_cidr(link, position))
     before = 0
@@ -143,11 +173,11 @@ def _internal_port(lane: Lane, cpd: Cpd, index: int, ids: LaneIds) -> PortSpec:
         if other.id == cpd.id:
             break
         before += lane.counts.get(other.vdu_id, 1)
-    address = _address(lane, link, network, before + index)
+    address = address or f"{_address(lane, link, network, before + index)}/{network.prefixlen}"
     return PortSpec(
         cp_id=cpd.id,
-        link_id=ids.internal_link(lane.alias, cpd.virtual_link),
-        ips=(f"{address}/{network.prefixlen}",),
+        link_id=link_id,
+        ips=(address,),
         mtu_bytes=cpd.mtu_bytes or link.mtu_bytes or MTU_BYTES,
         vnic_type=cpd.vnic_type,
         bandwidth_bps=cpd.bandwidth_bps,
@@ -168,9 +198,10 @@ def _address(lane: Lane, link: VirtualLinkDesc, network: Network, number: int) -
     return network.network_address + first + number
 
 
-def _compute(
-    lane: Lane, vdu: Vdu, index: int, at: Assignment, ports: list[tuple[PortSpec, str]], needs: tuple[str, ...]
+def compute_step(
+    lane: Lane, vdu: Vdu, index: int, at: Assignment, ports: Iterable[PortSpec], needs: Iterable[str]
 ) -> Step:
+    """One VNFC."""
     name = lane.alias if len(lane.flavour.vdus) == 1 and lane.counts.get(vdu.id, 1) == 1 else f"{vdu.id}-{index}"
     vm = at.runtime is Runtime.VM
     return Step(
@@ -178,10 +209,11 @@ def _compute(
         kind=StepKind.COMPUTE,
         title=f"{at.runtime} {lane.alias}/{vdu.id}" + (f" #{index}" if index else ""),
         vim=at.vim,
-        needs=tuple(dict.fromkeys((*needs, *(key for _, key in ports)))),
+        needs=tuple(dict.fromkeys(needs)),
         lane=lane.alias,
         vnf_instance_id=lane.instance_id,
         vdu_id=vdu.id,
+        index=index,
         compute=ComputeSpec(
             resource_id=at.id,
             name=name[:63],
@@ -197,7 +229,7 @@ def _compute(
             init_containers=() if vm else tuple(_container(lane, c) for c in vdu.init_containers),
             boot=_disk(lane, vdu) if vm else None,
             user_data_b64=base64.b64encode(vdu.user_data).decode() if vm else "",
-            ports=tuple(p for p, _ in ports),
+            ports=tuple(ports),
             annotations=dict(vdu.annotations),
         ),
     )

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from vnfm.lcm.recipes.computes import Lane
 from vnfm.lcm.steps import ImageRef, Step, StepKind
 from vnfm.placement.types import Plan
 
 
-def image_steps(lanes: Iterable[Lane], plan: Plan) -> tuple[Step, ...]:
-    """One step an image and VIM."""
-    vims_of: dict[str, set[str]] = {}
+def image_steps(
+    lanes: Iterable[Lane], plan: Plan, present: Container[tuple[str, str]] = frozenset()
+) -> tuple[Step, ...]:
+    """One step an image and VIM, of the VDUs that the plan places. `present` are pairs of VIM and digest of which is
+    known that they are there: something runs from them."""
+    placed: dict[str, dict[str, set[str]]] = {}  # alias -> VIM -> VDUs
     for assignment in plan.assignments:
-        vims_of.setdefault(assignment.alias, set()).add(assignment.vim)
+        placed.setdefault(assignment.alias, {}).setdefault(assignment.vim, set()).add(assignment.vdu)
     steps: dict[tuple[str, str], Step] = {}
     for lane in lanes:
-        for image in lane.images():
-            for vim in sorted(vims_of.get(lane.alias, ())):
+        for vim, vdus in sorted(placed.get(lane.alias, {}).items()):
+            for image in lane.images(vdus):
                 sha256 = lane.blob(image)
+                if (vim, sha256) in present:
+                    continue
                 steps.setdefault(
                     (vim, sha256),
                     Step(

@@ -1,0 +1,156 @@
+"""What follows from the end of an operation: chain, instances, reservations and what stands, in its transaction."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, delete, func, select, update
+
+from vnfm.lcm.changes import isolation_of
+from vnfm.lcm.operation import Desired, Operation
+from vnfm.lcm.outcome import outcome
+from vnfm.lcm.realizing import realized, switched
+from vnfm.model.chain import ServiceChain
+from vnfm.model.codec import decode, encode
+from vnfm.model.lcm import InstantiationState, LcmOperationState, LcmOperationType, Vnfc, VnfState
+from vnfm.model.realization import NOTHING_STANDS, Realization
+from vnfm.model.resources import Handle
+from vnfm.store import realizations
+from vnfm.store import tables as t
+
+ID_LENGTH = 36  # of a UUID
+CREATIONS = (LcmOperationType.CHAIN_CREATE, LcmOperationType.INSTANTIATE)
+REMOVALS = (LcmOperationType.CHAIN_TERMINATE, LcmOperationType.TERMINATE)
+
+
+def apply_outcome(c: Connection, operation: Operation) -> None:
+    """`operation` has just entered a final state."""
+    _free_capacity(c, operation)
+    if operation.type is LcmOperationType.MODIFY_INFO:
+        if operation.state is LcmOperationState.COMPLETED:
+            _modify(c, operation)
+        return
+    result = outcome(operation.type, operation.state)
+    chain_id = operation.chain_id
+    instances = [s for s in operation.subjects if s != chain_id]
+    if result.forget:
+        c.execute(delete(t.chain).where(t.chain.c.id == chain_id))
+        c.execute(delete(t.vnf_instance).where(t.vnf_instance.c.id.in_(instances)))
+        return
+    standing = _stands(c, operation)
+    if result.chain:
+        c.execute(update(t.chain).where(t.chain.c.id == chain_id).values(state=result.chain.value))
+    serves = operation.state is LcmOperationState.COMPLETED or (
+        operation.state is LcmOperationState.FAILED and switched(operation.steps, operation.status)
+    )
+    forgotten = _forget_instances(c, operation, serves)
+    if serves:
+        _apply_desired(c, operation)
+    left = [i for i in instances if i not in forgotten]
+    if result.instances is InstantiationState.NOT_INSTANTIATED:
+        c.execute(
+            update(t.vnf_instance)
+            .where(t.vnf_instance.c.id.in_(left))
+            .values(instantiation_state=result.instances.value, vnf_state=None, vnfcs=[], scale_levels={})
+        )
+    elif operation.type in CREATIONS and result.instances is None:
+        return
+    elif operation.type not in REMOVALS:
+        _record_vnfcs(c, standing, left)
+
+
+def _free_capacity(c: Connection, operation: Operation) -> None:
+    """Capacity whose resource never came to be, or is gone, is free again."""
+    c.execute(
+        delete(t.reservation).where(
+            t.reservation.c.operation_id == operation.id,
+            func.substr(t.reservation.c.resource_id, 1, ID_LENGTH).not_in(select(t.resource.c.id)),
+        )
+    )
+
+
+def _stands(c: Connection, operation: Operation) -> Realization:
+    """What stands from now on, kept with the chain or the VNF."""
+    table = t.chain if operation.chain_id else t.vnf_instance
+    subject = operation.chain_id or operation.target_id
+    row = c.execute(select(table).where(table.c.id == subject)).mappings().first()
+    if row is None:
+        return NOTHING_STANDS
+    before = NOTHING_STANDS
+    if operation.type not in CREATIONS:
+        before = realizations.of_chain(c, row) if operation.chain_id else realizations.of_instance(c, row)
+    standing = realized(before, operation)
+    c.execute(update(table).where(table.c.id == subject).values(realization=encode(standing)))
+    return standing
+
+
+def _forget_instances(c: Connection, operation: Operation, serves: bool) -> set[str]:
+    """A VNF that an insert or a swap brought along, if it came to nothing; one that left, once it did."""
+    gone = str(operation.params.get("old_instance_id" if serves else "new_instance_id", ""))
+    if gone:
+        c.execute(delete(t.vnf_instance).where(t.vnf_instance.c.id == gone))
+    return {gone} - {""}
+
+
+def _apply_desired(c: Connection, operation: Operation) -> None:
+    data = c.scalar(select(t.operation.c.desired).where(t.operation.c.id == operation.id))
+    if data is None:
+        return
+    desired = decode(Desired, data)
+    chain = t.chain.c.id == operation.chain_id
+    if desired.chain:
+        c.execute(update(t.chain).where(chain).values(descriptor=encode(desired.chain)))
+    if desired.links:
+        body = c.scalar(select(t.chain.c.body).where(chain)) or {}
+        c.execute(update(t.chain).where(chain).values(body={**body, "links": encode(list(desired.links))}))
+    if desired.plan:
+        c.execute(update(t.chain).where(chain).values(plan=encode(desired.plan)))
+    for instance_id, levels in desired.scale_levels.items():
+        c.execute(update(t.vnf_instance).where(t.vnf_instance.c.id == instance_id).values(scale_levels=dict(levels)))
+
+
+def _record_vnfcs(c: Connection, standing: Realization, instances: list[str]) -> None:
+    rows = c.execute(
+        select(t.resource.c.id, t.resource.c.handle, t.resource.c.addresses).where(
+            t.resource.c.id.in_([v.resource_id for v in standing.vnfcs])
+        )
+    )
+    known = {r.id: r for r in rows}
+    for instance_id in instances:
+        vnfcs = [
+            Vnfc(
+                v.resource_id,
+                v.vdu_id,
+                v.spec.runtime,
+                v.vim,
+                v.spec.host,
+                decode(Handle, known[v.resource_id].handle).native_id,
+                tuple(known[v.resource_id].addresses) or tuple(ip for p in v.spec.ports for ip in p.ips),
+            )
+            for v in sorted(standing.of_instance(instance_id), key=lambda v: (v.vdu_id, v.index))
+            if v.resource_id in known
+        ]
+        c.execute(
+            update(t.vnf_instance)
+            .where(t.vnf_instance.c.id == instance_id)
+            .values(
+                instantiation_state=InstantiationState.INSTANTIATED.value,
+                vnf_state=VnfState.STARTED.value,
+                vnfcs=encode(vnfcs),
+            )
+        )
+
+
+def _modify(c: Connection, operation: Operation) -> None:
+    """Stored with the instance and, for a VNF in a chain, in the chain's descriptor: what is planned by next time."""
+    name, word = str(operation.params.get("name", "")), str(operation.params.get("isolation", ""))
+    mine = t.vnf_instance.c.id == operation.target_id
+    if name:
+        c.execute(update(t.vnf_instance).where(mine).values(name=name))
+    if not word:
+        return
+    level = isolation_of(word)
+    c.execute(update(t.vnf_instance).where(mine).values(isolation=None if level is None else level.value))
+    row = c.execute(select(t.chain).where(t.chain.c.id == operation.chain_id)).mappings().first()
+    if row is not None:
+        alias = operation.subjects[operation.target_id]
+        chain = decode(ServiceChain, row["descriptor"]).held_to(alias, level)
+        c.execute(update(t.chain).where(t.chain.c.id == row["id"]).values(descriptor=encode(chain)))

@@ -1,0 +1,303 @@
+"""Follows what VIMs tell of our VNFCs, knows how each does, and orders HEAL for the dead (policy: lcm/healing.py).
+
+Nothing polls: a death is known when the plugin has said it, and what has to be there is kept in memory, loaded at the
+start and read again when an operation on it ends. One task a VIM that is followed, one a chain (or lone VNF) with dead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+import structlog
+
+from vnfm.lcm.healing import (
+    HEALTH_OF,
+    UNKNOWN,
+    Condition,
+    Death,
+    Expected,
+    HealingPolicy,
+    HealOrder,
+    Health,
+    Leave,
+    PastHeal,
+    Wait,
+    decide,
+)
+from vnfm.lcm.operation import Operation
+from vnfm.lcm.ports import Clock
+from vnfm.model.problem import ProblemError
+from vnfm.model.resources import Resource, ResourceKind, ResourceState
+from vnfm.vim.client import VimClient
+
+log = structlog.get_logger(__name__)
+
+GATHER_S = 0.005  # deaths that come at once are healed at once
+AGAIN_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # before a VIM that was lost is watched again
+LOOK_AGAIN_S = 60.0  # should a change ever not be told
+STUMBLED_S = 5.0  # before the store is asked again after it failed
+
+
+class Ledger(Protocol):
+    """The durable side."""
+
+    async def expected(self, subject_ids: Sequence[str] | None = None) -> list[Expected]: ...
+
+    async def past_heals(self, vnf_instance_ids: Sequence[str]) -> list[PastHeal]: ...
+
+    async def order_heal(self, order: HealOrder, at: datetime) -> Operation | None:
+        """None where another operation is open."""
+        ...
+
+    async def announce(self, vnfc: Expected, condition: Condition, at: datetime) -> None: ...
+
+
+@dataclass(slots=True)
+class _Board:
+    """What one VIM has told."""
+
+    client: VimClient
+    listed: bool = False  # it has told everything that it has
+    seen: dict[str, Condition] = field(default_factory=dict)
+
+
+class Watching:
+    """Not thread-safe: lives in one event loop. `drive` begins an operation that was ordered."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        drive: Callable[[str], None],
+        clock: Clock,
+        policy: HealingPolicy | None,
+    ) -> None:
+        """`policy` None: nothing is healed by itself."""
+        self._ledger = ledger
+        self._drive = drive
+        self._clock = clock
+        self._policy = policy
+        self._expected: dict[str, Expected] = {}
+        self._boards: dict[str, _Board] = {}
+        self._announced: dict[str, Health] = {}
+        self._stale: dict[str, int] = {}  # groups whose VNFCs are being read again, by who reads last
+        self._mark = 0
+        self._wakes: dict[str, asyncio.Event] = {}  # of groups that are tended
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # ---- what others ask ----
+
+    def condition(self, vim: str, vnfc_id: str) -> Condition:
+        """How a VNFC does. UNKNOWN while its VIM is away, until it has told everything that it has, and of what it has
+        not spoken of."""
+        board = self._boards.get(vim)
+        return board.seen.get(vnfc_id, UNKNOWN) if board and board.listed else UNKNOWN
+
+    # ---- what others tell ----
+
+    async def load(self) -> None:
+        """Read what has to be there. To be called before operations go on."""
+        self._expected = {e.vnfc_id: e for e in await self._ledger.expected()}
+
+    def follow(self, client: VimClient) -> None:
+        """From now on, until its connection is closed."""
+        self._start(self._follow(client), f"watch {client.connection.settings.name}")
+
+    def told(self, operation: Operation) -> None:
+        """An operation entered a state. Where it ended, its subjects are read again before anything is decided."""
+        if not operation.state.final:
+            return
+        groups = {e.group for e in self._expected.values() if e.vnf_instance_id in operation.subjects}
+        groups |= {str(operation.params.get("chain_id", "")) or operation.target_id}
+        self._mark += 1
+        self._stale.update(dict.fromkeys(groups, self._mark))
+        self._start(self._reload(dict.fromkeys(groups, self._mark)), f"read again {operation.target}")
+
+    async def close(self) -> None:
+        """End all tasks; operations that were ordered go on."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # ---- following a VIM ----
+
+    async def _follow(self, client: VimClient) -> None:
+        name, failures = client.connection.settings.name, 0
+        while not client.connection.closing:
+            board = self._boards[name] = _Board(client)
+            try:
+                async with contextlib.aclosing(client.watch_resources()) as told:
+                    async for resource in told:
+                        if resource is None:
+                            failures = 0
+                            self._listed(name, board)
+                        else:
+                            self._take(board, resource)
+            except ProblemError as error:
+                log.info("VIM is not watched", vim=name, why=error.problem.detail)
+            except Exception:  # whoever watches must not end over what one plugin says
+                log.exception("VIM is not watched", vim=name)
+            board.listed = False  # from now on nothing is known
+            await asyncio.sleep(AGAIN_S[min(failures, len(AGAIN_S) - 1)])
+            failures += 1
+
+    def _take(self, board: _Board, resource: Resource) -> None:
+        if resource.kind is not ResourceKind.COMPUTE:
+            return
+        vnfc_id = resource.handle.resource_id
+        known = self._expected.get(vnfc_id)
+        if resource.state is ResourceState.ABSENT and known is None:
+            board.seen.pop(vnfc_id, None)
+            return
+        board.seen[vnfc_id] = Condition(
+            HEALTH_OF[resource.state], resource.reason, resource.changed_at or self._clock()
+        )
+        if known and board.listed:
+            self._look_at([known])
+
+    def _listed(self, name: str, board: _Board) -> None:
+        board.listed = True
+        self._look_at([e for e in self._expected.values() if e.vim == name])
+
+    def _look_at(self, vnfcs: Iterable[Expected]) -> None:
+        """Begin to tend those that are not well, and wake who waits for these."""
+        for vnfc in vnfcs:
+            board = self._boards.get(vnfc.vim)
+            if board is None or not board.listed:
+                continue
+            seen = board.seen.get(vnfc.vnfc_id)
+            if seen:
+                self._announce(vnfc, seen)
+            if seen is None or seen.health.dead or vnfc.group in self._wakes:
+                self._wake(vnfc.group)
+
+    def _announce(self, vnfc: Expected, condition: Condition) -> None:
+        """Deaths, and the return of those that were dead."""
+        before = self._announced.get(vnfc.vnfc_id, Health.WELL)
+        if condition.health is before or not (condition.health.dead or condition.health is Health.WELL):
+            return
+        self._announced[vnfc.vnfc_id] = condition.health
+        log.info("VNFC changed", vnf=vnfc.vnf, vnfc=vnfc.vnfc_id, state=condition.health, reason=condition.reason)
+
+        async def write() -> None:
+            try:
+                await self._ledger.announce(vnfc, condition, self._clock())
+            except ProblemError as error:
+                log.warning("change of a VNFC not announced", vnfc=vnfc.vnfc_id, why=error.problem.detail)
+
+        self._start(write(), f"announce {vnfc.vnf}")
+
+    # ---- what has to be there ----
+
+    async def _reload(self, marks: Mapping[str, int]) -> None:
+        while True:
+            try:
+                fresh = await self._ledger.expected(list(marks))
+                break
+            except ProblemError as error:
+                log.warning("VNFCs not read", why=error.problem.detail)
+                await asyncio.sleep(STUMBLED_S)
+        # of two that read the same group the later one counts
+        groups = {g for g, mark in marks.items() if self._stale.get(g) == mark}
+        for group in groups:
+            del self._stale[group]
+        mine = [e for e in fresh if e.group in groups]
+        kept = {e.vnfc_id for e in mine}
+        for gone in [e for e in self._expected.values() if e.group in groups and e.vnfc_id not in kept]:
+            del self._expected[gone.vnfc_id]
+            self._announced.pop(gone.vnfc_id, None)
+            if board := self._boards.get(gone.vim):
+                board.seen.pop(gone.vnfc_id, None)
+        self._expected.update({e.vnfc_id: e for e in mine})
+        self._look_at(mine)
+        for group in groups & self._wakes.keys():
+            self._wakes[group].set()
+
+    # ---- healing ----
+
+    def _wake(self, group: str) -> None:
+        if group in self._wakes:
+            self._wakes[group].set()
+        else:
+            self._wakes[group] = asyncio.Event()
+            self._start(self._tend(group), f"tend {group}")
+
+    async def _tend(self, group: str) -> None:
+        """Until nobody of the group is dead."""
+        wake = self._wakes[group]
+        try:
+            while True:
+                await asyncio.sleep(GATHER_S)
+                wake.clear()
+                try:
+                    wait_s = await self._see_to(group)
+                except ProblemError as error:
+                    log.warning("healing waits", group=group, why=error.problem.detail)
+                    wait_s = STUMBLED_S
+                except Exception:
+                    log.exception("healing stumbled", group=group)
+                    wait_s = LOOK_AGAIN_S
+                if wait_s is None:
+                    return
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(wake.wait(), wait_s)
+        finally:
+            del self._wakes[group]
+
+    async def _see_to(self, group: str) -> float | None:
+        """Do what is due; answers with when to look again, None where nobody is dead."""
+        if group in self._stale:
+            return LOOK_AGAIN_S  # woken once it is read
+        await self._confirm(group)
+        dead = self._dead(group)
+        if not dead or self._policy is None:
+            return None
+        past = await self._ledger.past_heals(sorted({d.vnfc.vnf_instance_id for d in dead}))
+        if group in self._stale:
+            return LOOK_AGAIN_S
+        match decide(self._policy, dead, past, self._clock()):
+            case Wait(seconds):
+                return seconds
+            case Leave(because):
+                log.info("left as it is", vnf=dead[0].vnfc.vnf, because=because)
+                return LOOK_AGAIN_S
+            case HealOrder() as order:
+                await self._order(order)
+        return LOOK_AGAIN_S
+
+    async def _order(self, order: HealOrder) -> None:
+        now = self._clock()
+        operation = await self._ledger.order_heal(order, now)
+        if operation is None:
+            return  # another operation is open: its end wakes us
+        after_ms = round((now - order.died_at).total_seconds() * 1000) if order.died_at else None
+        log.warning("HEAL ordered", vnf=order.vnf, cause=order.cause, operation=operation.id, after_ms=after_ms)
+        self._drive(operation.id)
+
+    def _dead(self, group: str) -> list[Death]:
+        found = ((e, self.condition(e.vim, e.vnfc_id)) for e in self._expected.values() if e.group == group)
+        return [Death(e, condition) for e, condition in found if condition.health.dead]
+
+    async def _confirm(self, group: str) -> None:
+        """Ask for those of which their VIM has not spoken: what was just made may be told a moment later."""
+        for board in list(self._boards.values()):
+            name = board.client.connection.settings.name
+            mine = [e for e in self._expected.values() if e.group == group and e.vim == name]
+            silent = [e for e in mine if e.vnfc_id not in board.seen] if board.listed else []
+            if not silent:
+                continue
+            for resource in await board.client.query_resources([e.vnfc_id for e in silent]):
+                self._take(board, resource)
+            for vnfc in silent:
+                if vnfc.vnfc_id not in board.seen and vnfc.vnfc_id in self._expected:
+                    board.seen[vnfc.vnfc_id] = Condition(Health.ABSENT, "its VIM does not have it", self._clock())
+                    self._announce(vnfc, board.seen[vnfc.vnfc_id])
