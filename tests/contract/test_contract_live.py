@@ -33,9 +33,6 @@ def test_a_late_member_joins_is_led_through_and_leaves(world: World, running: Ru
     longer = world.probe(made)
     assert longer.complete, longer
     assert _ways(longer) == [("client", "one"), ("one", "two"), ("two", "server")]
-    with pytest.raises(Refused) as refused:
-        world.terminate(two.compute.resource_id)
-    assert refused.value.code == grpc.StatusCode.FAILED_PRECONDITION, "a path leads through it"
 
     world.path(altered(request, 3))
     world.terminate(two.compute.resource_id)
@@ -122,12 +119,8 @@ def test_replicas_come_and_go(world: World, running: Running) -> None:
         through = {each.resource_id for each in answer.passings if each.hop == "one"}
         assert len(through) == 1, "a flow keeps its instance, both ways"
         assert through <= {each.resource_id for each in spread.replicas}
-    second = spread.replicas[1].resource_id
-    with pytest.raises(Refused) as refused:
-        world.terminate(second)
-    assert refused.value.code == grpc.StatusCode.FAILED_PRECONDITION
     world.path(altered(request, 3))
-    world.terminate(second)
+    world.terminate(spread.replicas[1].resource_id)
     assert world.probe(made).complete
 
 
@@ -173,7 +166,7 @@ def test_a_packet_takes_the_path_whose_match_picks_it(world: World, running: Run
     made = world.path(special)
     assert world.path(special).handle == made.handle
     narrower = altered(special, 1)
-    narrower.match.source_port = 5002
+    narrower.match.source_cidr = "10.99.1.0/24"
     with pytest.raises(Refused) as refused:
         world.path(narrower)
     assert refused.value.code == grpc.StatusCode.ALREADY_EXISTS
