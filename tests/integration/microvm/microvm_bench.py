@@ -191,7 +191,7 @@ def main() -> None:
     for name in ("qemu_pss_bytes", "relay_pss_bytes"):
         figures[name.replace("bytes", "mib")] = round(statistics.median(getattr(g, name) for g in guests) / (1 << 20))
     cloned = sum(guest.cloned for guest in guests)
-    print(json.dumps({"guests": len(guests), "cloned": cloned, "load": os.getloadavg()[0], **figures}))  # noqa: T201
+    print(json.dumps({"guests": len(guests), "cloned": cloned, "load": os.getloadavg()[0], **figures}))
 
 
 if __name__ == "__main__":
