@@ -32,6 +32,7 @@ from vnfm.api.liveness import Liveness
 from vnfm.api.observing import Observations
 from vnfm.api.packages import PackagesServicer
 from vnfm.api.vims import VimsServicer
+from vnfm.lcm.amending import Amending
 from vnfm.lcm.granting import Granting
 from vnfm.lcm.healing import HealingPolicy
 from vnfm.lcm.onboarding import Onboarding, PackageReading
@@ -147,7 +148,8 @@ class Manager:
         )
         watched = WatchedStore(database, self.orders, new_id)
         checked_ledger: Ledger = watched
-        self.watching = Watching(checked_ledger, self.runner.drive, now, settings.healing)
+        amending = Amending(journal, self.runner, now)
+        self.watching = Watching(checked_ledger, self.runner.drive, amending.amend, now, settings.healing)
         self.changes = Changes(self.orders, self.packages, self.runner, self.watching.condition, now, new_id)
         self.liveness = Liveness(self.orders, self.watching.condition, watched.last_heal)
         self.registry.followers.append(self.watching.follow)

@@ -188,7 +188,8 @@ def _rows(table: Table, first: Cells, ports: Sequence[dict[str, Any]] | None) ->
             lost(port),
         )
         beginning: Cells = ("",) * len(first) if number else first
-        table.add_row(*beginning, *cells)
+        line: Cells = (*beginning, *cells)
+        table.add_row(*line)
 
 
 def operation(now: Situation, screen: Console) -> list[RenderableType]:

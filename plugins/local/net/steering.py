@@ -98,6 +98,10 @@ def _port_chain(port: str, courses: list[Course], present: Mapping[str, int]) ->
     rules = [f"counter name {port}", *to_arp]
     for course in courses:
         rules += _pick(port, course, present)
+    native = [course for course in courses if not course.balance]
+    if not arp and native and all(course.match != Match() for course in native):
+        # Neighbours that were made for each other ask one another themselves, which no match would let pass.
+        rules.append(f"meta protocol arp {_action(native[0], present)}")
     return Chain(tuple(rules), port), arp
 
 
