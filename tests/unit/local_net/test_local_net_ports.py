@@ -11,7 +11,7 @@ from plugins.local.net import Hop, HostRefusedError, InvalidSpecError, MemberKin
 from plugins.local.net import paths as paths_room
 from plugins.local.net.locks import NamedLocks
 from plugins.local.net.ports import check_mac, link_local, needs_onlink, ordered_routes, parse_ips
-from plugins.local.net.probe import watches
+from plugins.local.net.probe import At, watches
 from plugins.local.net.stamps import StampFolder
 from plugins.local.net.tally import Pass
 
@@ -68,7 +68,7 @@ def test_a_one_armed_hop_is_watched_at_one_device_for_all_passes() -> None:
     )
     found = {watch.point.namespace: watch for watch in watches(PathSpec("p", hops, "chain"), [])}
     arm = found[naming.namespace_name("arm")]
-    assert arm.expected == {passing.value: 1 for passing in Pass}
+    assert arm.expected == {passing.value: At(1, "arm", "eth0") for passing in Pass}
     assert found[naming.namespace_name("a")].expected == {(False, True): 0, (True, False): 0}
 
 
