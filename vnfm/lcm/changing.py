@@ -51,7 +51,6 @@ class Renewal:
 
     vnfcs: frozenset[str] = frozenset()
     dead: bool = False
-    drain_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +87,6 @@ def change(
         generation=first_generation(wanted.grants),
         vim=vim,
         mend=renewal.dead,
-        drain_s=renewal.drain_s,
     )
     steps = change_steps(facts)
     if not steps:
