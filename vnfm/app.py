@@ -28,9 +28,11 @@ from vnfm.api.changes import Changes
 from vnfm.api.execs import Execs
 from vnfm.api.lifecycle import LifecycleServicer
 from vnfm.api.listening import bind
+from vnfm.api.liveness import Liveness
 from vnfm.api.observing import Observations
 from vnfm.api.packages import PackagesServicer
 from vnfm.api.vims import VimsServicer
+from vnfm.lcm.amending import Amending
 from vnfm.lcm.granting import Granting
 from vnfm.lcm.healing import HealingPolicy
 from vnfm.lcm.onboarding import Onboarding, PackageReading
@@ -144,9 +146,12 @@ class Manager:
         self.runner = Runner(
             checked_journal, checked_vims, self.blobs, self.granting.design, self.resources.handles, now
         )
-        checked_ledger: Ledger = WatchedStore(database, self.orders, new_id)
-        self.watching = Watching(checked_ledger, self.runner.drive, now, settings.healing)
+        watched = WatchedStore(database, self.orders, new_id)
+        checked_ledger: Ledger = watched
+        amending = Amending(journal, self.runner, now)
+        self.watching = Watching(checked_ledger, self.runner.drive, amending.amend, now, settings.healing)
         self.changes = Changes(self.orders, self.packages, self.runner, self.watching.condition, now, new_id)
+        self.liveness = Liveness(self.orders, self.watching.condition, watched.last_heal)
         self.registry.followers.append(self.watching.follow)
         self.onboarding = Onboarding(self.packages, self.blobs, read_package, now)
         self.execs = Execs(self.orders, self.resources, self.registry)
@@ -168,6 +173,7 @@ class Manager:
                 self.execs,
                 self.observations,
                 self.changes,
+                self.liveness,
                 now,
                 new_id,
             ),
@@ -182,6 +188,7 @@ class Manager:
                 self.execs,
                 self.observations,
                 self.changes,
+                self.liveness,
                 now,
                 new_id,
             ),

@@ -11,6 +11,7 @@ import grpc.aio
 from vnfm.api.changes import Changes
 from vnfm.api.errors import answered, streamed, tenant_of
 from vnfm.api.execs import Execs
+from vnfm.api.liveness import Liveness
 from vnfm.api.observing import Observations
 from vnfm.api.operations import OperationViews
 from vnfm.api.pictures import chain_svg
@@ -43,6 +44,7 @@ class ChainsServicer(rpc.ChainsServicer):
         execs: Execs,
         observations: Observations,
         changes: Changes,
+        liveness: Liveness,
         clock: Clock,
         new_id: Callable[[], str],
     ) -> None:
@@ -53,6 +55,7 @@ class ChainsServicer(rpc.ChainsServicer):
         self._execs = execs
         self._observations = observations
         self._changes = changes
+        self._liveness = liveness
         self._clock = clock
         self._new_id = new_id
         self._views = OperationViews(orders, runner)
@@ -149,7 +152,8 @@ class ChainsServicer(rpc.ChainsServicer):
 
         async def items() -> AsyncIterator[pb.Chain]:
             for chain in await self._orders.chains(tenant_of(context)):
-                yield await self._shown(chain)
+                live = await self._liveness.listed(chain)
+                yield chain_message(chain, await self._orders.vnfs(chain.tenant, chain.id), live)
 
         async for item in streamed(context, items):
             yield item
@@ -208,4 +212,5 @@ class ChainsServicer(rpc.ChainsServicer):
         return chain, found
 
     async def _shown(self, chain: ChainRecord) -> pb.Chain:
-        return chain_message(chain, await self._orders.vnfs(chain.tenant, chain.id))
+        live = await self._liveness.of_chain(chain)
+        return chain_message(chain, await self._orders.vnfs(chain.tenant, chain.id), live)

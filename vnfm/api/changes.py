@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
+from vnfm.api.liveness import ConditionOf
 from vnfm.api.targets import choose_vnfcs, find_vnf, find_vnfd_id
 from vnfm.lcm.changes import heal_params, modify_params, operation_type, scale_params
 from vnfm.lcm.healing import Condition
@@ -19,8 +20,6 @@ from vnfm.pb.nfvo.v1 import nfvo_pb2 as pb
 from vnfm.store.orders import ChainRecord, NewInstance, Order, OrderStore
 from vnfm.store.packages import Onboarded, PackageStore
 
-ConditionOf = Callable[[str, str], Condition]
-"""How a VNFC does, by its VIM and its id."""
 NOT_IN_A_NAME = re.compile(r"[^a-z0-9]+")
 ALIAS_LENGTH = 40
 

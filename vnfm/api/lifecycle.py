@@ -10,8 +10,10 @@ import grpc.aio
 from vnfm.api.changes import Changes
 from vnfm.api.errors import answered, streamed, tenant_of
 from vnfm.api.execs import Execs
+from vnfm.api.liveness import Live, Liveness
 from vnfm.api.observing import Observations
 from vnfm.api.operations import OperationViews
+from vnfm.api.targets import find_vnf
 from vnfm.api.views import instance_message
 from vnfm.lcm import control
 from vnfm.lcm.control import ControlJournal
@@ -40,6 +42,7 @@ class LifecycleServicer(rpc.LifecycleServicer):
         execs: Execs,
         observations: Observations,
         changes: Changes,
+        liveness: Liveness,
         clock: Clock,
         new_id: Callable[[], str],
     ) -> None:
@@ -50,6 +53,7 @@ class LifecycleServicer(rpc.LifecycleServicer):
         self._execs = execs
         self._observations = observations
         self._changes = changes
+        self._liveness = liveness
         self._clock = clock
         self._new_id = new_id
         self._views = OperationViews(orders, runner)
@@ -69,7 +73,8 @@ class LifecycleServicer(rpc.LifecycleServicer):
             instance_id = self._new_id()
             name = request.name or f"{found.vnfd.product.lower()}-{instance_id[:8]}"
             instance = NewInstance(instance_id, name, "", request.vnfd_id, found.package.id, "")
-            return instance_message(await self._orders.create_vnf(tenant, instance, request.request_id, self._clock()))
+            made = await self._orders.create_vnf(tenant, instance, request.request_id, self._clock())
+            return instance_message(made, Live())
 
         return await answered(context, work())
 
@@ -170,7 +175,8 @@ class LifecycleServicer(rpc.LifecycleServicer):
         """One."""
 
         async def work() -> pb.VnfInstance:
-            return instance_message(await self._orders.vnf(tenant_of(context), request.ref))
+            instance = await find_vnf(self._orders, tenant_of(context), request.ref)
+            return instance_message(instance, await self._liveness.of_vnf(instance))
 
         return await answered(context, work())
 
@@ -179,7 +185,7 @@ class LifecycleServicer(rpc.LifecycleServicer):
 
         async def items() -> AsyncIterator[pb.VnfInstance]:
             for instance in await self._orders.vnfs(tenant_of(context)):
-                yield instance_message(instance)
+                yield instance_message(instance, self._liveness.now())
 
         async for item in streamed(context, items):
             yield item

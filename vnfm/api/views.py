@@ -8,6 +8,7 @@ from typing import Any
 from google.protobuf import struct_pb2
 
 from vnfm.api.errors import problem_out
+from vnfm.api.liveness import Live, heal_document, heal_facts, health_document, replicas, vnfc_documents
 from vnfm.lcm.machine import St, fold, progress_percent
 from vnfm.lcm.operation import LogEntry, Operation
 from vnfm.lcm.steps import Step, nodes
@@ -61,8 +62,8 @@ def finding_message(finding: Finding) -> pb.Finding:
     )
 
 
-def instance_message(instance: VnfInstance) -> pb.VnfInstance:
-    """SOL003 5.5.2.2."""
+def instance_message(instance: VnfInstance, live: Live) -> pb.VnfInstance:
+    """SOL003 5.5.2.2, and how it does."""
     body = {
         "id": instance.id,
         "vnf_instance_name": instance.name,
@@ -74,8 +75,12 @@ def instance_message(instance: VnfInstance) -> pb.VnfInstance:
         "instantiated_vnf_info": {
             "flavour_id": instance.flavour_id,
             "vnf_state": instance.vnf_state.value if instance.vnf_state else None,
-            "vnfc_resource_info": vnfc_documents(instance),
+            "vnfc_resource_info": vnfc_documents(instance, live),
+            "scale_status": [{"aspect_id": k, "scale_level": n} for k, n in sorted(instance.scale_levels.items())],
         },
+        "isolation": instance.isolation.name.lower() if instance.isolation is not None else None,
+        "health": health_document(instance, live),
+        "last_heal": heal_document(live.last_heal),
     }
     return pb.VnfInstance(
         id=instance.id,
@@ -85,22 +90,6 @@ def instance_message(instance: VnfInstance) -> pb.VnfInstance:
         vnf_state=instance.vnf_state.value if instance.vnf_state else "",
         body=struct(body),
     )
-
-
-def vnfc_documents(instance: VnfInstance) -> list[dict[str, Any]]:
-    """The VNFCs of an instance."""
-    return [
-        {
-            "id": v.id,
-            "vdu_id": v.vdu_id,
-            "runtime": v.runtime.value,
-            "vim": v.vim,
-            "host": v.host,
-            "native_id": v.native_id,
-            "addresses": list(v.addresses),
-        }
-        for v in instance.vnfcs
-    ]
 
 
 def operation_message(operation: Operation, words: Mapping[str, str] | None = None) -> pb.VnfLcmOpOcc:
@@ -153,7 +142,7 @@ def _occurrence(
         progress_percent=progress_percent(operation.state, status),
         target=target,
         steps=[_step(s, status[s.key], log, words, operation) for s in steps],
-        affected=struct(_affected(steps, status)),
+        affected=struct({**_affected(steps, status), **_heal(operation)}),
         is_cancel_pending=operation.cancel_mode is not None and operation.state in RUNNING,
         parent_id=parent,
     )
@@ -162,6 +151,10 @@ def _occurrence(
     if operation.error:
         message.error.CopyFrom(problem_out(operation.error))
     return message
+
+
+def _heal(operation: Operation) -> dict[str, Any]:
+    return {"heal": heal_facts(operation)} if operation.type is LcmOperationType.HEAL else {}
 
 
 def _step(
@@ -193,7 +186,7 @@ def _affected(steps: Sequence[Step], status: Mapping[str, St]) -> dict[str, Any]
     return dict(changes)
 
 
-def chain_message(chain: ChainRecord, instances: Sequence[VnfInstance]) -> pb.Chain:
+def chain_message(chain: ChainRecord, instances: Sequence[VnfInstance], live: Live) -> pb.Chain:
     """docs/surface.md, "chain show"."""
     by_alias = {i.alias: i for i in instances}
     plan = {v["alias"]: v for v in chain.plan.get("vnfs", ())}
@@ -206,7 +199,9 @@ def chain_message(chain: ChainRecord, instances: Sequence[VnfInstance]) -> pb.Ch
                 "vnf_instance_id": instance.id if instance else None,
                 "vnf_state": instance.vnf_state.value if instance and instance.vnf_state else None,
                 "instantiation_state": instance.instantiation_state.value if instance else None,
-                "vnfcs": vnfc_documents(instance) if instance else [],
+                "health": health_document(instance, live) if instance else None,
+                "replicas": replicas(chain.realization, instance) if instance else 0,
+                "vnfcs": vnfc_documents(instance, live) if instance else [],
             }
         )
     body = {
@@ -219,6 +214,7 @@ def chain_message(chain: ChainRecord, instances: Sequence[VnfInstance]) -> pb.Ch
         "vnfs": vnfs,
         "links": list(chain.body.get("links", [])),
         "paths": [{"name": p.name, "hops": [h.name for h in p.hops]} for p in chain.descriptor.paths],
+        "last_heal": heal_document(live.last_heal),
         "probe": probe_document(chain.body.get("probe")),
         "probes": {path: probe_document(probe) for path, probe in chain.body.get("probes", {}).items()},
     }

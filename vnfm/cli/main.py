@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import typer
 
-from vnfm.cli import capturing, chain_changes, chains, events, observing, ops, packages, vims, vnf_changes, vnfs
+from vnfm.cli import (
+    capturing,
+    chain_changes,
+    chains,
+    events,
+    observing,
+    ops,
+    packages,
+    vims,
+    vnf_changes,
+    vnfs,
+    watching,
+)
 
 # these register their commands with the groups of chains and vnfs
-_ = (capturing, chain_changes, observing, vnf_changes)
+_ = (capturing, chain_changes, observing, vnf_changes, watching)
 
 app = typer.Typer(
     name="vnfm",

@@ -143,7 +143,7 @@ def decide(
 ) -> HealOrder | Wait | Leave:
     """What to do about the dead of one group; `past` are the HEALs of its VNFs, in any order, none of them open."""
     ids = {d.vnfc.vnfc_id for d in deaths}
-    if ended := next((h for h in past if ids & set(h.vnfcs) and _given_up(h)), None):
+    if ended := next((h for h in past if ids <= set(h.vnfcs) and _given_up(h)), None):
         return Leave(f"HEAL {ended.operation_id[:8]} of it ended {ended.state}")
     if asked := [h.state_entered_at for h in past if h.held and h.refused and ids & set(h.vnfcs)]:
         # not even a decision could be asked for: it is tried anew once the window is over
@@ -159,14 +159,16 @@ def decide(
 
 
 def _given_up(heal: PastHeal) -> bool:
-    """By an operator's decision: its VNFCs are as they are meant to be."""
+    """By a decision: its VNFCs are as they are meant to be."""
     return heal.state in (LcmOperationState.FAILED, LcmOperationState.ROLLED_BACK) and not heal.refused
 
 
 def _tries(policy: HealingPolicy, position: str, past: Sequence[PastHeal], now: datetime) -> list[datetime]:
-    """When the heals of a position ended, oldest first, as far as they lie in the window."""
+    """When the heals of a position ended, oldest first, as far as they lie in the window. What was taken back does not
+    count: it may have been too small."""
     begin = now - timedelta(seconds=policy.window_s)
-    return sorted(h.state_entered_at for h in past if position in h.positions and h.state_entered_at >= begin)
+    counted = (h for h in past if h.state is not LcmOperationState.ROLLED_BACK or h.refused)
+    return sorted(h.state_entered_at for h in counted if position in h.positions and h.state_entered_at >= begin)
 
 
 def _due(policy: HealingPolicy, times: Sequence[datetime]) -> datetime:

@@ -86,6 +86,13 @@ def test_a_heal_that_was_given_up_is_left_until_there_is_another_vnfc() -> None:
         assert isinstance(decide(POLICY, [death("a3")], [ended], NOW), HealOrder)
 
 
+def test_one_that_was_taken_back_is_no_decision_about_more_dead_than_it_had_and_no_try() -> None:
+    past = [heal(0.1, LcmOperationState.ROLLED_BACK, ("a2",))]
+    order = decide(POLICY, [death("a2"), death("b", "rt")], past, NOW)
+    assert isinstance(order, HealOrder)
+    assert set(order.vnfcs) == {"a2", "b"}
+
+
 def test_a_heal_that_was_refused_is_tried_again_as_often_as_any_other() -> None:
     refused = [heal(ago, LcmOperationState.ROLLED_BACK, ("a2",), refused=True) for ago in (0.5, 3)]
     assert decide(POLICY, [death("a2")], refused, NOW) == Wait(1.5)
