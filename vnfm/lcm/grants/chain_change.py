@@ -12,6 +12,7 @@ from vnfm.lcm.changing import Changed, Renewal, Wanted, change
 from vnfm.lcm.grants.world import StandingChain, World
 from vnfm.lcm.operation import Design, Desired, Operation
 from vnfm.lcm.planning import PackageFacts, graph_of, lanes_of, paths_of
+from vnfm.lcm.ports import JoinedInventory
 from vnfm.lcm.realizing import expected
 from vnfm.lcm.recipes.computes import Lane
 from vnfm.lcm.routes import PathLayout
@@ -50,10 +51,10 @@ async def grant(world: World, operation: Operation) -> Design:
     )
     snapshot, inventory = await world.snapshot()
     # CPU-bound: off the event loop
-    return await asyncio.to_thread(_decided, chain, operation, snapshot, inventory.absent)
+    return await asyncio.to_thread(_decided, chain, operation, snapshot, inventory)
 
 
-def _decided(chain: _Chain, operation: Operation, snapshot: Snapshot, absent: Mapping[str, str]) -> Design:
+def _decided(chain: _Chain, operation: Operation, snapshot: Snapshot, inventory: JoinedInventory) -> Design:
     standing = chain.standing
     descriptor, renewal, levels = _aim(chain, operation)
     lanes, paths = chain.wired(descriptor)
@@ -66,7 +67,14 @@ def _decided(chain: _Chain, operation: Operation, snapshot: Snapshot, absent: Ma
         chain=descriptor,
         grants=standing.grants,
     )
-    done = change(wanted, renewal, snapshot, operation_id=operation.id, absent=absent)
+    done = change(
+        wanted,
+        renewal,
+        snapshot,
+        operation_id=operation.id,
+        absent=inventory.absent,
+        capabilities=inventory.capabilities,
+    )
     return Design(
         steps=done.steps,
         reservations=done.plan.reservations,
