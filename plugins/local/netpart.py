@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import replace
 
 import grpc
@@ -28,6 +28,11 @@ _NET_KINDS = {
     pb.KIND_LINK: net.ResourceKind.LINK,
     pb.KIND_SAP: net.ResourceKind.NAMESPACE,
     pb.KIND_PATH: net.ResourceKind.PATH,
+}
+_STATES = {
+    net.State.RUNNING: pb.STATE_RUNNING,
+    net.State.CHANGING: pb.STATE_BUILDING,
+    net.State.FAILED: pb.STATE_FAILED,
 }
 MEMBER_KINDS = {
     pb.RUNTIME_UNSPECIFIED: net.MemberKind.SAP,
@@ -80,16 +85,15 @@ class NetPart:
 
     def find_all(self) -> list[Stamped]:
         """Links, SAPs and paths of all managers."""
-        found = []
-        for seen in self._network.query():
-            kind = _KINDS.get(seen.owner.get("kind", ""))
-            if kind is not None:
-                found.append(self._stamped(seen, kind))
-        return found
+        return self._found(None)
 
     def find(self, resource_id: str) -> Stamped | None:
         """One of them by its id."""
-        return next((item for item in self.find_all() if item.resource.handle.resource_id == resource_id), None)
+        return next(iter(self._found((resource_id,))), None)
+
+    def _found(self, only: Container[str] | None) -> list[Stamped]:
+        seen = ((one, _KINDS.get(one.owner.get("kind", ""))) for one in self._network.query(only))
+        return [self._stamped(one, kind) for one, kind in seen if kind is not None]
 
     def allocate_link(self, request: pb.AllocateLinkRequest, digest: str) -> pb.Resource:
         """A link with its members' ports."""
@@ -106,8 +110,9 @@ class NetPart:
             ),
             chain_id=_fabric(request.owner),
             mtu_bytes=request.mtu_bytes or DEFAULT_MTU_BYTES,
+            steered=request.steered,
             owner=_owner("LINK", request.owner, digest),
-            open_ended=not request.members,
+            open_ended=not request.members and not request.steered,
         )
         try:
             link = self._network.allocate_link(spec)
@@ -136,13 +141,13 @@ class NetPart:
 
     def allocate_path(self, request: pb.AllocatePathRequest, digest: str) -> pb.Resource:
         """Steering along the hops, or another generation of it."""
-        if request.match != pb.Classifier():
-            _check_match(request.match)
-        cps = {seen.id: seen.owner.get("cp", "") for seen in self._network.query()}
+        match = _match(request.match)
+        saps = [hop.sap.resource_id for hop in request.hops]
+        cps = {seen.id: seen.owner.get("cp", "") for seen in self._network.query(saps)}
         hops = tuple(self._hop(hop, number, cps) for number, hop in enumerate(request.hops))
         hops = (replace(hops[0], ingress_cp=""), *hops[1:-1], replace(hops[-1], egress_cp=""))
         owner = {**_owner("PATH", request.owner, digest), "generation": str(request.generation)}
-        spec = net.PathSpec(request.resource_id, hops, _fabric(request.owner), request.generation, owner)
+        spec = net.PathSpec(request.resource_id, hops, _fabric(request.owner), request.generation, owner, match)
         try:
             self._network.allocate_path(spec)
         except net.NetError as error:
@@ -189,8 +194,11 @@ class NetPart:
         if spec is None:
             return
         self._network.allocate_link(spec)
-        saps = {seen.id: seen.owner.get("port", "") for seen in self._network.query()}
-        for member in spec.members:
+        for member in spec.late:
+            self._network.join_link(link_id, member)
+        members = [member.resource_id for member in (*spec.members, *spec.late)]
+        saps = {seen.id: seen.owner.get("port", "") for seen in self._network.query(members)}
+        for member in (*spec.members, *spec.late):
             sap = saps.get(member.resource_id)
             ports = [pb.Port.FromString(base64.b64decode(sap))] if sap else self._ports_of(member.resource_id)
             for port in ports:
@@ -204,15 +212,23 @@ class NetPart:
                 raise not_ready(f"link {port.link.resource_id!r} is not there: allocate it, then the same call")
 
     def join(self, resource_id: str, kind: net.MemberKind, ports: Iterable[pb.Port]) -> None:
-        """Where a port's link was allocated without naming its members, it becomes one now."""
+        """Where a port's link was allocated without this member, it becomes one now."""
         for port in ports:
-            member = net.Member(resource_id, port.cp_id, kind)
-            self._reshape(port.link.resource_id, resource_id, (member,))
+            link_id, member = port.link.resource_id, net.Member(resource_id, port.cp_id, kind)
+            spec = self._network.link(link_id)
+            if spec is not None and spec.open_ended:
+                self._reshape(link_id, resource_id, (member,))
+            elif spec is not None and (member not in spec.members or resource_id in spec.gone):
+                self._network.join_link(link_id, member)
 
     def leave(self, resource_id: str, link_ids: Iterable[str]) -> None:
-        """No member any more of links that were allocated without naming theirs."""
+        """No member any more of links."""
         for link_id in link_ids:
-            self._reshape(link_id, resource_id, ())
+            spec = self._network.link(link_id)
+            if spec is not None and spec.open_ended:
+                self._reshape(link_id, resource_id, ())
+            elif spec is not None:
+                self._network.leave_link(link_id, resource_id)
 
     def _reshape(self, link_id: str, resource_id: str, joining: tuple[net.Member, ...]) -> None:
         """On an open-ended link: `joining` come; without any, all of this resource's members go."""
@@ -234,7 +250,7 @@ class NetPart:
         kinds = [_NET_KINDS[kind]] if kind in _NET_KINDS else list(_NET_KINDS.values())
         try:
             if kind == pb.KIND_SAP:
-                links = [seen.owner.get("link", "") for seen in self._network.query() if seen.id == resource_id]
+                links = [seen.owner.get("link", "") for seen in self._network.query((resource_id,))]
                 self.leave(resource_id, filter(None, links))
             for one in kinds:
                 self._network.terminate(resource_id, one)
@@ -245,23 +261,31 @@ class NetPart:
         where = f"hops[{number}]"
         if hop.HasField("edge"):
             raise unimplemented(f"{where}.edge", "CAPABILITY_JOIN_VXLAN or CAPABILITY_JOIN_VLAN")
-        if hop.replicas:
-            raise invalid(f"{where}.replicas", "balancing over replicas is not offered by this VIM: name one compute")
         if hop.HasField("sap"):
             resource_id, kind = hop.sap.resource_id, net.MemberKind.SAP
         else:
             resource_id = hop.compute.resource_id
-            runtime = self._runtime_of(resource_id)
-            if runtime is None:
-                raise not_ready(f"{where}: compute {resource_id!r} is not there: allocate it, then the same call")
-            kind = MEMBER_KINDS[runtime]
+            kind = self._kind_of(resource_id, where)
+        every = tuple(
+            net.Replica(one.resource_id, self._kind_of(one.resource_id, f"{where}.replicas[{index}]"))
+            for index, one in enumerate(hop.replicas)
+        )
+        if every and resource_id not in [one.resource_id for one in every]:
+            raise invalid(f"{where}.replicas", f"expected all of them, {resource_id!r} among them")
         only = sap_cps.get(resource_id, "")  # a SAP has one port: it need not be named
         ingress, egress = hop.ingress_cp_id or only, hop.egress_cp_id or only
-        return net.Hop(resource_id, kind, ingress, egress, hop.name or resource_id)
+        replicas = every if len(every) > 1 else ()
+        return net.Hop(resource_id, kind, ingress, egress, hop.name or resource_id, replicas)
+
+    def _kind_of(self, resource_id: str, where: str) -> net.MemberKind:
+        runtime = self._runtime_of(resource_id)
+        if runtime is None:
+            raise not_ready(f"{where}: compute {resource_id!r} is not there: allocate it, then the same call")
+        return MEMBER_KINDS[runtime]
 
     def _stamped(self, seen: net.Observed, kind: pb.Kind.ValueType) -> Stamped:
         owner = Owner.FromString(base64.b64decode(seen.owner.get("owner", "")))
-        state = pb.STATE_RUNNING if seen.state is net.State.RUNNING else pb.STATE_FAILED
+        state = _STATES[seen.state]
         if seen.owner.get("phase") == "building":
             state = pb.STATE_BUILDING
         addresses = tuple(seen.owner.get("addresses", "").split())
@@ -293,18 +317,19 @@ def _passing(seen: net.Passing) -> pb.ProbePathResponse.Passing:
     )
 
 
-def _check_match(match: pb.Classifier) -> None:
-    """Only all traffic of a chain's path is steered here; cidrs are what the ends' addresses say anyway."""
-    for name, value in (
-        ("ip_protocol", match.ip_protocol),
-        ("destination_port", match.destination_port),
-        ("vlan", match.vlan),
-        ("dscp", match.dscp),
-    ):
-        if value:
-            raise invalid(
-                f"match.{name}", f"is {value}; this VIM steers all traffic between a path's ends, leave it empty"
-            )
+def _match(match: pb.Classifier) -> net.Match:
+    """What a path takes; INVALID_ARGUMENT for what cannot be told apart here."""
+    if match.vlan:
+        detail = f"is {match.vlan}; this host's kernel cannot be relied on to know VLAN tags: leave it empty"
+        raise invalid("match.vlan", detail)
+    return net.Match(
+        source_cidr=match.source_cidr,
+        destination_cidr=match.destination_cidr,
+        ip_protocol=match.ip_protocol,
+        source_port=match.source_port,
+        destination_port=match.destination_port,
+        dscp=match.dscp,
+    )
 
 
 def _fabric(owner: Owner) -> str:

@@ -110,7 +110,7 @@ class LocalVim:
             stats=observation,
             capture=observation,
             commands=self,
-            capabilities=(pb.CAPABILITY_PAUSE,),
+            capabilities=(pb.CAPABILITY_PAUSE, pb.CAPABILITY_STEER, pb.CAPABILITY_BALANCE),
             config_schema=CONFIG_SCHEMA,
             close=self.close,
         )

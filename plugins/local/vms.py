@@ -22,6 +22,7 @@ from plugins.local.guests import AgentListener, forget_agent, note_agent
 from plugins.local.images.store import Image, ImageStore
 from plugins.local.job import Job
 from plugins.local.net import HostNetwork, interface_name
+from plugins.local.netpart import port_spec
 from plugins.local.process import CommandFailed, ProcessRef
 from plugins.local.settings import Settings
 from plugins.local.stamps import Stamp, key_of
@@ -85,7 +86,7 @@ class Vms:
         try:
             nics = []
             for port in request.ports:
-                taps.append(network.open_tap(request.resource_id, port.cp_id))
+                taps.append(network.open_tap(request.resource_id, port.cp_id, port_spec(port)))
                 mac = port.mac or network.guest_mac(request.resource_id, port.cp_id)
                 nics.append(qemu.VmNic(taps[-1], mac.lower(), port.mtu_bytes))
             self._launch(job, folder, leaf, tuple(nics), taps)

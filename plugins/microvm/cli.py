@@ -83,6 +83,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--format", "-f", choices=("table", "json"), default="table")
     made.add_argument("id")
     command("ping", "ask the guest agent for an answer and print how long it took", _ping).add_argument("id")
+    made = command("templates", "list the guests that are kept to be cloned", _templates)
+    made.add_argument("--drop", action="store_true", help="remove those that no clone uses")
     command("features", "print what is supported", _features)
     command("prepare", "make everything that is made once: kernel, agent, base archive, accelerator", _prepare)
     return top
@@ -266,6 +268,24 @@ def _prepare(arguments: argparse.Namespace) -> int:
     assets = prepare_assets(cache)
     kind = accelerator(cache, assets)
     _print({"cache": str(cache), "kernel": assets.version, "accelerator": kind, "key": assets.key})
+    return 0
+
+
+def _templates(arguments: argparse.Namespace) -> int:
+    from plugins.microvm import templates
+
+    try:
+        place = templates.folder()
+    except templates.NoTemplate as error:
+        raise RuntimeFailure(str(error)) from error
+    if arguments.drop:
+        templates.drop_unused(place)
+    _print(
+        [
+            {"key": entry.path.name, "bytes": entry.bytes, "usedAt": round(entry.used_at), "inUse": entry.in_use}
+            for entry in templates.entries(place)
+        ]
+    )
     return 0
 
 

@@ -14,8 +14,10 @@ NAME = "heartbeat"
 PERIOD_SECONDS = 1.0
 """How often the agent is asked; the next question waits for the answer to the last."""
 
-HUNG_AFTER_SECONDS = 15.0
-"""Without an answer for so long a guest counts as hung; README.md says what a merely slow one was seen to need."""
+HUNG_AFTER_SECONDS = 10.0
+"""Without an answer for so long a guest counts as hung; README.md says what a merely slow one was seen to need.
+
+Look twice, two periods apart, before acting: a host that stood still itself finds every file old when it goes on."""
 
 
 def path(root: str, container: str) -> str:

@@ -84,7 +84,7 @@ def folder() -> Path:
 
 
 def obtain(place: Path, recipe: Recipe, build: Callable[[Path], dict[str, object]]) -> Template:
-    """The template, made by `build` if it is not there: that gets a folder with a `memory`, writes `state`, tells facts.
+    """The template, made by `build` if it is not there: in a folder with a `memory` it writes `state`, and tells facts.
 
     Whoever comes while another makes it waits: made once it serves all, where booting side by side takes each of them
     as long again.

@@ -26,8 +26,8 @@ import figure_microvm  # noqa: E402
 import figure_path  # noqa: E402
 import figure_wiring  # noqa: E402
 from bench_host import Workspace, load, workspace  # noqa: E402
-from bench_manager import Manager, build_package  # noqa: E402
-from bench_rows import Bound, Row, write_json  # noqa: E402
+from bench_manager import Manager, NotOfferedError, build_package  # noqa: E402
+from bench_rows import Bound, Row, skipped, write_json  # noqa: E402
 from bench_table import show  # noqa: E402
 
 
@@ -60,50 +60,29 @@ class Run:
 
 @dataclass(frozen=True)
 class Figure:
-    """Something to measure: the rows that it gives, and how."""
+    """Something to measure: the rows that it gives (name, unit, bound), and how."""
 
-    names: tuple[str, ...]
-    unit: str
-    bound: Bound
+    rows: tuple[tuple[str, str, Bound | None], ...]
     measure: Callable[[Run], list[Row]]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of its rows."""
+        return tuple(name for name, _, _ in self.rows)
 
 
 FIGURES = (
+    Figure(figure_manager.ROWS, lambda r: figure_manager.figure(r.space, r.quick, r.profile, r.say)),
+    Figure(figure_journal.ROWS, lambda r: figure_journal.figure(r.space, r.quick, r.say)),
+    Figure(figure_wiring.ROWS, lambda r: figure_wiring.figure(r.space, r.quick, r.say)),
+    Figure(figure_path.ROWS, lambda r: figure_path.figure(r.space, r.quick, r.say)),
     Figure(
-        (figure_manager.START, figure_manager.PSS),
-        "s",
-        figure_manager.START_BOUND,
-        lambda r: figure_manager.figure(r.space, r.quick, r.profile, r.say),
-    ),
-    Figure(
-        (figure_journal.NAME,), "ms", figure_journal.BOUND, lambda r: figure_journal.figure(r.space, r.quick, r.say)
-    ),
-    Figure((figure_wiring.NAME,), "ms", figure_wiring.BOUND, lambda r: figure_wiring.figure(r.space, r.quick, r.say)),
-    Figure(figure_path.NAMES, "us", figure_path.BOUND, lambda r: figure_path.figure(r.space, r.quick, r.say)),
-    Figure(
-        (figure_containers.NAME,),
-        "s",
-        figure_containers.BOUND,
+        figure_containers.ROWS,
         lambda r: figure_containers.figure(r.space, r.manager(), r.quick, r.profile, r.say),
     ),
-    Figure(
-        figure_live.NAMES,
-        "packets",
-        figure_live.LOST_BOUND,
-        lambda r: figure_live.figure(r.space, r.manager(), r.quick, r.say),
-    ),
-    Figure(
-        (figure_heal.NAME,),
-        "s",
-        figure_heal.BOUND,
-        lambda r: figure_heal.figure(r.space, r.manager(), r.quick, r.say),
-    ),
-    Figure(
-        figure_microvm.NAMES,
-        "s",
-        figure_microvm.READY_BOUND,
-        lambda r: figure_microvm.figure(r.space, r.quick, r.say),
-    ),
+    Figure(figure_live.ROWS, lambda r: figure_live.figure(r.space, r.manager(), r.quick, r.say)),
+    Figure(figure_heal.ROWS, lambda r: figure_heal.figure(r.space, r.manager(), r.quick, r.say)),
+    Figure(figure_microvm.ROWS, lambda r: figure_microvm.figure(r.space, r.quick, r.say)),
 )
 
 
@@ -119,10 +98,13 @@ def measure(run: Run, figures: Sequence[Figure]) -> list[Row]:
         begun = time.monotonic()
         try:
             rows += figure.measure(run)
+        except NotOfferedError as error:
+            run.say(f"{', '.join(figure.names)}: skipped: {error}")
+            rows += [skipped(name, unit, bound, str(error)) for name, unit, bound in figure.rows]
         except Exception as error:  # noqa: BLE001  the other figures are still worth having
             traceback.print_exc()
             why = f"failed: {type(error).__name__}: {error}"[:400]
-            rows += [Row(name, figure.unit, figure.bound, note=why, failed=True) for name in figure.names]
+            rows += [Row(name, unit, bound, note=why, failed=True) for name, unit, bound in figure.rows]
         run.say(f"({', '.join(figure.names)}: {time.monotonic() - begun:.0f} s, load {load()})")
     return rows
 

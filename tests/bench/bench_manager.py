@@ -28,11 +28,15 @@ VNFD_ID = "be9c0000-0000-4000-8000-000000000001"
 READY_S = 60.0
 OPEN_END = ("COMPLETED", "ROLLED_BACK", "FAILED", "FAILED_TEMP")
 VNF_MEMORY_MIB = 16
-VNF_CPU_MILLI = 10
+VNF_CPU_MILLI = 100
 
 
 class BenchError(Exception):
     """Something that has to work for a figure did not."""
+
+
+class NotOfferedError(BenchError):
+    """This product does not do that (yet)."""
 
 
 @dataclass
@@ -129,7 +133,7 @@ class Manager:
         """`vnfm WORDS -o json`, which has to succeed."""
         done = self.cli(*words, "-o", "json")
         if done.returncode:
-            raise BenchError(f"vnfm {' '.join(words)}: {done.returncode}: {done.stdout[-600:]}{done.stderr[-600:]}")
+            raise _refusal(f"vnfm {' '.join(words)}", done)
         return json.loads(done.stdout)
 
     def offers(self, *words: str) -> bool:
@@ -159,6 +163,17 @@ class Client:
         await self.channel.close(None)
 
 
+def _refusal(what: str, done: subprocess.CompletedProcess[str]) -> BenchError:
+    """The problem that a command was refused with, in words."""
+    try:
+        told = json.loads(done.stdout)
+        found = told.get("problem") or told["error"]
+        text = f"{what}: {found['detail']}"
+        return NotOfferedError(text) if found["type"].endswith((":unimplemented", ":not-offered")) else BenchError(text)
+    except (ValueError, KeyError, TypeError):
+        return BenchError(f"{what}: {done.returncode}: {done.stdout[-300:]}{done.stderr[-300:]}")
+
+
 def rootfs_tree() -> Tree:
     """busybox and a first process that waits."""
     root = Tree()
@@ -170,13 +185,15 @@ def rootfs_tree() -> Tree:
 
 def build_package(space: Workspace) -> Path:
     """The CSAR of a router with two connection points that asks for nothing in particular."""
+    csar = space.folder / "hop.csar"
+    if csar.exists():
+        return csar
     folder = space.folder / "package"
     image = oci.archive(rootfs_tree(), "hop", "1.0", ["/bin/sleep", "100000"], {"PATH": "/bin"})
     for name, data in _package_files(image).items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-    csar = space.folder / "hop.csar"
     argv = [python(), *VNFM, "package", "build", str(folder), "-o", str(csar)]
     done = subprocess.run(argv, cwd=ROOT, env=python_environment(), capture_output=True, text=True, check=False)
     if done.returncode:

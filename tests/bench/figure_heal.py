@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from bench_host import Workspace
-from bench_manager import BenchError, Manager, chain_file
+from bench_manager import BenchError, Manager, NotOfferedError, chain_file
 from bench_rows import Bound, Row, Say, measured, skipped
 from figure_live import ends_of
 from pinger import Pinger
@@ -17,6 +17,7 @@ from plugins.local.net import namespace_name, netns
 
 NAME = "heal"
 BOUND = Bound(1.0, 0.3, on="value")
+ROWS = ((NAME, "s", BOUND),)
 CHAIN = "bench-heal"
 ALIASES = ("a", "b", "c")
 ROUNDS = 6
@@ -57,7 +58,7 @@ def _one(manager: Manager, alias: str) -> float:
         deadline = died + PATIENCE_S
         while not (back := pinger.answered_after(died)):
             if time.monotonic() > deadline:
-                raise BenchError(f"no packets flow {PATIENCE_S:.0f} s after {alias} died: {_newest(manager)}")
+                raise _no_heal(manager, f"no packets flow {PATIENCE_S:.0f} s after {alias} died")
             time.sleep(0.005)
     finally:
         pinger.stop()
@@ -80,6 +81,13 @@ def _kill(pid: int, vnfc: Any) -> float:
     return netns.inside(namespace_name(vnfc["id"]), stop)
 
 
-def _newest(manager: Manager) -> str:
-    ops = manager.ask("op", "list")
-    return "; ".join(f"{op['operation']} {op['target']} {op['state']}" for op in ops[:3])
+def _no_heal(manager: Manager, text: str) -> BenchError:
+    """With what the newest operations say."""
+    ops = manager.ask("op", "list")[:3]
+    told = "; ".join(f"{op['operation']} {op['target']} {op['state']}" for op in ops)
+    for op in ops:
+        error = op.get("error") or {}
+        if str(error.get("type")).endswith(":unimplemented"):
+            return NotOfferedError(error["detail"])
+        told += f" ({error['detail'][:200]})" if error.get("detail") else ""
+    return BenchError(f"{text}: {told}")

@@ -14,6 +14,7 @@ from bench_rows import Bound, Row, Say, measured
 
 NAME = "journal_step"
 BOUND = Bound(5.0, 2.0, on="value")
+ROWS = ((NAME, "ms", BOUND),)
 STEPS = 300
 
 

@@ -15,9 +15,9 @@ from pinger import Echo, Pinger
 from plugins.local.net import namespace_name
 
 LOST, SWITCH = "live_lost", "live_switch"
-NAMES = (LOST, SWITCH)
 LOST_BOUND = Bound(0, 0, on="value")
 SWITCH_BOUND = Bound(None, 10, on="value")
+ROWS = ((LOST, "packets", LOST_BOUND), (SWITCH, "ms", SWITCH_BOUND))
 CHAIN = "bench-live"
 ROUNDS = 10  # of one insert and one removal
 
@@ -28,7 +28,7 @@ def figure(space: Workspace, manager: Manager, quick: bool, say: Say) -> list[Ro
         if not manager.offers("chain", verb):
             why = f"this vnfm has no `chain {verb}`"
             say(f"{LOST}, {SWITCH}: skipped: {why}")
-            return [skipped(LOST, "packets", LOST_BOUND, why), skipped(SWITCH, "ms", SWITCH_BOUND, why)]
+            return [skipped(name, unit, bound, why) for name, unit, bound in ROWS]
     manager.ask("chain", "create", str(chain_file(space.folder, CHAIN, ["a", "b"])))
     try:
         client, address = ends_of(manager.ask("chain", "show", CHAIN))

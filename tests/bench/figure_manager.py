@@ -14,6 +14,7 @@ from bench_rows import Bound, Row, Say, measured
 START, PSS = "manager_start", "manager_pss"
 START_BOUND = Bound(1.5, 1.0, on="value")
 PSS_BOUND = Bound(160, 120, on="value")
+ROWS = ((START, "s", START_BOUND), (PSS, "MiB", PSS_BOUND))
 ROUNDS = 5
 IDLE_S = 10.0
 MIB = 1 << 20

@@ -14,20 +14,21 @@ from bench_host import CGROUPS, ROOT, Workspace, pss_bytes, python, python_envir
 from bench_manager import BenchError, rootfs_tree
 from bench_rows import Bound, Row, Say, measured, skipped
 
-READY, PSS = "microvm_ready", "microvm_pss"
-NAMES = (READY, PSS)
+READY, CREATE, PSS = "microvm_ready", "microvm_create", "microvm_pss"
 READY_BOUND = Bound(0.6, 0.4, on="value")
 PSS_BOUND = Bound(60, 40, on="value")
+ROWS = ((READY, "s", READY_BOUND), (CREATE, "s", None), (PSS, "MiB", PSS_BOUND))
 ROUNDS, LIVE = 8, 5
 TEMPLATE_PATIENCE_S = 60.0
 MIB = 1 << 20
 
 
 def figure(space: Workspace, quick: bool, say: Say) -> list[Row]:
-    """Seconds of `create`, which ends once the agent has configured the guest; MiB a microVM, five alive."""
+    """Seconds from qemu's start until the agent answers, by the runtime's own clock, and those of the whole `create`
+    command around it, which ends once the guest is configured; MiB a microVM, five alive."""
     if missing := [n for n in ("qemu-system-x86_64", "setpriv", "gcc") if not shutil.which(n)]:
         why = f"this host lacks {', '.join(missing)}"
-        return [skipped(READY, "s", READY_BOUND, why), skipped(PSS, "MiB", PSS_BOUND, why)]
+        return [skipped(name, unit, bound, why) for name, unit, bound in ROWS]
     runtime = _Runtime(space)
     try:
         runtime.call("prepare")
@@ -44,13 +45,14 @@ def figure(space: Workspace, quick: bool, say: Say) -> list[Row]:
         sizes = [runtime.pss(f"m{number}") / MIB for number in range(LIVE)]
     finally:
         runtime.delete_all()
-    inner = [float(t["vnfm"]["bootMs"]) / 1e3 for t in told if t.get("vnfm", {}).get("bootMs")]
-    note = f"{warm}; least {min(times):.2f} s, with the command's own start-up"
-    if inner:
-        note += f"; the guest alone {statistics.median(inner):.2f} s"
-    say(f"{READY}: {statistics.median(times):.2f} s, {note}; {PSS}: {statistics.median(sizes):.1f} MiB")
+    inner = [float(t["vnfm"]["bootMs"]) / 1e3 for t in told]
+    say(
+        f"{READY}: {statistics.median(inner):.2f} s, {warm}; the whole command {statistics.median(times):.2f} s; "
+        f"{PSS}: {statistics.median(sizes):.1f} MiB"
+    )
     return [
-        measured(READY, "s", READY_BOUND, times, note),
+        measured(READY, "s", READY_BOUND, inner, f"{warm}; least {min(inner):.2f} s"),
+        measured(CREATE, "s", None, times, f"the command with its own start-up; least {min(times):.2f} s"),
         measured(PSS, "MiB", PSS_BOUND, sizes, f"{warm}; qemu and relay, {LIVE} alive", decimals=1),
     ]
 

@@ -26,7 +26,8 @@ from net_chains import LibraryChains
 BOUND = Bound(0.95, 0.97, better="higher")
 HOPS = 8
 WIRINGS = ("veth", "fabric")
-NAMES = tuple(f"{what}_{wiring}_8" for wiring in WIRINGS for what in ("rtt", "tcp"))
+UNITS = {"rtt": "us", "tcp": "Gbit/s"}
+ROWS = tuple((f"{what}_{wiring}_8", unit, BOUND) for wiring in WIRINGS for what, unit in UNITS.items())
 PING_ROUNDS, PINGS, PING_EVERY_S = 16, 250, "0.002"
 TCP_ROUNDS, TCP_S = 9, 1.2
 
@@ -46,7 +47,7 @@ def figure(space: Workspace, quick: bool, say: Say) -> list[Row]:
     """Two rows a wiring: the ratio is ours to theirs, higher is better."""
     if missing := [name for name in ("ping", "iperf3") if not shutil.which(name)]:
         why = f"this host lacks {', '.join(missing)}: apt-get install -y iputils-ping iperf3"
-        return [skipped(name, "us" if name.startswith("rtt") else "Gbit/s", BOUND, why) for name in NAMES]
+        return [skipped(name, unit, bound, why) for name, unit, bound in ROWS]
     rows: list[Row] = []
     for wiring in WIRINGS:
         rows += _wiring(space, wiring, quick, say)

@@ -12,6 +12,7 @@ from net_chains import LibraryChains
 
 NAME = "wiring_8"
 BOUND = Bound(2.0, 1.3)
+ROWS = ((NAME, "ms", BOUND),)
 HOPS = 8
 ROUNDS = 15
 

@@ -6,52 +6,86 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from bench_host import CGROUPS, Workspace, run_checked
-from bench_manager import VNF_MEMORY_MIB, rootfs_tree
+from bench_host import CGROUPS, Workspace, python, python_environment, run_checked
+from bench_manager import VNF_MEMORY_MIB, BenchError, rootfs_tree
 
 CAPABILITIES = ["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_NET_BIND_SERVICE", "CAP_CHOWN", "CAP_KILL"]
 
 
-def crun_words(root: Path) -> list[str]:
-    """crun refuses a hybrid host whose cgroup2 mount owns controllers: there it runs without seeing that mount."""
-    plain = ["crun", "--cgroup-manager=cgroupfs", "--root", str(root)]
+def hidden(argv: list[str]) -> list[str]:
+    """crun refuses a hybrid host whose cgroup2 mount owns controllers: there all of it runs in a mount namespace that
+    has none. What `ip netns add` makes inside is seen outside all the same."""
     unified = CGROUPS / "unified"
     controllers = unified / "cgroup.controllers"
     if not (unified.is_mount() and controllers.exists() and controllers.read_text().strip()):
-        return plain
+        return argv
     hide = 'umount "$1" && shift && exec "$@"'
-    return ["unshare", "--mount", "--propagation", "unchanged", "sh", "-c", hide, "sh", str(unified), *plain]
+    return ["unshare", "--mount", "--propagation", "unchanged", "sh", "-c", hide, "sh", str(unified), *argv]
 
 
 class BareContainers:
-    """Starts and removes so many at a time."""
+    """Starts and removes so many at a time, in a process of its own: this file, run as a program."""
 
     def __init__(self, space: Workspace, parallel: int) -> None:
-        self._space = space
-        self._parallel = parallel
-        self._folder = space.folder / "bare"
-        self._rootfs = self._folder / "rootfs"
-        self._crun = crun_words(self._folder / "crun")
-        self._live: list[str] = []
-        _unpack(self._rootfs)
+        folder = space.folder / "bare"
+        _unpack(folder / "rootfs")
+        argv = hidden([python(), __file__, str(space.folder), str(parallel)])
+        self._process = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=python_environment()
+        )
 
     def start(self, count: int, round_number: int) -> float:
         """Seconds until all of them run their program."""
-        self._live = [f"b{round_number}-{i}" for i in range(count)]
-        begun = time.perf_counter()
-        with ThreadPoolExecutor(self._parallel) as pool:
-            list(pool.map(self._start, self._live))
-        return time.perf_counter() - begun
+        return float(self._ask("start", str(count), str(round_number)))
 
     def remove(self) -> None:
         """All of them away."""
-        with ThreadPoolExecutor(self._parallel) as pool:
-            list(pool.map(self._remove, self._live))
+        self._ask("remove")
+
+    def close(self) -> None:
+        """The process."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.close()
+        self._process.wait(30)
+        self._process.stdout.close()
+
+    def _ask(self, *words: str) -> str:
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(" ".join(words) + "\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline().strip()
+        if not answer:
+            raise BenchError("the bare containers could not be started: see above")
+        return answer
+
+
+class _Hand:
+    """What the process does."""
+
+    def __init__(self, space: Workspace, parallel: int) -> None:
+        self._space = space
+        self._pool = ThreadPoolExecutor(parallel)
+        self._folder = space.folder / "bare"
+        self._rootfs = self._folder / "rootfs"
+        self._crun = ["crun", "--cgroup-manager=cgroupfs", "--root", str(self._folder / "crun")]
+        self._live: list[str] = []
+
+    def start(self, count: int, round_number: int) -> float:
+        self._live = [f"b{round_number}-{i}" for i in range(count)]
+        begun = time.perf_counter()
+        list(self._pool.map(self._start, self._live))
+        return time.perf_counter() - begun
+
+    def remove(self) -> None:
+        list(self._pool.map(self._remove, self._live))
         self._live = []
 
     def _start(self, name: str) -> None:
@@ -119,3 +153,19 @@ def _unpack(rootfs: Path) -> None:
     run_checked("tar", "-xf", str(archive), "-C", str(rootfs))
     with suppress(OSError):
         archive.unlink()
+
+
+def _serve(folder: Path, parallel: int) -> None:
+    hand = _Hand(Workspace(folder), parallel)
+    for line in sys.stdin:
+        verb, *numbers = line.split()
+        if verb == "start":
+            seconds = hand.start(*(int(n) for n in numbers))
+            print(seconds, flush=True)
+        else:
+            hand.remove()
+            print("removed", flush=True)
+
+
+if __name__ == "__main__":
+    _serve(Path(sys.argv[1]), int(sys.argv[2]))

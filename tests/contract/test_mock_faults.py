@@ -223,20 +223,20 @@ def test_what_runs_dies_by_itself_once_and_its_heir_lives(mock: Mock) -> None:
 
 
 def test_what_was_terminated_in_time_dies_no_second_death(mock: Mock) -> None:
-    world = mock.start(_rule("AllocateCompute", "die", after_ms=300))
+    world = mock.start(_rule("AllocateCompute", "die", after_ms=1000))
     watch = Watch(world.caller)
     request = world.compute_request()
     world.compute(request)
     world.terminate(request.resource_id)
     world.compute(request)
-    time.sleep(0.6)
+    time.sleep(1.2)
     assert world.caller.query(request.resource_id)[0].state == pb.STATE_RUNNING
     assert pb.STATE_FAILED not in watch.states(request.resource_id)
     watch.close()
 
 
 def test_a_lost_link_is_named_breaks_the_path_and_a_reboot_does_not_mend_it(mock: Mock) -> None:
-    world = mock.start(_rule("AllocateCompute", "link_lost", cp="out", after_ms=400))
+    world = mock.start(_rule("AllocateCompute", "link_lost", cp="out", after_ms=2000))
     watch = Watch(world.caller)
     path_request = world.chain()
     path = world.path(path_request)

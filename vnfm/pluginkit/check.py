@@ -15,7 +15,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}", re.IGNORECASE)
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _ID_TEXT = "letters, digits and ._:-, beginning with a letter or digit, at most 128"
-_PROTOCOLS_WITH_PORTS = (6, 17, 33, 132, 136)  # TCP, UDP, DCCP, SCTP, UDP-Lite
+_PROTOCOLS_WITH_PORTS = (6, 17, 132)  # TCP, UDP, SCTP
 MIN_INTERVAL_MS = 10
 MIN_SNAP_BYTES = 14  # an Ethernet header
 MIN_CAPTURE_BYTES = 256
@@ -157,9 +157,9 @@ def _check_match(found: Findings, match: pb.Classifier) -> None:
         ("dscp", match.dscp, 63),
     ):
         found.expect(value <= most, f"match.{field}", f"is {value}, expected at most {most} (0: any)")
-    has_ports = match.ip_protocol in (0, *_PROTOCOLS_WITH_PORTS)
+    has_ports = match.ip_protocol in _PROTOCOLS_WITH_PORTS
     for field, value in (("source_port", match.source_port), ("destination_port", match.destination_port)):
-        text = f"IP protocol {match.ip_protocol} has no ports; leave it 0, or name TCP (6), UDP (17) or SCTP (132)"
+        text = f"needs match.ip_protocol 6 (TCP), 17 (UDP) or 132 (SCTP), which is {match.ip_protocol}"
         found.expect(not value or has_ports, f"match.{field}", text)
 
 

@@ -151,6 +151,8 @@ class HostNetwork:
                 return
             links.demolish_ports(membership.ports_that_go(spec, resource_id))
             self._checkpoint("link.left")
+            if all(member.resource_id != resource_id for member in spec.members):
+                self._release(resource_id, link_id)
             self._forget_ports(spec, resource_id)
             self._write_link(membership.left(spec, resource_id))
             paths.restore(self._stamps, fabric, self._checkpoint)
@@ -323,6 +325,6 @@ class HostNetwork:
         else:
             self.remove_namespace(resource_id)
 
-    def query(self) -> list[Observed]:
-        """Every stamped object with its state as found on the host."""
-        return observe.observe(self._stamps, self._links())
+    def query(self, only: Container[str] | None = None) -> list[Observed]:
+        """Every stamped object (of these ids) with its state as found on the host."""
+        return observe.observe(self._stamps, self._links(), only)

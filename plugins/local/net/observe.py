@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from plugins.local.net import naming, netns, paths, pathstamps, ports, rtnl
@@ -11,7 +11,7 @@ from plugins.local.net.errors import NotThereError
 from plugins.local.net.plan import LinkPlan, plan_link, plans_of
 from plugins.local.net.rtnl import Device
 from plugins.local.net.specs import LinkSpec, Observed, ResourceKind, State, Wiring
-from plugins.local.net.stamps import Stamps
+from plugins.local.net.stamps import StampFolder, Stamps
 
 UNREADABLE = "its stamp is unreadable: terminate it and allocate it anew"
 
@@ -103,13 +103,17 @@ def _link_reason(plan: LinkPlan, host: _Host) -> str:
     return ""
 
 
-def observe(stamps: Stamps, links: Mapping[str, LinkSpec]) -> list[Observed]:
-    """Every stamped object: namespaces, links, paths."""
+def observe(stamps: Stamps, links: Mapping[str, LinkSpec], only: Container[str] | None = None) -> list[Observed]:
+    """Every stamped object (of these ids): namespaces, links, paths."""
     host = _Host()
+
+    def of(folder: StampFolder) -> list[tuple[str, Mapping[str, Any]]]:
+        return [(one, stamp) for one, stamp in folder.all().items() if only is None or one in only]
+
     return [
-        *(_observe_namespace(object_id, stamp, host) for object_id, stamp in stamps.namespaces.all().items()),
-        *(_observe_link(object_id, stamp, links, host) for object_id, stamp in stamps.links.all().items()),
-        *(_observe_path(object_id, stamp, stamps) for object_id, stamp in stamps.paths.all().items()),
+        *(_observe_namespace(object_id, stamp, host) for object_id, stamp in of(stamps.namespaces)),
+        *(_observe_link(object_id, stamp, links, host) for object_id, stamp in of(stamps.links)),
+        *(_observe_path(object_id, stamp, stamps) for object_id, stamp in of(stamps.paths)),
     ]
 
 
@@ -139,4 +143,5 @@ def _observe_path(path_id: str, stamp: Mapping[str, Any], stamps: Stamps) -> Obs
     if state is None:
         return _observed(ResourceKind.PATH, path_id, "", stamp, UNREADABLE)
     fabric = paths.fabric_of(state.spec)
-    return _observed(ResourceKind.PATH, path_id, fabric, stamp, paths.reason(stamps, path_id, fabric))
+    condition, reason = paths.condition(stamps, path_id, fabric)
+    return replace(_observed(ResourceKind.PATH, path_id, fabric, stamp, reason), state=condition)

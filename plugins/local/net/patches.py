@@ -125,6 +125,27 @@ def undivert(patches: Iterable[Patch], checkpoint: Checkpoint) -> None:
             checkpoint("patch.undiverted")
 
 
+def is_whole(patch: Patch) -> bool:
+    """Whether the patch is there and both ways lead over it."""
+    found: list[bool] = []
+    try:
+        _inside(patch, lambda: found.append(_look(patch)))
+    except NotThereError:
+        return False
+    return found[0]
+
+
+def _look(patch: Patch) -> bool:
+    with RouteSocket() as member:
+        end, beside = find_device(member, patch.interface), find_device(member, patch.beside)
+        if end is None or beside is None or _redirected(member, beside.index, tc.INGRESS, end.index):
+            return False
+        try:
+            return bpf.target_of(end.index) == beside.index
+        except bpf.TcxUnavailable:
+            return not _redirected(member, end.index, tc.EGRESS, beside.index)
+
+
 def _divert(patch: Patch) -> None:
     with RouteSocket() as member:
         end, beside = find_device(member, patch.interface), find_device(member, patch.beside)

@@ -12,7 +12,7 @@ from plugins.local.net.courses import PathState
 from plugins.local.net.errors import NotThereError
 from plugins.local.net.links import Checkpoint, remove_namespace
 from plugins.local.net.plan import LinkPlan, Port, link_from_stamp, plans_of
-from plugins.local.net.specs import PathSpec
+from plugins.local.net.specs import PathSpec, State
 from plugins.local.net.stamps import Stamps
 from plugins.local.net.switch import Switched, View
 
@@ -206,6 +206,6 @@ def _ports_in(stamps: Stamps, fabric: str) -> dict[tuple[str, str], str]:
     }
 
 
-def reason(stamps: Stamps, path_id: str, fabric: str) -> str:
-    """Why a path is not in force as wanted; empty where it is."""
-    return switch.reason(view(stamps, fabric), path_id)
+def condition(stamps: Stamps, path_id: str, fabric: str) -> tuple[State, str]:
+    """Whether a path is in force as wanted, and if not, why."""
+    return switch.condition(view(stamps, fabric), path_id)

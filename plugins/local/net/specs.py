@@ -46,6 +46,7 @@ class State(StrEnum):
     """An object as observed on the host."""
 
     RUNNING = "RUNNING"
+    CHANGING = "CHANGING"  # a path that is switched or drained, or whose switch was broken off: the same call ends it
     FAILED = "FAILED"
 
 
@@ -204,7 +205,7 @@ class ProbeResult:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """A stamped object and its state on the host; `reason` is empty unless FAILED."""
+    """A stamped object and its state on the host; `reason` is empty where it is RUNNING."""
 
     id: str
     kind: ResourceKind

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from plugins.local.net import courses, naming, netns, nft, patches, rtnl, ruleset, steering
@@ -14,7 +14,7 @@ from plugins.local.net.links import Checkpoint, remove_namespace
 from plugins.local.net.patches import Patch
 from plugins.local.net.plan import LinkPlan
 from plugins.local.net.ruleset import Found, Ruleset
-from plugins.local.net.specs import Wiring
+from plugins.local.net.specs import State, Wiring
 
 _ATTEMPTS = 4
 DRAIN_SECONDS = 0.1
@@ -84,16 +84,16 @@ def reconcile(view: View, checkpoint: Checkpoint, *, drain: bool = False) -> Swi
         patches.prepare(patch, checkpoint)
     indexes = devices(view.fabric)
     back_to_wire = _patches_unwanted(view, wanted_patches, indexes)
-    began = time.monotonic_ns()
-    patches.undivert(back_to_wire, checkpoint)
-    is_leaving = _apply(view, layout, checkpoint, keep_all=drain)
+    began, is_leaving = _apply(
+        view, layout, checkpoint, lambda: patches.undivert(back_to_wire, checkpoint), keep_all=drain
+    )
     patches.divert(wanted_patches.values(), checkpoint)
     switched = time.monotonic_ns()
     if drain and (is_leaving or back_to_wire):
         checkpoint("path.draining")
         time.sleep(DRAIN_SECONDS)
     if drain:
-        _apply(view, layout, checkpoint, keep_all=False)
+        _apply(view, layout, checkpoint, lambda: None, keep_all=False)
     drained = time.monotonic_ns()
     for patch in back_to_wire:
         patches.remove(patch, checkpoint)
@@ -108,7 +108,7 @@ def _patches_wanted(layout: Layout) -> dict[str, Patch]:
     return {name: patch for name, patch in found.items() if patch.interface in devices(patch.namespace)}
 
 
-def _patches_unwanted(view: View, wanted: Mapping[str, Patch], indexes: Mapping[str, int]) -> list[Patch]:
+def _patches_unwanted(view: View, wanted: Container[str], indexes: Mapping[str, int]) -> list[Patch]:
     return [
         patches.patch_of(courses.End(port.member.resource_id, plan, port, name))
         for plan in view.plans
@@ -118,17 +118,22 @@ def _patches_unwanted(view: View, wanted: Mapping[str, Patch], indexes: Mapping[
     ]
 
 
-def _apply(view: View, layout: Layout, checkpoint: Checkpoint, *, keep_all: bool) -> bool:
-    """One transaction to what is wanted; whether ports are left in force that are wanted no more."""
+def _apply(
+    view: View, layout: Layout, checkpoint: Checkpoint, first: Callable[[], None], *, keep_all: bool
+) -> tuple[int, bool]:
+    """One transaction to what is wanted, right after `first`.
+
+    When that began, and whether ports are left in force that are wanted no more.
+    """
     failures = 0
     while True:
         indexes = devices(view.fabric)
-        if not indexes:
-            return False
         wanted = steering.wanted(layout, indexes)
         found = found_in(view.fabric)
         text = ruleset.transaction(found, wanted, indexes, kept_counters=view.port_names, keep_all=keep_all)
-        if text and (wanted.chains or found.exists):
+        began = time.monotonic_ns()
+        first()
+        if text and indexes and (wanted.chains or found.exists):
             checkpoint("path.computed")
             try:
                 nft.apply(view.fabric, text)
@@ -138,7 +143,7 @@ def _apply(view: View, layout: Layout, checkpoint: Checkpoint, *, keep_all: bool
                 if failures == _ATTEMPTS:
                     raise
                 continue
-        return bool(ruleset.leaving(found, wanted, indexes))
+        return began, bool(ruleset.leaving(found, wanted, indexes))
 
 
 def check_present(view: View, path_id: str) -> None:
@@ -161,26 +166,42 @@ def check_present(view: View, path_id: str) -> None:
                         )
 
 
-def reason(view: View, path_id: str) -> str:
-    """Why a path is not in force as wanted; empty where it is."""
+def condition(view: View, path_id: str) -> tuple[State, str]:
+    """Whether a path is in force as wanted, and if not, why."""
     try:
         layout = view.layout(path_id)
     except NotThereError as error:
-        return error.detail
+        return State.FAILED, error.detail
     own = sorted({course.port for course in layout.courses if course.path_id == path_id})
-    if not own:
-        return ""
-    if not netns.exists(view.fabric):
-        return f"namespace {view.fabric} is missing"
+    if own and not netns.exists(view.fabric):
+        return State.FAILED, f"namespace {view.fabric} is missing"
     try:
         indexes, found = devices(view.fabric), found_in(view.fabric)
     except NotThereError as error:
-        return error.detail
+        return State.FAILED, error.detail
     gone = [port for port in own if port not in indexes]
     if gone:
-        return f"port {view.fabric}/{gone[0]} is missing"
-    wrong = ruleset.amiss(found, _only(steering.wanted(layout, indexes), own), indexes)
-    return f"port {view.fabric}/{min(wrong)} is not steered as wanted" if wrong else ""
+        return State.FAILED, f"port {view.fabric}/{gone[0]} is missing"
+    wanted = steering.wanted(layout, indexes)
+    wrong = ruleset.amiss(found, _only(wanted, own), indexes)
+    if wrong:
+        return State.FAILED, f"port {view.fabric}/{min(wrong)} is not steered as wanted"
+    return _progress(view, layout, path_id, own, ruleset.leaving(found, wanted, indexes), indexes)
+
+
+def _progress(
+    view: View, layout: Layout, path_id: str, own: Sequence[str], leaving: Iterable[str], indexes: Mapping[str, int]
+) -> tuple[State, str]:
+    """Whether a path whose rules are in force has more to come."""
+    for name in own:
+        if name in layout.patched and not patches.is_whole(patches.patch_of(layout.patched[name])):
+            return State.CHANGING, f"port {view.fabric}/{name} is not joined to its pair's end yet"
+    if any(state.turns for state in view.states if state.spec.id == path_id):
+        return State.CHANGING, "flows of replicas are learnt or drained"
+    unwanted = _patches_unwanted(view, layout.patched, indexes)
+    for name in (*leaving, *(patch.far for patch in unwanted)):
+        return State.CHANGING, f"port {view.fabric}/{name} left the paths and is drained"
+    return State.RUNNING, ""
 
 
 def _only(wanted: Ruleset, ports: Sequence[str]) -> Ruleset:

@@ -2,53 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from local_net_chains import Ids, WireGuest, build_steered, ping, terminate_all
+from local_net_deaths import deaths
 
 from plugins.local.net import HostNetwork, HostRefusedError, LinkSpec, Member, MemberKind, PortSpec, ResourceKind, State
-
-DIED, DONE = 9, 0
-Action = Callable[[HostNetwork], object]
-
-
-def _die_at(step: int) -> Callable[[str], None]:
-    passed = iter(range(10_000))
-
-    def checkpoint(_name: str) -> None:
-        if next(passed) == step:
-            os._exit(DIED)  # as kill -9: no cleaning up, no handlers
-
-    return checkpoint
-
-
-def _in_a_process_that_dies(run_dir: Path, step: int, action: Action) -> int:
-    """Run the action in a child that dies after so many steps; its exit status, DONE where it came to the end."""
-    child = os.fork()
-    if child == 0:
-        try:
-            action(HostNetwork(run_dir, checkpoint=_die_at(step)))
-            os._exit(DONE)
-        finally:
-            os._exit(1)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
-def _deaths(run_dir: Path, action: Action) -> Iterator[int]:
-    """Die at the first step, the second and so on, until the action comes to its end without."""
-    for step in range(1000):
-        status = _in_a_process_that_dies(run_dir, step, action)
-        if status == DONE:
-            assert step > 0, "no step was met"
-            return
-        assert status == DIED
-        yield step
-    raise AssertionError("the action has no end")
 
 
 def _members(ids: Ids, shape: str) -> tuple[Member, ...]:
@@ -74,7 +36,7 @@ def test_a_link_is_completed_by_the_same_call_wherever_its_maker_died(
     net: HostNetwork, ids: Ids, tmp_path: Path, shape: str
 ) -> None:
     spec = LinkSpec(ids("link"), _members(ids, shape), ids("chain"))
-    for _ in _deaths(tmp_path / "run", lambda dying: dying.allocate_link(spec)):
+    for _ in deaths(tmp_path / "run", lambda dying: dying.allocate_link(spec)):
         net.allocate_link(spec)
         _check_link(net, ids, spec, shape)
         net.terminate(spec.id, ResourceKind.LINK)
@@ -86,7 +48,7 @@ def test_a_half_made_link_is_terminated_without_a_rest_wherever_its_maker_died(
     net: HostNetwork, ids: Ids, tmp_path: Path, shape: str
 ) -> None:
     spec = LinkSpec(ids("link"), _members(ids, shape), ids("chain"))
-    for _ in _deaths(tmp_path / "run", lambda dying: dying.allocate_link(spec)):
+    for _ in deaths(tmp_path / "run", lambda dying: dying.allocate_link(spec)):
         net.terminate(spec.id, ResourceKind.LINK)
         assert net.query() == []
         assert ids.namespaces_left() == []
@@ -96,7 +58,7 @@ def test_a_half_made_link_is_terminated_without_a_rest_wherever_its_maker_died(
 def test_a_termination_is_completed_by_the_same_call(net: HostNetwork, ids: Ids, tmp_path: Path, shape: str) -> None:
     spec = LinkSpec(ids("link"), _members(ids, shape), ids("chain"))
     net.allocate_link(spec)
-    for _ in _deaths(tmp_path / "run", lambda dying: dying.terminate(spec.id, ResourceKind.LINK)):
+    for _ in deaths(tmp_path / "run", lambda dying: dying.terminate(spec.id, ResourceKind.LINK)):
         net.terminate(spec.id, ResourceKind.LINK)
         assert net.query() == []
         assert ids.namespaces_left() == []
@@ -107,7 +69,7 @@ def test_a_path_is_completed_or_terminated_wherever_its_maker_died(net: HostNetw
     chain = build_steered(net, ids)
     guest = WireGuest(net, chain.guests[0])
     try:
-        for step in _deaths(tmp_path / "run", lambda dying: dying.allocate_path(chain.path)):
+        for step in deaths(tmp_path / "run", lambda dying: dying.allocate_path(chain.path)):
             if step % 2:
                 net.terminate(chain.path.id, ResourceKind.PATH)
                 assert not [one for one in net.query() if one.kind is ResourceKind.PATH]
@@ -115,7 +77,7 @@ def test_a_path_is_completed_or_terminated_wherever_its_maker_died(net: HostNetw
             net.allocate_path(chain.path)
             assert ping(chain.client, chain.server_ip) == 3
             net.terminate(chain.path.id, ResourceKind.PATH)
-        for _ in _deaths(tmp_path / "run", lambda dying: dying.terminate(chain.path.id, ResourceKind.PATH)):
+        for _ in deaths(tmp_path / "run", lambda dying: dying.terminate(chain.path.id, ResourceKind.PATH)):
             net.terminate(chain.path.id, ResourceKind.PATH)
             assert ping(chain.client, chain.server_ip, 1) == 0
             net.allocate_path(chain.path)

@@ -50,13 +50,21 @@ def test_a_hop_comes_and_goes_twenty_times_under_500_pings_a_second_and_none_is_
 
 def test_back_on_its_wire_a_pair_has_no_trace_of_the_patch(net: HostNetwork, ids: Ids) -> None:
     chain = build_live(net, ids, CONTAINER, CONTAINER)
-    before = run(chain.vnfs[0].resource_id, "ip", "-o", "link").stdout
+    first, second = chain.vnfs
     added = chain.add("added")
-    net.allocate_path(chain.path(chain.vnfs[0], added, chain.vnfs[1]))
-    patched = run(chain.vnfs[0].resource_id, "ip", "-o", "link").stdout
-    assert naming.patch_name("right") in patched
-    net.allocate_path(chain.path(*chain.vnfs))
-    assert run(chain.vnfs[0].resource_id, "ip", "-o", "link").stdout == before
-    assert "clsact" not in run(chain.vnfs[0].resource_id, "tc", "qdisc").stdout
+    before = _interfaces(first.resource_id)
+    net.allocate_path(chain.path(first, added, second))
+    assert _interfaces(first.resource_id) == before | {naming.patch_name("right")}
+    net.allocate_path(chain.path(first, second))
+    assert _interfaces(first.resource_id) == before
+    assert "clsact" not in run(first.resource_id, "tc", "qdisc").stdout
     net.terminate(ids("path"), ResourceKind.PATH)
     assert ping(chain.client, SERVER_IP) == 3
+
+
+def _interfaces(resource_id: str) -> set[str]:
+    return {line.split()[1].partition("@")[0].rstrip(":") for line in _lines(resource_id)}
+
+
+def _lines(resource_id: str) -> list[str]:
+    return run(resource_id, "ip", "-o", "link").stdout.splitlines()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -19,7 +20,7 @@ REPOSITORY = Path(__file__).parents[3]
 PREFIX = f"mvt{os.getpid()}"
 APPLETS = (
     "sh ls cat echo ip ping sleep true false ps mount id "
-    "hostname nc sysctl env wc dd kill chroot mkdir mknod rm grep yes head tr"
+    "hostname nc sysctl env wc dd kill chroot mkdir mknod rm grep yes head tr date od sync"
 )
 NEEDED = ("qemu-system-x86_64", "setpriv", "gcc", "ip", "busybox")
 
@@ -157,6 +158,11 @@ def runtime(tmp_path: Path, cache: Path, templates: Path, monkeypatch: pytest.Mo
 Bundler = Callable[..., Path]
 
 
+def _digest(rootfs: Path) -> str:
+    names = sorted(str(path.relative_to(rootfs)) for path in rootfs.rglob("*"))
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()
+
+
 @pytest.fixture
 def bundle(tmp_path: Path) -> Bundler:
     """Maker of bundles with busybox as root file system."""
@@ -172,6 +178,10 @@ def bundle(tmp_path: Path) -> Bundler:
         number += 1
         folder = tmp_path / f"bundle{number}"
         folder.mkdir()
+        if "rootfs" not in changes:
+            # What is the same in all tests is archived, and booted, only once.
+            given = changes.get("annotations", {})
+            changes["annotations"] = {"vnfm.rootfs-digest": _digest(rootfs)} | given
         namespaces: list[dict[str, str]] = [{"type": "pid"}, {"type": "mount"}, {"type": "network"}]
         if netns:
             namespaces[2]["path"] = f"/run/netns/{netns}"

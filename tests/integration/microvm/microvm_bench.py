@@ -1,4 +1,4 @@
-"""How fast microVMs start and what they take, as figures: `python -m tests.integration.microvm.microvm_bench [N] [--cold]`.
+"""How fast microVMs start and what they take: `python -m tests.integration.microvm.microvm_bench [N] [--cold]`.
 
 `measure` is for other benchmarks as well.  It makes N guests from one busybox root file system, each in a network
 namespace with one interface and an address, and removes them again.  Root is needed.
@@ -40,7 +40,7 @@ class Guest:
 
 
 def measure(count: int, *, cold: bool = False, memory_bytes: int = 128 << 20, warm_up: bool = True) -> list[Guest]:
-    """Start `count` guests one after the other; memory is read once all are up. `warm_up`: a first one is not counted."""
+    """Start `count` guests one by one; memory is read once all are up. `warm_up`: a first one is not counted."""
     with _world(count + warm_up, cold, memory_bytes) as world:
         timed = [world.start(number) for number in range(count + warm_up)]
         if warm_up:
@@ -71,7 +71,13 @@ class _World:
         with open(self.folder / f"b{number}" / "out", "w+") as out:
             words = self.command("create", "--bundle", str(self.folder / f"b{number}"), f"g{number}")
             done = subprocess.run(
-                words, env=self.environment, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=out, stderr=out, check=False
+                words,
+                env=self.environment,
+                cwd=REPOSITORY,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                check=False,
             )
             if done.returncode:
                 out.seek(0)

@@ -136,8 +136,8 @@ def test_masquerade_in_the_guest(runtime: Runtime, bundle: Bundler, world: World
     nft = shutil.which("nft")
     if not nft:
         pytest.skip("nft is not installed")
-    made = bundle(netns=world.router, sysctl={"net.ipv4.ip_forward": "1", "net.netfilter.nf_conntrack_max": "4096"})
     _install(tmp_path / "rootfs", Path(nft))
+    made = bundle(netns=world.router, sysctl={"net.ipv4.ip_forward": "1", "net.netfilter.nf_conntrack_max": "4096"})
     runtime.up(made, "nat")
     rules = (
         "table ip nat {\n chain post {\n  type nat hook postrouting priority srcnat; policy accept;\n"

@@ -123,7 +123,7 @@ def _path_refused(request: pb.AllocatePathRequest) -> str:
         {},
         {"source_cidr": "10.0.0.0/8", "destination_cidr": "10.9.0.0/16"},
         {"ip_protocol": 6, "destination_port": 65535, "source_port": 1},
-        {"destination_port": 53},
+        {"ip_protocol": 132, "source_port": 53},
         {"ip_protocol": 1, "dscp": 63, "vlan": 4094},
     ],
 )
@@ -139,6 +139,7 @@ def test_matches_with_sense_pass(match: dict[str, object]) -> None:
         ("match.ip_protocol", {"ip_protocol": 256}),
         ("match.source_port", {"source_port": 65536}),
         ("match.destination_port", {"ip_protocol": 1, "destination_port": 80}),
+        ("match.source_port", {"source_port": 53}),
         ("match.source_cidr", {"source_cidr": "10.0.0.1/8"}),
         ("match.destination_cidr", {"source_cidr": "10.0.0.0/8", "destination_cidr": "fd00::/8"}),
     ],
