@@ -165,7 +165,7 @@ class ChainsServicer(rpc.ChainsServicer):
         async def work() -> pb.ChainPicture:
             chain = await self._orders.chain(tenant_of(context), request.ref)
             instances = await self._orders.vnfs(chain.tenant, chain.id)
-            return pb.ChainPicture(svg=chain_svg(chain, instances))
+            return pb.ChainPicture(svg=chain_svg(chain, instances, await self._liveness.of_chain(chain)))
 
         return await answered(context, work())
 
