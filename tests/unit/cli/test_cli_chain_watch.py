@@ -83,7 +83,15 @@ def test_a_death_a_heal_and_a_manager_that_is_away_are_plain_to_see() -> None:
     now.operation = op("PROCESSING", 40, step("VNFC rt", "STARTED", 0.2))
     now.away_since = time.monotonic() - 7
     text = shown(now)
-    for wanted in ("1 not well", "◐ rt", "rt healing: exit 137", "◐ healing", "VNFC rt", "down for 312 ms", "not reachable for 7 s"):
+    for wanted in (
+        "1 not well",
+        "◐ rt",
+        "rt healing: exit 137",
+        "◐ healing",
+        "VNFC rt",
+        "down for 312 ms",
+        "not reachable for 7 s",
+    ):
         assert wanted in text, text
 
 
