@@ -147,7 +147,7 @@ def counters(now: Situation, wide: bool) -> RenderableType:
 
     table = _table(wide)
     sampled = {str(v.get("id")): v for s in now.stats.get("vnfs") or [] for v in s.get("vnfcs") or []}
-    for vnf in now.chain.get("vnfs") or []:
+    for vnf in along_the_way(now.chain):
         for number, vnfc in enumerate(vnf.get("vnfcs") or [{}]):
             _rows(table, vnfc_head(vnf, vnfc, sampled.get(str(vnfc.get("id")), {}), number, wide),
                   sampled.get(str(vnfc.get("id")), {}).get("ports"))  # fmt: skip
@@ -157,6 +157,13 @@ def counters(now: Situation, wide: bool) -> RenderableType:
     if now.stats_refused:
         return Group(table, Text(now.stats_refused, style="yellow"))
     return table
+
+
+def along_the_way(chain: dict[str, Any]) -> list[dict[str, Any]]:
+    """The VNFs in the order in which the paths meet them."""
+    met = list(dict.fromkeys(str(hop) for path in chain.get("paths") or [] for hop in path.get("hops") or []))
+    place = {alias: number for number, alias in enumerate(met)}
+    return sorted(chain.get("vnfs") or [], key=lambda v: place.get(str(v.get("alias")), len(place)))
 
 
 def _table(wide: bool) -> Table:
