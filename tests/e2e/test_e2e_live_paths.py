@@ -123,7 +123,7 @@ def test_the_scaled_hop_of_several_paths_keeps_them_apart(manager: Manager, seve
 @pytest.mark.parametrize(
     "match",
     [
-        {"source_port": 40000},
+        {"source_port": 40000, "ip_protocol": "udp"},
         {"source_cidr": "10.3.0.0/25", "destination_cidr": "10.11.0.0/28", "ip_protocol": "udp"},
         {"ip_protocol": "udp", "destination_port": 33434, "source_port": 40000, "dscp": 46},
     ],
