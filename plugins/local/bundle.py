@@ -139,6 +139,7 @@ class ContainerPlan:
     cpu_milli: int = 0
     cpu_limit_milli: int = 0  # 0: cpu_milli is the limit too
     pids: int = 0
+    oom_score: int = 0
     own_kernel: bool = False
     annotations: Mapping[str, str] = field(default_factory=dict)
 
@@ -174,6 +175,7 @@ def config_json(plan: ContainerPlan) -> dict[str, Any]:
             "env": merged_env(plan.env),
             "cwd": plan.working_dir,
             "noNewPrivileges": True,
+            "oomScoreAdj": plan.oom_score,
             "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), capabilities),
         },
         "mounts": [*_mounts(), *(_file_mount(inside, source) for inside, source in plan.files)],

@@ -17,6 +17,7 @@ from pathlib import Path
 _PERIOD_US = 100_000
 _MIN_QUOTA_US = 1_000
 _LIMITED = ("memory", "cpu", "pids")
+VNF_OOM_SCORE = 500
 _USED = (*_LIMITED, "cpuacct")
 _UNLIMITED_BYTES = 1 << 62
 _NOWHERE = Path("/nonexistent")
@@ -101,8 +102,12 @@ class Hierarchy:
                 (folder / "cgroup.subtree_control").write_text(f"+{name}")
         _set(folder / "memory.max", str(limits.memory_bytes or "max"))
         _set(folder / "memory.swap.max", "0" if limits.memory_bytes else "max", optional=True)
+        # What is out of memory goes as a whole: half of it alive would be no use, and would not be healed.
+        _set(folder / "memory.oom.group", "1" if limits.memory_bytes else "0", optional=True)
         quota = max(limits.cpu_milli * _PERIOD_US // 1000, _MIN_QUOTA_US) if limits.cpu_milli else "max"
         _set(folder / "cpu.max", f"{quota} {_PERIOD_US}")
+        weight = max(1, min(10_000, limits.cpu_milli // 10)) if limits.cpu_milli else 100
+        _set(folder / "cpu.weight", str(weight), optional=True)
         _set(folder / "pids.max", str(limits.pids or "max"))
 
     def enter(self, path: str, pid: int) -> None:
@@ -119,6 +124,12 @@ class Hierarchy:
                 with suppress(OSError):
                     found.update(int(line) for line in (group / "cgroup.procs").read_text().split())
         return found
+
+    def first_to_go(self, path: str) -> None:
+        """Where the whole host runs out of memory, what is in the group goes before what manages it."""
+        for pid in self.processes(path):
+            with suppress(OSError):
+                Path(f"/proc/{pid}/oom_score_adj").write_text(str(VNF_OOM_SCORE))
 
     def kill(self, path: str, timeout_seconds: float = 10) -> bool:
         """SIGKILL to everything inside, frozen or not, until it is empty; whether it is."""

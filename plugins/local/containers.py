@@ -21,7 +21,7 @@ from plugins.local.bundle import (
     ContainerPlan,
     config_json,
 )
-from plugins.local.cgroups import Hierarchy, Limits
+from plugins.local.cgroups import VNF_OOM_SCORE, Hierarchy, Limits
 from plugins.local.guests import machine_of, silence_of_microvm
 from plugins.local.images.errors import ImageRefused
 from plugins.local.images.store import Image, ImageStore
@@ -93,6 +93,7 @@ class Containers:
             else:
                 self._start(job, index, container.name, bundle)
         self._cgroups.create(group, self._limits(request, booting=False))
+        self._cgroups.first_to_go(group)
 
     def settle(self, job: Job) -> None:
         """Raises where a payload does not outlive its first moments."""
@@ -110,6 +111,7 @@ class Containers:
             bundle = self._bundle(job, index, container, netns)
             self._start(job, index, container.name, bundle)
         self._cgroups.create(group, self._limits(job.request, booting=False))
+        self._cgroups.first_to_go(group)
 
     def stop(self, stamp: Stamp, request: pb.AllocateComputeRequest, grace_seconds: float) -> None:
         """Ends all payloads, TERM first; what they wrote stays."""
@@ -248,6 +250,7 @@ class Containers:
             cpu_milli=0 if own_kernel else container.cpu_milli,
             cpu_limit_milli=0 if own_kernel else container.cpu_limit_milli,
             pids=self._settings.pids_limit,
+            oom_score=0 if own_kernel else VNF_OOM_SCORE,
             own_kernel=own_kernel,
             # Ours last: by this digest the microVM runtime finds the boot archive that it made of the image before.
             annotations={**request.annotations, ROOTFS_DIGEST: image.sha256},

@@ -29,6 +29,7 @@ from plugins.local.netpart import NetPart
 from plugins.local.observation import Observation
 from plugins.local.process import CommandFailed
 from plugins.local.settings import CONFIG_SCHEMA, Settings, parse
+from plugins.local.stamps import LogKeeper
 from plugins.local.stats import Sampler
 from plugins.local.subject import Subject
 from plugins.local.vms import Vms
@@ -204,9 +205,10 @@ class LocalVim:
                 await self._thread(runtimes.prepare_microvm)
 
     async def _keep_logs_short(self) -> None:
+        keeper, pause_seconds = LogKeeper(self._at.computes.stamps), 0.0
         while True:
-            await asyncio.sleep(1.0)
-            await self._thread(self._at.computes.stamps.shorten_logs)
+            await asyncio.sleep(pause_seconds)
+            pause_seconds = await self._thread(keeper.shorten)
 
     # -- resources
 

@@ -23,6 +23,8 @@ from plugins.local.process import ProcessRef
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,47}")
 _VERSION = 1
 _LOG_BYTES = 1 << 20
+_LOG_SEARCH_SECONDS = 2.0
+_LOG_SECONDS, _LOG_STORM_SECONDS = 0.2, 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +98,9 @@ class StampFolder:
                 if stamp is not None:
                     yield stamp
 
-    def shorten_logs(self) -> None:
-        """Outputs and consoles grow without end otherwise."""
-        for log in self._computes.glob("*/*/*.log"):
-            shorten(log, _LOG_BYTES)
+    def logs(self) -> list[Path]:
+        """Outputs and consoles, which grow without end where nobody shortens them."""
+        return list(self._computes.glob("*/*/*.log"))
 
     def forget_empty(self) -> None:
         """Removes the parent folders once nothing stands in them."""
@@ -162,11 +163,31 @@ def _read(path: Path) -> Stamp | None:
         return None
 
 
-def shorten(log: Path, limit_bytes: int) -> None:
-    """Keeps the end of a log that is written to in append mode. What comes in just then may be lost."""
+class LogKeeper:
+    """Keeps outputs and consoles short. Looking for them is dear and done now and then, looking at them is cheap."""
+
+    def __init__(self, stamps: StampFolder) -> None:
+        self._stamps = stamps
+        self._logs: list[Path] = []
+        self._looked = 0.0
+
+    def shorten(self) -> float:
+        """After how many seconds it is to be called again: soon, where somebody writes a lot."""
+        now = time.monotonic()
+        if now - self._looked > _LOG_SEARCH_SECONDS:
+            self._logs, self._looked = self._stamps.logs(), now
+        shortened = [shorten(log, _LOG_BYTES) for log in self._logs]
+        return _LOG_STORM_SECONDS if any(shortened) else _LOG_SECONDS
+
+
+def shorten(log: Path, limit_bytes: int) -> bool:
+    """Keeps the end of a log that is written to in append mode; whether it was too long.
+
+    What comes in just then may be lost.
+    """
     try:
         if log.is_symlink() or log.stat().st_size <= limit_bytes:
-            return
+            return False
         with log.open("r+b") as stream:
             stream.seek(-limit_bytes // 2, os.SEEK_END)
             kept = stream.read(limit_bytes // 2)
@@ -174,4 +195,5 @@ def shorten(log: Path, limit_bytes: int) -> None:
         with log.open("ab") as stream:
             stream.write(kept)
     except OSError:
-        return
+        return False
+    return True

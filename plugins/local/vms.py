@@ -95,6 +95,7 @@ class Vms:
                 os.close(fd)
         self._wait_for_guest(job, folder)
         self._cgroups.create(group, self._limits(request, booting=False))
+        self._cgroups.first_to_go(group)
 
     def _launch(self, job: Job, folder: Path, leaf: str, nics: tuple[qemu.VmNic, ...], taps: list[int]) -> None:
         request = job.request

@@ -118,9 +118,15 @@ class _Join:
         one, other = self.lefts[0].plan, self.rights[0].plan
         return self.single and one is other and one.wiring in wirings
 
-    @property
-    def native(self) -> bool:
-        return self.single and self.lefts[0].plan is self.rights[0].plan and self.lefts[0].plan.native
+    def is_native(self, facts: Facts) -> bool:
+        """Whether it is the two that a link was made for; where that had networks of their own, not if they differ."""
+        plan = self.lefts[0].plan
+        if not self.single or plan is not self.rights[0].plan or not plan.native:
+            return False
+        if not plan.steered:
+            return True
+        one, other = facts.get(self.lefts[0].name), facts.get(self.rights[0].name)
+        return one is not None and other is not None and one.knows(other) and other.knows(one)
 
 
 def find_port(plans: Iterable[LinkPlan], resource_id: str, cp_id: str) -> tuple[LinkPlan, Port] | None:
@@ -213,11 +219,11 @@ def _segments(walk: _Walk, facts: Facts) -> list[range]:
     return found
 
 
-def _translates(joins: Sequence[_Join]) -> bool:
+def _translates(joins: Sequence[_Join], facts: Facts) -> bool:
     """Whether what stands at the ends of a segment was not made for each other."""
-    if all(join.native or join.on_one(Wiring.BRIDGE) for join in joins):
+    if all(join.is_native(facts) or join.on_one(Wiring.BRIDGE) for join in joins):
         return False
-    return not _Join(joins[0].lefts, joins[-1].rights).native
+    return not _Join(joins[0].lefts, joins[-1].rights).is_native(facts)
 
 
 def _sole(ends: Sequence[End], facts: Facts) -> PortFacts | None:
@@ -244,7 +250,7 @@ class _Segment:
         self._state = walk.state
         self._facts = facts
         self._first, self._last = joins[0].lefts, joins[-1].rights
-        self.translated = _translates(joins)
+        self.translated = _translates(joins, facts)
         if not (strict and self.translated):
             return
         for end in (*self._first, *self._last):

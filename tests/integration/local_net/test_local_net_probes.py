@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from local_net_chains import Ids, Routed, build_routed, ping, run
+from local_net_live import CONTAINER, VM, build_live, replicated
 
 from plugins.local.net import HostNetwork, Match, ProbeResult, naming, netns
 
@@ -112,3 +113,49 @@ def test_a_match_that_no_packet_of_the_ends_can_meet_is_said_so(net: HostNetwork
     assert "10.99.0.0/16" in found.unsupported
     net.allocate_path(replace(routed.path, match=Match(ip_protocol=47), generation=2))
     assert "47" in net.probe_path(routed.path.id, PACKETS, 1).unsupported
+
+
+def seen_by(net: HostNetwork, path_id: str, hop: str, rounds: int) -> set[str]:
+    """Which of a hop's replicas the traces of some probes met."""
+    found = set()
+    for _ in range(rounds):
+        probed = net.probe_path(path_id, PACKETS, 5)
+        assert_all_counted(probed, 3)
+        met = {one.resource_id for one in probed.passings if one.hop == hop}
+        assert len(met) == 1, "there and back by the same replica"
+        found |= met
+    return found
+
+
+@pytest.mark.parametrize(
+    "match", [Match(), Match(ip_protocol=17, destination_port=5060), Match(ip_protocol=6, dscp=10)]
+)
+def test_any_replica_counts_for_its_hop_and_the_trace_says_which(net: HostNetwork, ids: Ids, match: Match) -> None:
+    chain = build_live(net, ids, CONTAINER)
+    try:
+        chain.vnfs += [chain.add("second"), chain.add("guest", VM)]
+        every = {vnf.resource_id for vnf in chain.vnfs}
+        path = chain.path(replicated("vnf", *chain.vnfs), name="shared" if match != Match() else "path", match=match)
+        net.allocate_path(path)
+        found = seen_by(net, path.id, "vnf", 1 if match == Match() else 8)
+        assert found <= every
+        assert len(found) > 1 or match == Match(), "flows are spread"
+    finally:
+        chain.stop()
+
+
+def test_a_late_hop_is_counted_and_one_that_left_is_not(net: HostNetwork, ids: Ids) -> None:
+    chain = build_live(net, ids, CONTAINER, VM)
+    try:
+        first, second = chain.vnfs
+        late = chain.add("late")
+        net.allocate_path(chain.path(first, late, second))
+        probed = net.probe_path(ids("path"), PACKETS, 5)
+        assert_all_counted(probed, 5)
+        assert [hop.to for hop in probed.hops] == [first.resource_id, late.resource_id, second.resource_id, "server"]
+        net.allocate_path(chain.path(second))
+        assert_all_counted(net.probe_path(ids("path"), PACKETS, 5), 3)
+        counted = {(one.resource_id, one.cp_id): one.packets for one in net.path_counts([ids("path")])}
+        assert counted[second.resource_id, "left"] >= PACKETS
+    finally:
+        chain.stop()

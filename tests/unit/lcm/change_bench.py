@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from ipaddress import ip_interface, ip_network
 from uuid import UUID, uuid5
 
 from lcm_samples import hosts, packages, planned, vnfd
@@ -120,12 +120,38 @@ def known(*vnfds: Vnfd) -> dict[str, PackageFacts]:
     return packages(*vnfds)
 
 
-def link_addresses(stands: Realization) -> Mapping[str, list[str]]:
-    """All addresses and gateways of blocks, by link: none may come twice."""
-    found: dict[str, list[str]] = {}
+def assert_sound(live: Living) -> None:
+    """Addresses are unique, every hop is there and wired, and packets find their way along the path and back."""
+    stands = live.stands
     for link in stands.links:
         ports = [p for _, p in stands.ports(link.spec.resource_id)]
-        found[link.key if not link.alias else f"{link.alias}/{link.key}"] = [
-            ip.split("/")[0] for p in ports for ip in p.ips
-        ]
-    return found
+        assert len(ports) == len({ip for p in ports for ip in p.ips})
+        blocks = [ip_interface(ip).network for p in ports for ip in p.ips if ip.endswith("/30")]
+        assert all(not a.overlaps(b) for n, a in enumerate(blocks) for b in blocks[n + 1 :]), blocks
+        assert all(ip_interface(ip) in ip_network(link.cidr) for p in ports for ip in p.ips)
+    there = {v.resource_id: v for v in stands.vnfcs}
+    assert len(there) == len(stands.vnfcs)
+    for path in live.chain.paths:
+        hops = live.path(path.name).spec.hops
+        assert [h.name for h in hops] == [h.name for h in path.hops]
+        for hop in hops[1:-1]:
+            for resource_id in hop.replicas or (hop.resource_id,):
+                vnfc = there[resource_id]
+                assert out_of(vnfc, sap_address(stands, hops[0].name)) == hop.ingress_cp
+                assert out_of(vnfc, sap_address(stands, hops[-1].name)) == hop.egress_cp
+
+
+def sap_address(stands: Realization, name: str) -> str:
+    sap = stands.sap(name)
+    assert sap
+    return sap.spec.port.ips[0].split("/")[0]
+
+
+def out_of(vnfc: VnfcThere, target: str) -> str:
+    """The CP by which it sends to an address: the longest prefix, its own networks included."""
+    wanted = ip_interface(target).ip
+    ways = [(ip_interface(ip).network, p.cp_id) for p in vnfc.spec.ports for ip in p.ips]
+    ways += [(ip_network(r.destination), p.cp_id) for p in vnfc.spec.ports for r in p.routes]
+    fitting = [(network.prefixlen, cp) for network, cp in ways if wanted in network]
+    assert fitting, f"{vnfc.alias} has no way to {target}"
+    return max(fitting)[1]

@@ -116,10 +116,21 @@ def test_ends_of_pairs_whose_other_end_is_in_use_stay() -> None:
     assert not membership.ends_in_use(links, "b", lambda _id: False)
 
 
-def test_a_link_steered_from_the_start_is_native_to_nobody() -> None:
-    assert plan_link(replace(PAIR, members=(LEFT, Member("b", "left", VM)))).native
+def test_a_steered_link_takes_any_number_of_members() -> None:
     steered = plan_link(replace(PAIR, members=(LEFT, RIGHT, LATE), steered=True))
     assert (steered.wiring, steered.native) == (Wiring.FABRIC, False)
+
+
+def test_two_know_each_other_where_each_has_the_other_on_its_link_and_as_its_gateway() -> None:
+    def at(ip: str, via: str = "") -> facts.PortFacts:
+        routes = (Route("0.0.0.0/0", via),) if via else ()
+        found = facts.facts_of("a", PortSpec("left", (ip,), routes=routes))
+        assert found is not None
+        return found
+
+    assert at("10.0.0.1/30", "10.0.0.2").knows(at("10.0.0.2/24"))
+    assert not at("10.0.0.1/30", "10.0.0.2").knows(at("10.0.0.5/30", "10.0.0.6"))
+    assert not at("10.0.0.1/24", "10.0.0.3").knows(at("10.0.0.2/24")), "its gateway is nobody"
 
 
 HOP = Hop("a", CONTAINER, "left", "right", "mid")
@@ -174,7 +185,9 @@ def test_replicas_are_named_once_and_all(replicas: tuple[Replica, ...]) -> None:
 def test_facts_of_a_port_come_back_out_of_its_stamp() -> None:
     spec = PortSpec("left", ("10.0.0.1/30", "fd00::1/64"), "02:00:00:00:00:01", 1400, (Route("0.0.0.0/0", "10.0.0.2"),))
     assert facts.from_stamp(facts.to_stamp("a", spec)) == ("a", spec)
-    assert facts.facts_of("a", spec) == facts.PortFacts("02:00:00:00:00:01", ("10.0.0.1",), has_ipv6=True)
+    assert facts.facts_of("a", spec) == facts.PortFacts(
+        "02:00:00:00:00:01", ("10.0.0.1",), has_ipv6=True, networks=("10.0.0.0/30",), gateways=("10.0.0.2",)
+    )
     assert facts.facts_of("a", replace(spec, ips=())) is None
     assert facts.gathered({"torn": {}}) == {}
 

@@ -97,6 +97,22 @@ def test_a_path_over_the_wire_of_an_end_that_another_path_has_patched_leaves_the
     assert picked == {("p1", _name(FW_LEFT)), ("voice", _name(NEW[0]))}
 
 
+def test_two_on_a_steered_link_are_translated_unless_their_addresses_are_made_for_each_other() -> None:
+    left, right = Member("a", "right", SAP), Member("b", "left", SAP)
+    links = list(plans_of(LinkSpec("steered", (left, right), "chain", steered=True)))
+    path = PathSpec("p", (Hop("a", SAP, "", "right", "a"), Hop("b", SAP, "left", "", "b")), "chain")
+
+    def is_translated(*networks: str) -> bool:
+        facts = {
+            _name(one): PortFacts(derive_mac("x", "y"), (f"10.0.0.{number}",), networks=(network,))
+            for number, (one, network) in enumerate(zip((left, right), networks, strict=True), 1)
+        }
+        return any(course.asker for course in layout([PathState(path)], links, facts, FABRIC).courses)
+
+    assert is_translated("10.0.0.1/32", "10.0.0.2/32")
+    assert not is_translated("10.0.0.0/30", "10.0.0.0/30")
+
+
 def test_a_path_with_a_match_is_counted_even_where_a_wire_would_do() -> None:
     assert set(_layout(replace(PATH, match=Match(ip_protocol=6))).patched) == {_name(CLIENT), _name(FW_LEFT)}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 
 import pytest
 
@@ -82,6 +83,31 @@ def test_a_packet_seen_twice_in_one_place_counts_once() -> None:
 
 def test_nothing_sent_is_not_complete() -> None:
     assert not result(NAMES, 0, []).complete
+
+
+def test_the_trace_is_that_of_the_packet_in_the_middle() -> None:
+    slow, middle, quick = (_crossing(number, step_ns=step) for number, step in enumerate((30_000, 20_000, 10_000)))
+    passings = result(NAMES, 3, [*slow, *middle, *quick]).passings
+    assert [one.at_ns for one in passings] == [at * 20_000 for at in range(8)]
+    assert [(one.hop, one.reply, one.leaving) for one in passings[:2]] == [
+        ("client", False, True),
+        ("fw", False, False),
+    ]
+
+
+def test_without_a_whole_journey_the_trace_shows_the_furthest() -> None:
+    passings = result(NAMES, 2, [*_crossing(0, stop=1), *_crossing(1, stop=4)]).passings
+    assert [one.hop for one in passings] == ["client", "fw", "fw", "server"]
+    assert result(NAMES, 1, []).passings == ()
+
+
+def test_a_reply_that_comes_by_another_replica_is_not_complete() -> None:
+    crossing = [replace(one, resource_id=f"{NAMES[one.hop]}-1") for one in _crossing(0)]
+    assert result(NAMES, 1, crossing).complete
+    strayed = [
+        replace(one, resource_id="fw-2") if one.passing is Pass.REPLY_IN and one.hop == 1 else one for one in crossing
+    ]
+    assert not result(NAMES, 1, strayed).complete
 
 
 def _accepts(program: list[Instruction], packet: bytes, ethertype: int = 0x0800) -> bool:
