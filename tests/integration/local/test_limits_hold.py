@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import signal
+import subprocess
+import tarfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,12 +16,13 @@ from statistics import median
 
 import pytest
 from local_harness import MIB, Plugin
+from local_images import busybox_rootfs, file, tar
 
 from vnfm.pb.common.v1.common_pb2 import Handle
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 
 WILD = {
-    "fork bomb": "f() { while true; do f & done; }; f & f & f & exec sleep 1000",
+    "fork bomb": "exec /bin/bomb",
     "memory hog": "while true; do tail /dev/zero; done",
     "busy loop": "for i in 1 2 3 4 5 6 7 8; do while true; do :; done & done; wait",
     "log storm": "exec yes a line of no interest whatsoever",
@@ -27,6 +31,29 @@ KINDS = {"CONTAINER": pb.RUNTIME_CONTAINER, "KATA": pb.RUNTIME_KATA}
 RATIO = 1.5
 SLACK_MS = 0.05  # what a timer's tick makes of tens of microseconds is no neighbour's fault
 ROUNDS, PINGS = 6, 100
+
+
+@pytest.fixture(scope="session")
+def rootfs(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """busybox, and a bomb whose every process goes on for ever (a shell ends where it cannot fork)."""
+    folder = tmp_path_factory.mktemp("bomb")
+    (folder / "bomb.c").write_text("#include <unistd.h>\nint main(void) { for (;;) fork(); }\n")
+    argv = ["gcc", "-static", "-O1", "-o", str(folder / "bomb"), str(folder / "bomb.c")]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"apt-get install -y gcc libc6-dev: {done.stderr[-200:]}")
+    bomb = file("bin/bomb", (folder / "bomb").read_bytes(), 0o755)
+    with tarfile.open(fileobj=io.BytesIO(busybox_rootfs())) as archive:
+        kept = [
+            (info, stream.read() if (stream := archive.extractfile(info)) else b"") if info.isfile() else (info, b"")
+            for info in archive
+        ]
+    return tar([*kept, bomb])
+
+
+@pytest.fixture
+def box(plugin: Plugin, rootfs: bytes) -> str:
+    return plugin.put_image(rootfs, "rootfs-tar")
 
 
 def wild(plugin: Plugin, box: str, what: str, kind: int) -> pb.AllocateComputeRequest:
