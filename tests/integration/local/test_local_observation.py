@@ -99,11 +99,14 @@ def chain(plugin: Plugin, kind: int, box: str, gateway: str) -> None:
     request = plugin.vm(VNF, gateway) if kind == pb.RUNTIME_VM else plugin.container(VNF, box, "sleep", "1000")
     request.runtime = kind  # type: ignore[assignment]
     request.memory_bytes = max(request.memory_bytes, 128 * MIB)
+    for container in request.containers:
+        container.sysctls["net.ipv4.ip_forward"] = "1"
     request.ports.add(cp_id="left", link=Handle(resource_id=L1), ips=["10.79.0.2/24"])
     request.ports.add(cp_id="right", link=Handle(resource_id=L2), ips=["10.80.0.1/24"])
     plugin.allocate(request, timeout=200)
-    plugin.sap(USER, pb.Port(cp_id="eth0", link=Handle(resource_id=L1), ips=["10.79.0.1/24"]))
-    plugin.sap(FAR, pb.Port(cp_id="eth0", link=Handle(resource_id=L2), ips=["10.80.0.2/24"]))
+    for name, link, ip, via in ((USER, L1, "10.79.0.1", "10.79.0.2"), (FAR, L2, "10.80.0.2", "10.80.0.1")):
+        route = pb.Route(destination="10.0.0.0/8", via=via)
+        plugin.sap(name, pb.Port(cp_id="eth0", link=Handle(resource_id=link), ips=[f"{ip}/24"], routes=[route]))
     path = pb.AllocatePathRequest(resource_id=PATH1, owner=plugin.owner(), symmetric=True, generation=1)
     path.hops.add(sap=Handle(resource_id=USER), egress_cp_id="eth0", name=USER)
     path.hops.add(compute=Handle(resource_id=VNF), ingress_cp_id="left", egress_cp_id="right", name=VNF)
@@ -159,6 +162,25 @@ def test_packets_into_and_out_of_a_vnf_are_counted_and_caught(plugin: Plugin, ki
         )
         assert len(done.stdout.splitlines()) == 2 * PINGS
         assert "10.79.0.1 > 10.79.0.2: ICMP echo request" in done.stdout
+
+
+def test_a_trace_names_each_port_there_and_back(plugin: Plugin, kind: int) -> None:
+    request = pb.ProbePathRequest(path=Handle(resource_id=PATH1), owner=plugin.owner(), packets=5, trace=True)
+    request.patience.seconds = 20
+    found = plugin.network.ProbePath(request, timeout=60)
+    assert found.complete, found
+    assert [(one.resource_id, one.cp_id, one.reply, one.leaving) for one in found.passings] == [
+        (USER, "eth0", False, True),
+        (VNF, "left", False, False),
+        (VNF, "right", False, True),
+        (FAR, "eth0", False, False),
+        (FAR, "eth0", True, True),
+        (VNF, "right", True, False),
+        (VNF, "left", True, True),
+        (USER, "eth0", True, False),
+    ]
+    request.trace = False
+    assert not plugin.network.ProbePath(request, timeout=60).passings
 
 
 def test_counters_rise_at_the_asked_interval_until_the_count_is_reached(plugin: Plugin, box: str) -> None:

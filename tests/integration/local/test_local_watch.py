@@ -210,6 +210,24 @@ def test_a_microvms_payload_that_ends_is_told_with_its_exit_code(plugin: Plugin,
     assert resource.reason == "container main ended with 9; its last lines: no route"
 
 
+def test_a_microvm_that_hangs_is_told_and_so_is_its_return(plugin: Plugin, box: str) -> None:
+    plugin.stop()
+    plugin.config["agent_silence_s"] = 5
+    plugin.start()
+    request = plugin.container(K1, box, "sleep", "1000", runtime=pb.RUNTIME_KATA, memory_bytes=128 * MIB)
+    plugin.allocate(request)
+    told = Told(plugin)
+    told.nothing(8)
+    pid = qemu_below(plugin, K1)
+    began = kill(pid, SIGSTOP)
+    at, resource = told.until(K1, FAILED, 30)
+    print(f"KATA hung -> told: {at - began:.1f} s")
+    assert resource.reason == "the guest has been silent for more than 5 s"
+    kill(pid, SIGCONT)
+    told.until(K1, RUNNING, 20)
+    told.close()
+
+
 def test_a_vm_that_hangs_and_one_that_dies_are_told(folder: Path, plugin: Plugin, gateway_image: bytes) -> None:
     plugin.stop()
     plugin.config["agent_silence_s"] = 6

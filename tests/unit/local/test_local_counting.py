@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from plugins.local.cgroups import Hierarchy, Mode, Usage
+from plugins.local.cgroups import Hierarchy, Limits, Mode, Usage
 from plugins.local.net.counters import PortCount, PortCounters
 from plugins.local.net.devices import DeviceView, Seen
 from plugins.local.net.observe import Place
@@ -90,3 +90,19 @@ def test_counters_rise_over_patches_and_devices_made_anew() -> None:
     assert in_packets() == 9
     counters.forget("c1")
     assert in_packets() == 2, "another of the same id begins anew"
+
+
+def test_computes_together_weigh_more_than_a_process_and_each_keeps_its_own_share(tmp_path: Path) -> None:
+    mounts = {name: tmp_path / name for name in ("memory", "cpu", "cpuacct", "pids")}
+    hierarchy = Hierarchy(Mode.V1, mounts)
+    hierarchy.create("vnfm/mine/c1", Limits(memory_bytes=LIMIT, cpu_milli=500, pids=7))
+    hierarchy.create("vnfm/mine/c1/vm", Limits())
+    shares = {
+        str(path.parent.relative_to(tmp_path / "cpu")): int(path.read_text())
+        for path in (tmp_path / "cpu").rglob("cpu.shares")
+    }
+    assert shares["vnfm/mine/c1"] == 512
+    assert shares["vnfm"] == shares["vnfm/mine"] > 2048
+    assert (tmp_path / "cpu/vnfm/mine/c1/cpu.cfs_quota_us").read_text() == "50000"
+    assert (tmp_path / "pids/vnfm/mine/c1/pids.max").read_text() == "7"
+    assert (tmp_path / "cpuacct/vnfm/mine/c1").is_dir()
