@@ -8,7 +8,7 @@ in the fabric, so that a VNF keeps its addresses and gateways wherever it stands
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from plugins.local.net import naming
@@ -182,9 +182,9 @@ def _walk(state: PathState, plans: Sequence[LinkPlan], fabric: str, *, strict: b
     return _Walk(state, tuple(joins))
 
 
-def _patched(walks: Sequence[_Walk]) -> dict[str, End]:
+def _patched(walks: Sequence[_Walk], beside: Container[str]) -> dict[str, End]:
     """The ends of pairs that some path does not join by their wire; the other end of such a pair needs one as well
-    where a path leads over the wire.
+    where a path leads over the wire. Of those that wires join the ones named in `beside` have theirs, too.
     """
     patched: dict[str, End] = {}
     wires: list[_Join] = []
@@ -195,6 +195,7 @@ def _patched(walks: Sequence[_Walk]) -> dict[str, End]:
             elif not join.on_one(Wiring.BRIDGE):
                 ends = (end for end in (*join.lefts, *join.rights) if end.plan.wiring is Wiring.PAIR)
                 patched.update({end.name: end for end in ends})
+    patched.update({end.name: end for join in wires for end in (*join.lefts, *join.rights) if end.name in beside})
     while True:
         more = {
             end.name: end
@@ -313,13 +314,14 @@ def layout(
     facts: Facts,
     fabric: str,
     is_strict: Callable[[str], bool] = lambda _path_id: False,
+    beside: Container[str] = (),
 ) -> Layout:
-    """All courses of the paths.
+    """All courses of the paths. Ends of pairs named in `beside` are joined in the fabric though their wire would do.
 
     Of a path that `is_strict` NotThereError or InvalidSpecError says what cannot be joined; of others it is left out.
     """
     walks = [_walk(state, plans, fabric, strict=is_strict(state.spec.id)) for state in states]
-    patched = _patched(walks)
+    patched = _patched(walks, beside)
     courses: list[Course] = []
     for walk in walks:
         for segment in _segments(walk, facts):
