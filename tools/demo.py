@@ -23,7 +23,7 @@ sys.path.insert(1, str(Path(__file__).resolve().parent.parent))
 import demo_host
 import demo_live
 import demo_traffic
-from demo_cleanup import clear, remove_state, state_folder
+from demo_cleanup import clear, remove_state, state_folder, templates_folder
 from demo_packages import build_packages
 from demo_run import ROOT, Cli, Manager, vnfm_command
 from demo_tell import StoryError, Teller
@@ -256,6 +256,7 @@ def only_one() -> Iterator[None]:
 def run(teller: Teller) -> int:
     """The demo's exit code: 0 told to the end, 1 something did not hold, 130 broken off."""
     state = state_folder()
+    os.environ["VNFM_MICROVM_TEMPLATES"] = str(templates_folder(state))
     manager = Manager(state, BUILD / "manager.log")
     cli = Cli(manager.endpoint, teller)
     with only_one():

@@ -25,6 +25,11 @@ def state_folder(root: Path = ROOT) -> Path:
     return Path("/var/tmp") / f"vnfm-demo-{hashlib.sha256(str(root).encode()).hexdigest()[:10]}"
 
 
+def templates_folder(state: Path) -> Path:
+    """Where the demo's microVM templates stand: in memory, apart from those of other managers on this host."""
+    return Path("/dev/shm") / f"{state.name}-templates"
+
+
 def settle_operations(cli: Cli) -> None:
     """Bring every open operation to an end: what creates is rolled back, what terminates is seen through."""
     for op in cli.ask("op", "list"):
@@ -77,6 +82,7 @@ def clear(teller: Teller, manager: Manager, cli: Cli) -> None:
     for name in demo_host.sweep(manager.state):
         if name != f"folder {manager.state}":
             teller.line(f"swept: {name}")
+    shutil.rmtree(templates_folder(manager.state), ignore_errors=True)
 
 
 def _end(pid: int) -> None:
@@ -93,3 +99,4 @@ def remove_state(state: Path) -> None:
     if demo_host.mounts_below(state):
         raise StoryError(f"something is still mounted below {state}")
     shutil.rmtree(state, ignore_errors=True)
+    shutil.rmtree(templates_folder(state), ignore_errors=True)

@@ -18,6 +18,8 @@ _PERIOD_US = 100_000
 _MIN_QUOTA_US = 1_000
 _LIMITED = ("memory", "cpu", "pids")
 VNF_OOM_SCORE = 500
+_PARENT_LEVELS = 2
+_PARENT_SHARES = 4096 * (os.cpu_count() or 1)
 _USED = (*_LIMITED, "cpuacct")
 _UNLIMITED_BYTES = 1 << 62
 _NOWHERE = Path("/nonexistent")
@@ -88,6 +90,19 @@ class Hierarchy:
                 folder.mkdir(parents=True, exist_ok=True)
                 if name in _LIMITED:
                     _limit_v1(name, folder, limits)
+        if "cpu" in self.mounts:
+            for parent in self._parents(self.mounts["cpu"], path):
+                _set(parent / "cpu.shares", str(_PARENT_SHARES), optional=True)
+
+    @staticmethod
+    def _parents(mount: Path, path: str) -> list[Path]:
+        """Of the computes' groups: what all of them together weigh against everything else on the host.
+
+        Each keeps to its own limit. But if all of them weighed as little as one process outside, one that uses all of
+        its limit would take that from its neighbours, wherever anything else is busy.
+        """
+        parts = path.strip("/").split("/")
+        return [mount.joinpath(*parts[:depth]) for depth in range(1, min(len(parts), _PARENT_LEVELS + 1))]
 
     def _create_v2(self, path: str, limits: Limits) -> None:
         folder = self.mounts["memory"]
@@ -100,6 +115,8 @@ class Hierarchy:
         for name in _LIMITED:
             with suppress(OSError):
                 (folder / "cgroup.subtree_control").write_text(f"+{name}")
+        for parent in self._parents(self.mounts["memory"], path):
+            _set(parent / "cpu.weight", str(_PARENT_SHARES * 100 // 1024), optional=True)
         _set(folder / "memory.max", str(limits.memory_bytes or "max"))
         _set(folder / "memory.swap.max", "0" if limits.memory_bytes else "max", optional=True)
         # What is out of memory goes as a whole: half of it alive would be no use, and would not be healed.

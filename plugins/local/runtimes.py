@@ -81,8 +81,11 @@ class OciRuntime:
         return [*self.argv, "--root", str(self.root)]
 
     def _environment(self) -> dict[str, str]:
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
+        kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith("VNFM_MICROVM_")}
         return {**kept, **self.env}
+
+
+_KEPT = frozenset({"PATH", "HOME", "TMPDIR", "LANG"})
 
 
 def crun(hierarchy: Hierarchy, root: Path, program: str = "crun") -> OciRuntime:

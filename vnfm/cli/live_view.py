@@ -137,7 +137,13 @@ def reasons(vnf: dict[str, Any]) -> list[Text]:
     if health.get("state") in (None, "WELL") or not health.get("reason"):
         return []
     since = f" since {clock(health['since'])}" if health.get("since") else ""
-    return [Text(f"{vnf.get('alias')} {str(health['state']).lower()}{since}: {health['reason']}", style="red")]
+    words = f"{vnf.get('alias')} {str(health['state']).lower()}{since}: {one_line(health['reason'])}"
+    return [Text(words, style="red", no_wrap=True, overflow="ellipsis")]
+
+
+def one_line(words: Any) -> str:
+    """Reasons may hold the last lines of a log."""
+    return " ".join(str(words).split())
 
 
 def counters(now: Situation, wide: bool) -> RenderableType:
@@ -234,10 +240,12 @@ def last_heal(heal: dict[str, Any]) -> Text:
 
     text = Text.assemble(
         "Last heal: ", (", ".join(str(v) for v in heal.get("vnfs") or []), "bold"), f" at {clock(heal.get('at'))} ",
-        coloured(str(heal.get("state", ""))), f"  {heal.get('cause') or ''}",
+        coloured(str(heal.get("state", ""))),
     )  # fmt: skip
     if heal.get("outage_ms") is not None:
         text.append(f"  down for {heal['outage_ms']} ms", "bold")
+    text.append(f"  {one_line(heal.get('cause') or '')}", "dim")
+    text.no_wrap, text.overflow = True, "ellipsis"
     return text
 
 

@@ -142,8 +142,8 @@ def operation(message: nfvo_pb2.VnfLcmOpOcc) -> RenderableType:
     head |= {k: short_time(data[k]) for k in ("started_at", "state_entered_at")}
     if data["parent_id"]:
         head["parent_id"] = data["parent_id"]
-    if heal := data["affected"].get("heal"):
-        head |= {"cause": heal.get("cause"), "outage_ms": heal.get("outage_ms")}
+    if data["operation"] == "HEAL":
+        head |= {"cause": data.get("cause"), "outage_ms": data.get("outage_ms")}
     if data["is_cancel_pending"]:
         head["is_cancel_pending"] = True
     parts: list[RenderableType] = [fields(head)]

@@ -304,11 +304,10 @@ class Watching:
         return LOOK_AGAIN_S
 
     async def _order(self, order: HealOrder) -> None:
-        now = self._clock()
-        operation = await self._ledger.order_heal(order, now)
+        operation = await self._ledger.order_heal(order, self._clock())
         if operation is None:
             return  # another operation is open: its end wakes us
-        after_ms = round((now - order.died_at).total_seconds() * 1000) if order.died_at else None
+        after_ms = round((self._clock() - order.died_at).total_seconds() * 1000) if order.died_at else None
         log.warning("HEAL ordered", vnf=order.vnf, cause=order.cause, operation=operation.id, after_ms=after_ms)
         self._drive(operation.id)
 

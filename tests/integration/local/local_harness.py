@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +30,12 @@ ROOT = Path(__file__).resolve().parents[3]
 MIB = 1 << 20
 HOST = "here"
 CHUNK_BYTES = 1 << 20
+_RUN = uuid.uuid4().hex[:6]
+
+
+def own(name: str) -> str:
+    """An id that no other test run on this host has: namespaces are named after it."""
+    return f"{name}-{_RUN}"
 
 
 class Plugin:
@@ -97,7 +104,7 @@ class Plugin:
 
     # -- calls
 
-    def owner(self, chain: str = "chain1") -> Owner:
+    def owner(self, chain: str = own("chain1")) -> Owner:
         return Owner(tenant="t", chain_id=chain, manager_id=self.manager, op_occ_id="op", fence=1)
 
     def put_image(self, content: bytes, image_format: str) -> str:

@@ -13,12 +13,19 @@ from pathlib import Path
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
-from local_harness import MIB, Plugin, problem_of
+from local_harness import MIB, Plugin, own, problem_of
 
 from plugins.local.net import namespace_name
 from vnfm.pb.common.v1.common_pb2 import Handle, Owner
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 
+USER = own("user")
+VNF = own("vnf")
+FAR = own("far")
+BUSY = own("busy")
+L1 = own("l1")
+L2 = own("l2")
+PATH1 = own("path1")
 PINGS = 20
 KINDS = {"CONTAINER": pb.RUNTIME_CONTAINER, "KATA": pb.RUNTIME_KATA, "VM": pb.RUNTIME_VM}
 
@@ -86,23 +93,26 @@ def port_of(found: pb.StatsSample, resource_id: str, cp_id: str) -> pb.PortStats
 
 def chain(plugin: Plugin, kind: int, box: str, gateway: str) -> None:
     """`user`, then a VNF `vnf` that answers on 10.79.0.2, then `far`, with a path along them."""
-    plugin.ids |= {"user", "vnf", "far"}
-    plugin.link("l1", ("user", "eth0", 0), ("vnf", "left", kind))
-    plugin.link("l2", ("vnf", "right", kind), ("far", "eth0", 0))
-    request = plugin.vm("vnf", gateway) if kind == pb.RUNTIME_VM else plugin.container("vnf", box, "sleep", "1000")
+    plugin.ids |= {USER, VNF, FAR}
+    plugin.link(L1, (USER, "eth0", 0), (VNF, "left", kind))
+    plugin.link(L2, (VNF, "right", kind), (FAR, "eth0", 0))
+    request = plugin.vm(VNF, gateway) if kind == pb.RUNTIME_VM else plugin.container(VNF, box, "sleep", "1000")
     request.runtime = kind  # type: ignore[assignment]
     request.memory_bytes = max(request.memory_bytes, 128 * MIB)
-    request.ports.add(cp_id="left", link=Handle(resource_id="l1"), ips=["10.79.0.2/24"])
-    request.ports.add(cp_id="right", link=Handle(resource_id="l2"), ips=["10.80.0.1/24"])
+    for container in request.containers:
+        container.sysctls["net.ipv4.ip_forward"] = "1"
+    request.ports.add(cp_id="left", link=Handle(resource_id=L1), ips=["10.79.0.2/24"])
+    request.ports.add(cp_id="right", link=Handle(resource_id=L2), ips=["10.80.0.1/24"])
     plugin.allocate(request, timeout=200)
-    plugin.sap("user", pb.Port(cp_id="eth0", link=Handle(resource_id="l1"), ips=["10.79.0.1/24"]))
-    plugin.sap("far", pb.Port(cp_id="eth0", link=Handle(resource_id="l2"), ips=["10.80.0.2/24"]))
-    path = pb.AllocatePathRequest(resource_id="path1", owner=plugin.owner(), symmetric=True, generation=1)
-    path.hops.add(sap=Handle(resource_id="user"), egress_cp_id="eth0", name="user")
-    path.hops.add(compute=Handle(resource_id="vnf"), ingress_cp_id="left", egress_cp_id="right", name="vnf")
-    path.hops.add(sap=Handle(resource_id="far"), ingress_cp_id="eth0", name="far")
+    for name, link, ip, via in ((USER, L1, "10.79.0.1", "10.79.0.2"), (FAR, L2, "10.80.0.2", "10.80.0.1")):
+        route = pb.Route(destination="10.0.0.0/8", via=via)
+        plugin.sap(name, pb.Port(cp_id="eth0", link=Handle(resource_id=link), ips=[f"{ip}/24"], routes=[route]))
+    path = pb.AllocatePathRequest(resource_id=PATH1, owner=plugin.owner(), symmetric=True, generation=1)
+    path.hops.add(sap=Handle(resource_id=USER), egress_cp_id="eth0", name=USER)
+    path.hops.add(compute=Handle(resource_id=VNF), ingress_cp_id="left", egress_cp_id="right", name=VNF)
+    path.hops.add(sap=Handle(resource_id=FAR), ingress_cp_id="eth0", name=FAR)
     list(plugin.network.AllocatePath(path))
-    ping(plugin, "user", "10.79.0.2", 1)
+    ping(plugin, USER, "10.79.0.2", 1)
 
 
 @pytest.fixture(params=["CONTAINER", "KATA", "VM"])
@@ -116,14 +126,14 @@ def kind(request: pytest.FixtureRequest, plugin: Plugin, box: str) -> int:
 
 def test_packets_into_and_out_of_a_vnf_are_counted_and_caught(plugin: Plugin, kind: int, folder: Path) -> None:
     before = sample(plugin)
-    captures = [Capturing(plugin, "vnf", "left", duration=Duration(seconds=20)), Capturing(plugin, "user")]
+    captures = [Capturing(plugin, VNF, "left", duration=Duration(seconds=20)), Capturing(plugin, USER)]
     began = time.time()
-    ping(plugin, "user", "10.79.0.2")
+    ping(plugin, USER, "10.79.0.2")
     after = sample(plugin)
     time.sleep(0.5)
     captures[1].close()
-    vnf, was = port_of(after, "vnf", "left"), port_of(before, "vnf", "left")
-    user, user_was = port_of(after, "user", "eth0"), port_of(before, "user", "eth0")
+    vnf, was = port_of(after, VNF, "left"), port_of(before, VNF, "left")
+    user, user_was = port_of(after, USER, "eth0"), port_of(before, USER, "eth0")
     assert PINGS <= vnf.in_packets - was.in_packets <= PINGS + 4
     assert PINGS <= vnf.out_packets - was.out_packets <= PINGS + 4
     assert vnf.in_bytes - was.in_bytes >= PINGS * 98
@@ -131,10 +141,10 @@ def test_packets_into_and_out_of_a_vnf_are_counted_and_caught(plugin: Plugin, ki
     assert vnf.in_dropped == was.in_dropped
     taken = {(one.path_id, one.resource_id, one.cp_id): one for one in after.paths}
     if kind != pb.RUNTIME_CONTAINER:  # a pair's own wire counts for no path
-        user_out, vnf_out = taken["path1", "user", "eth0"], taken["path1", "vnf", "left"]
+        user_out, vnf_out = taken[PATH1, USER, "eth0"], taken[PATH1, VNF, "left"]
         assert user_out.packets >= PINGS
         assert vnf_out.bytes >= PINGS * 98
-    used = next(one for one in after.computes if one.resource_id == "vnf")
+    used = next(one for one in after.computes if one.resource_id == VNF)
     assert used.cpu_ns > 0
     assert 100_000 < used.memory_bytes < used.memory_limit_bytes
     assert used.processes == (1 if kind == pb.RUNTIME_CONTAINER else 0)
@@ -154,12 +164,31 @@ def test_packets_into_and_out_of_a_vnf_are_counted_and_caught(plugin: Plugin, ki
         assert "10.79.0.1 > 10.79.0.2: ICMP echo request" in done.stdout
 
 
+def test_a_trace_names_each_port_there_and_back(plugin: Plugin, kind: int) -> None:
+    request = pb.ProbePathRequest(path=Handle(resource_id=PATH1), owner=plugin.owner(), packets=5, trace=True)
+    request.patience.seconds = 20
+    found = plugin.network.ProbePath(request, timeout=60)
+    assert found.complete, found
+    assert [(one.resource_id, one.cp_id, one.reply, one.leaving) for one in found.passings] == [
+        (USER, "eth0", False, True),
+        (VNF, "left", False, False),
+        (VNF, "right", False, True),
+        (FAR, "eth0", False, False),
+        (FAR, "eth0", True, True),
+        (VNF, "right", True, False),
+        (VNF, "left", True, True),
+        (USER, "eth0", True, False),
+    ]
+    request.trace = False
+    assert not plugin.network.ProbePath(request, timeout=60).passings
+
+
 def test_counters_rise_at_the_asked_interval_until_the_count_is_reached(plugin: Plugin, box: str) -> None:
-    plugin.allocate(plugin.container("busy", box, "sh", "-c", "while true; do true; done"))
+    plugin.allocate(plugin.container(BUSY, box, "sh", "-c", "while true; do true; done"))
     request = pb.WatchStatsRequest(owner=Owner(manager_id=plugin.manager), interval_ms=200, count=5)
     samples = list(plugin.observation.WatchStats(request))
     times = [one.at.ToNanoseconds() / 1e9 for one in samples]
-    cpu = [next(c.cpu_ns for c in one.computes if c.resource_id == "busy") for one in samples]
+    cpu = [next(c.cpu_ns for c in one.computes if c.resource_id == BUSY) for one in samples]
     assert len(samples) == 5
     assert 0.7 < times[-1] - times[0] < 2
     assert cpu == sorted(cpu)
@@ -169,20 +198,20 @@ def test_counters_rise_at_the_asked_interval_until_the_count_is_reached(plugin: 
 
 def test_a_capture_keeps_its_bounds_and_ends(plugin: Plugin, box: str) -> None:
     chain(plugin, pb.RUNTIME_CONTAINER, box, "")
-    snapped = Capturing(plugin, "vnf", "left", snap_bytes=60, max_packets=10)
-    ping(plugin, "user", "10.79.0.2", 10, size=1000)
+    snapped = Capturing(plugin, VNF, "left", snap_bytes=60, max_packets=10)
+    ping(plugin, USER, "10.79.0.2", 10, size=1000)
     found = read_pcap(snapped.file())
     assert len(found) == 10
     assert {(len(one.data), one.wire_bytes) for one in found if one.is_echo_request} == {(60, 1042)}
     began = time.monotonic()
-    timed = Capturing(plugin, "vnf", "left", duration=Duration(seconds=1))
+    timed = Capturing(plugin, VNF, "left", duration=Duration(seconds=1))
     assert read_pcap(timed.file()) == []
     assert 0.8 < time.monotonic() - began < 3
 
 
 def test_a_port_that_is_not_there_is_not_found(plugin: Plugin, box: str) -> None:
     chain(plugin, pb.RUNTIME_CONTAINER, box, "")
-    for resource_id, cp_id in (("vnf", "up"), ("nobody", "")):
+    for resource_id, cp_id in ((VNF, "up"), ("nobody", "")):
         with pytest.raises(grpc.RpcError) as caught:
             Capturing(plugin, resource_id, cp_id)
         assert caught.value.code() == grpc.StatusCode.NOT_FOUND
@@ -193,7 +222,7 @@ def test_nothing_is_lost_at_a_moderate_rate(plugin: Plugin, box: str) -> None:
     """Packets of 1400 bytes, some thousand a second, for some seconds; each bears its number."""
     chain(plugin, pb.RUNTIME_CONTAINER, box, "")
     count = 30_000
-    capture = Capturing(plugin, "vnf", "left", duration=Duration(seconds=60), max_packets=count)
+    capture = Capturing(plugin, VNF, "left", duration=Duration(seconds=60), max_packets=count)
     blast = (
         "import socket,struct,time\n"
         "s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\n"
@@ -203,7 +232,7 @@ def test_nothing_is_lost_at_a_moderate_rate(plugin: Plugin, box: str) -> None:
     )
     began = time.monotonic()
     subprocess.run(
-        ["ip", "netns", "exec", namespace_name("user"), "python3", "-c", blast], check=True, capture_output=True
+        ["ip", "netns", "exec", namespace_name(USER), "python3", "-c", blast], check=True, capture_output=True
     )
     seconds = time.monotonic() - began
     found = read_pcap(capture.file())
@@ -216,7 +245,7 @@ def test_nothing_is_lost_at_a_moderate_rate(plugin: Plugin, box: str) -> None:
 def test_a_capture_that_nobody_wants_any_more_lets_go(plugin: Plugin, box: str) -> None:
     chain(plugin, pb.RUNTIME_CONTAINER, box, "")
     before = sockets(plugin)
-    captures = [Capturing(plugin, "vnf", "left") for _ in range(3)]
+    captures = [Capturing(plugin, VNF, "left") for _ in range(3)]
     assert sockets(plugin) >= before + 3
     for one in captures:
         one.close()

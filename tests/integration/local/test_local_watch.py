@@ -12,13 +12,21 @@ from signal import SIGCONT, SIGKILL, SIGSTOP
 
 import grpc
 import pytest
-from local_harness import MIB, Plugin
+from local_harness import MIB, Plugin, own
 
 from plugins.local.net import interface_name, namespace_name
 from plugins.local.stamps import StampFolder
 from vnfm.pb.common.v1.common_pb2 import Handle, Owner
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 
+C1 = own("c1")
+K1 = own("k1")
+V1 = own("v1")
+HOG = own("hog")
+WELL = own("well")
+DEAD = own("dead")
+SAP = own("sap")
+L1 = own("l1")
 AT_ONCE_SECONDS = 0.25  # measured: 5 ms; the rest is for a busy machine
 PORT_SECONDS = 3.0
 STOPPED, RUNNING, FAILED = pb.STATE_STOPPED, pb.STATE_RUNNING, pb.STATE_FAILED
@@ -103,7 +111,7 @@ def changed_long_ago(resource: pb.Resource) -> float:
 def test_a_container_that_is_killed_is_told_within_moments(plugin: Plugin, box: str, told: Told) -> None:
     delays = []
     for number in range(5):
-        name = f"c{number}"
+        name = own(f"c{number}")
         plugin.allocate(plugin.container(name, box, "sh", "-c", "echo my last words; exec sleep 1000"))
         began = kill(process_of(plugin, name))
         at, resource = told.until(name, FAILED, 5)
@@ -116,19 +124,19 @@ def test_a_container_that_is_killed_is_told_within_moments(plugin: Plugin, box: 
 
 
 def test_an_exit_code_is_told(plugin: Plugin, box: str, told: Told) -> None:
-    plugin.allocate(plugin.container("c1", box, "sh", "-c", "sleep 1; echo out of licences; exit 7"))
-    _, resource = told.until("c1", FAILED, 10)
+    plugin.allocate(plugin.container(C1, box, "sh", "-c", "sleep 1; echo out of licences; exit 7"))
+    _, resource = told.until(C1, FAILED, 10)
     assert resource.reason == "container main ended with 7; its last lines: out of licences"
 
 
 def test_the_memory_limit_is_told_as_such(plugin: Plugin, box: str, told: Told) -> None:
-    plugin.allocate(plugin.container("hog", box, "sh", "-c", "sleep 1; exec tail /dev/zero", memory_bytes=16 * MIB))
-    _, resource = told.until("hog", FAILED, 20)
+    plugin.allocate(plugin.container(HOG, box, "sh", "-c", "sleep 1; exec tail /dev/zero", memory_bytes=16 * MIB))
+    _, resource = told.until(HOG, FAILED, 20)
     assert "container main was killed for its memory limit" in resource.reason
 
 
 def test_what_an_operator_does_is_no_failure(plugin: Plugin, box: str, told: Told) -> None:
-    plugin.allocate(plugin.container("c1", box, "sleep", "1000"))
+    plugin.allocate(plugin.container(C1, box, "sleep", "1000"))
     ops = pb.OperateComputeRequest
     for op, state in (
         (ops.PAUSE, STOPPED),
@@ -137,58 +145,58 @@ def test_what_an_operator_does_is_no_failure(plugin: Plugin, box: str, told: Tol
         (ops.START, RUNNING),
         (ops.REBOOT, RUNNING),
     ):
-        plugin.operate("c1", op)
-        told.until("c1", state, 5)
-    plugin.terminate("c1")
-    told.until("c1", pb.STATE_ABSENT, 5)
+        plugin.operate(C1, op)
+        told.until(C1, state, 5)
+    plugin.terminate(C1)
+    told.until(C1, pb.STATE_ABSENT, 5)
     told.nothing(0.5)
 
 
 def test_a_lost_port_is_told_and_so_is_its_return(plugin: Plugin, box: str, told: Told) -> None:
-    plugin.ids |= {"sap", "c1"}
-    plugin.link("l1", ("sap", "eth0", 0), ("c1", "left", pb.RUNTIME_CONTAINER))
-    request = plugin.container("c1", box, "sleep", "1000")
-    request.ports.add(cp_id="left", link=Handle(resource_id="l1"), ips=["10.78.0.2/24"])
+    plugin.ids |= {SAP, C1}
+    plugin.link(L1, (SAP, "eth0", 0), (C1, "left", pb.RUNTIME_CONTAINER))
+    request = plugin.container(C1, box, "sleep", "1000")
+    request.ports.add(cp_id="left", link=Handle(resource_id=L1), ips=["10.78.0.2/24"])
     plugin.allocate(request)
-    plugin.sap("sap", pb.Port(cp_id="eth0", link=Handle(resource_id="l1"), ips=["10.78.0.1/24"]))
+    plugin.sap(SAP, pb.Port(cp_id="eth0", link=Handle(resource_id=L1), ips=["10.78.0.1/24"]))
     time.sleep(0.5)
     told.drain()
-    where = ["ip", "-n", namespace_name("c1"), "link"]
+    where = ["ip", "-n", namespace_name(C1), "link"]
     began = time.monotonic()
     subprocess.run([*where, "set", interface_name("left"), "down"], check=True)
-    at, resource = told.until("c1", FAILED, PORT_SECONDS)
+    at, resource = told.until(C1, FAILED, PORT_SECONDS)
     assert resource.reason == "port left is down"
     print(f"port down -> told: {1000 * (at - began):.0f} ms")
     subprocess.run([*where, "set", interface_name("left"), "up"], check=True)
-    told.until("c1", RUNNING, PORT_SECONDS)
-    assert plugin.query("c1")[0].state == RUNNING
+    told.until(C1, RUNNING, PORT_SECONDS)
+    assert plugin.query(C1)[0].state == RUNNING
     began = time.monotonic()
     subprocess.run([*where, "del", interface_name("left")], check=True)
-    at, resource = told.until("c1", FAILED, PORT_SECONDS)
+    at, resource = told.until(C1, FAILED, PORT_SECONDS)
     assert resource.reason == "port left is gone"
     print(f"port gone -> told: {1000 * (at - began):.0f} ms")
 
 
 def test_a_restarted_plugin_finds_wrong_what_is_wrong_and_nothing_else(plugin: Plugin, box: str) -> None:
-    for name in ("well", "dead"):
+    for name in (WELL, DEAD):
         plugin.allocate(plugin.container(name, box, "sleep", "1000"))
     plugin.kill()
-    kill(process_of(plugin, "dead"))
+    kill(process_of(plugin, DEAD))
     plugin.start()
     told = Told(plugin)
     states = {resource.handle.resource_id: resource for resource in told.listed}
-    assert states["well"].state == RUNNING
-    assert states["dead"].state == FAILED
-    assert "container main" in states["dead"].reason
+    assert states[WELL].state == RUNNING
+    assert states[DEAD].state == FAILED
+    assert "container main" in states[DEAD].reason
     told.nothing(1)
     told.close()
 
 
 def test_a_microvm_that_loses_its_qemu_is_told_within_moments(plugin: Plugin, box: str, told: Told) -> None:
-    request = plugin.container("k1", box, "sleep", "1000", runtime=pb.RUNTIME_KATA, memory_bytes=128 * MIB)
+    request = plugin.container(K1, box, "sleep", "1000", runtime=pb.RUNTIME_KATA, memory_bytes=128 * MIB)
     plugin.allocate(request)
-    began = kill(qemu_below(plugin, "k1"))
-    at, resource = told.until("k1", FAILED, 5)
+    began = kill(qemu_below(plugin, K1))
+    at, resource = told.until(K1, FAILED, 5)
     print(f"KATA death -> told: {1000 * (at - began):.1f} ms: {resource.reason}")
     assert at - began < AT_ONCE_SECONDS
     assert "has lost its machine: qemu was killed by signal 9" in resource.reason
@@ -196,10 +204,28 @@ def test_a_microvm_that_loses_its_qemu_is_told_within_moments(plugin: Plugin, bo
 
 def test_a_microvms_payload_that_ends_is_told_with_its_exit_code(plugin: Plugin, box: str, told: Told) -> None:
     command = ("sh", "-c", "sleep 1; echo no route; exit 9")
-    request = plugin.container("k1", box, *command, runtime=pb.RUNTIME_KATA, memory_bytes=128 * MIB)
+    request = plugin.container(K1, box, *command, runtime=pb.RUNTIME_KATA, memory_bytes=128 * MIB)
     plugin.allocate(request)
-    _, resource = told.until("k1", FAILED, 20)
+    _, resource = told.until(K1, FAILED, 20)
     assert resource.reason == "container main ended with 9; its last lines: no route"
+
+
+def test_a_microvm_that_hangs_is_told_and_so_is_its_return(plugin: Plugin, box: str) -> None:
+    plugin.stop()
+    plugin.config["agent_silence_s"] = 5
+    plugin.start()
+    request = plugin.container(K1, box, "sleep", "1000", runtime=pb.RUNTIME_KATA, memory_bytes=128 * MIB)
+    plugin.allocate(request)
+    told = Told(plugin)
+    told.nothing(8)
+    pid = qemu_below(plugin, K1)
+    began = kill(pid, SIGSTOP)
+    at, resource = told.until(K1, FAILED, 30)
+    print(f"KATA hung -> told: {at - began:.1f} s")
+    assert resource.reason == "the guest has been silent for more than 5 s"
+    kill(pid, SIGCONT)
+    told.until(K1, RUNNING, 20)
+    told.close()
 
 
 def test_a_vm_that_hangs_and_one_that_dies_are_told(folder: Path, plugin: Plugin, gateway_image: bytes) -> None:
@@ -207,18 +233,18 @@ def test_a_vm_that_hangs_and_one_that_dies_are_told(folder: Path, plugin: Plugin
     plugin.config["agent_silence_s"] = 6
     plugin.start()
     image = plugin.put_image(gateway_image, "qcow2")
-    plugin.allocate(plugin.vm("v1", image), timeout=200)
+    plugin.allocate(plugin.vm(V1, image), timeout=200)
     told = Told(plugin)
     told.nothing(10)
-    pid = process_of(plugin, "v1", "vm")
+    pid = process_of(plugin, V1, "vm")
     began = kill(pid, SIGSTOP)
-    at, resource = told.until("v1", FAILED, 40)
+    at, resource = told.until(V1, FAILED, 40)
     print(f"VM hung -> told: {at - began:.1f} s: {resource.reason}")
     assert resource.reason == "the guest's agent has been silent for more than 6 s"
     kill(pid, SIGCONT)
-    told.until("v1", RUNNING, 40)
+    told.until(V1, RUNNING, 40)
     began = kill(pid)
-    at, resource = told.until("v1", FAILED, 5)
+    at, resource = told.until(V1, FAILED, 5)
     print(f"VM death -> told: {1000 * (at - began):.1f} ms: {resource.reason}")
     assert at - began < AT_ONCE_SECONDS
     assert resource.reason.startswith("qemu was killed by signal 9 (SIGKILL)")

@@ -116,7 +116,7 @@ def test_one_that_dies_again_and_again_is_given_up_with_the_reason_and_one_retry
     with manager(tmp_path, {"hosts": 1, "script": script}, args=("--heal-limit", "2")) as m:
         create(m)
         held = until(lambda: next((op for op in heals(m) if op.state == "FAILED_TEMP"), None))
-        assert "healed 2 times in 10 minutes and died again: out of memory" in held.error.detail
+        assert "was healed 2 times in 10 minutes, and is dead again: out of memory" in held.error.detail
         assert held.error.type.endswith("healing-limit")
         assert len([op for op in heals(m) if op.state == "COMPLETED"]) == 2
         time.sleep(1)
