@@ -30,12 +30,15 @@ from vnfm.api.lifecycle import LifecycleServicer
 from vnfm.api.listening import bind
 from vnfm.api.liveness import Liveness
 from vnfm.api.observing import Observations
+from vnfm.api.operations import OperationViews
 from vnfm.api.packages import PackagesServicer
+from vnfm.api.pulses import Pulses
 from vnfm.api.vims import VimsServicer
+from vnfm.lcm.amending import Amending
 from vnfm.lcm.granting import Granting
 from vnfm.lcm.healing import HealingPolicy
 from vnfm.lcm.onboarding import Onboarding, PackageReading
-from vnfm.lcm.operation import Journal
+from vnfm.lcm.operation import Journal, Operation
 from vnfm.lcm.ports import Vims
 from vnfm.lcm.runner import Runner
 from vnfm.model.problem import ProblemError, problem
@@ -137,7 +140,8 @@ class Manager:
         self.orders = OrderStore(database)
         self.resources = ResourceStore(database)
         self.vims = VimStore(database)
-        journal = TellingJournal(database, lambda operation: self.watching.told(operation))
+        self.pulses = Pulses()
+        journal = TellingJournal(database, self._told, self.pulses)
         checked_journal: Journal = journal  # the adapters satisfy the ports: said to the type checker
         checked_vims: Vims = self.registry
         facts = StoredFacts(self.packages, self.orders, self.resources)
@@ -147,9 +151,11 @@ class Manager:
         )
         watched = WatchedStore(database, self.orders, new_id)
         checked_ledger: Ledger = watched
-        self.watching = Watching(checked_ledger, self.runner.drive, now, settings.healing)
+        amending = Amending(journal, self.runner, now)
+        self.watching = Watching(checked_ledger, self.runner.drive, amending.amend, now, settings.healing)
         self.changes = Changes(self.orders, self.packages, self.runner, self.watching.condition, now, new_id)
         self.liveness = Liveness(self.orders, self.watching.condition, watched.last_heal)
+        self.views = OperationViews(self.orders, self.runner, self.pulses)
         self.registry.followers.append(self.watching.follow)
         self.onboarding = Onboarding(self.packages, self.blobs, read_package, now)
         self.execs = Execs(self.orders, self.resources, self.registry)
@@ -172,6 +178,7 @@ class Manager:
                 self.observations,
                 self.changes,
                 self.liveness,
+                self.views,
                 now,
                 new_id,
             ),
@@ -187,6 +194,7 @@ class Manager:
                 self.observations,
                 self.changes,
                 self.liveness,
+                self.views,
                 now,
                 new_id,
             ),
@@ -202,6 +210,9 @@ class Manager:
             server,
         )
         return [s.full_name for s in pb.DESCRIPTOR.services_by_name.values()]
+
+    def _told(self, operation: Operation) -> None:
+        self.watching.told(operation)
 
     async def open(self) -> None:
         """Connect VIMs and take up what was left open."""

@@ -20,7 +20,7 @@ _NODES = Path("/sys/devices/system/node")
 # Priors, measured on two emulated-guest cores: (start_ms, hop_us, memory_bytes).
 _PRIORS = {
     pb.RUNTIME_CONTAINER: (50, 5, 8 * _MIB),
-    pb.RUNTIME_KATA: (2500, 150, 160 * _MIB),
+    pb.RUNTIME_KATA: (400, 150, 96 * _MIB),
     pb.RUNTIME_VM: (20000, 300, 300 * _MIB),
 }
 

@@ -98,7 +98,8 @@ def crun(hierarchy: Hierarchy, root: Path, program: str = "crun") -> OciRuntime:
 def microvm(root: Path, command: Sequence[str] = ()) -> OciRuntime:
     """Our own runtime, from the same installation as this plugin unless `command` names another (Kata's, say)."""
     package_root = Path(__file__).resolve().parents[2]
-    argv = tuple(command) or (sys.executable, "-m", "plugins.microvm")
+    # Our runtime needs the standard library alone; looking for packages would take as long as all its imports.
+    argv = tuple(command) or (sys.executable, "-S", "-m", "plugins.microvm")
     env = {"PYTHONPATH": str(package_root)} if not command else {}
     return OciRuntime(argv, root, env, create_seconds=90, own_kernel=True)
 

@@ -75,7 +75,7 @@ def folders(path: PurePosixPath) -> tuple[Path, ...]:
     return tuple(hierarchy.mountpoint / path.relative_to("/") for hierarchy in mounted)
 
 
-def create(path: PurePosixPath, resources: Resources, guest_memory: int) -> None:
+def create(path: PurePosixPath, resources: Resources, guest_memory: int) -> tuple[Path, ...]:
     """Make the folders and set the limits."""
     mounted = hierarchies(Path("/proc/self/mountinfo").read_text())
     for hierarchy in mounted:
@@ -87,6 +87,7 @@ def create(path: PurePosixPath, resources: Resources, guest_memory: int) -> None
                 (folder / name).write_text(value)
             except OSError as error:
                 raise RuntimeFailure(f"cgroup {path}: {name} = {value}: {error.strerror}") from error
+    return tuple(hierarchy.mountpoint / path.relative_to("/") for hierarchy in mounted)
 
 
 def limits(hierarchy: Hierarchy, resources: Resources, guest_memory: int) -> dict[str, str]:

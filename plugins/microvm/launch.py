@@ -70,7 +70,7 @@ def create(request: Request) -> int:
             created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             annotations=bundle.annotations,
         )
-        pid = machines.start(_order(request, bundle, folder, spec), relay)
+        pid = machines.start(_order(request, bundle, folder, spec, relay), relay)
         if request.pid_file:
             _write_whole(request.pid_file, str(pid))
         return pid
@@ -82,7 +82,7 @@ def create(request: Request) -> int:
         raise
 
 
-def _order(request: Request, bundle: Bundle, folder: Path, spec: bytes) -> machines.Order:
+def _order(request: Request, bundle: Bundle, folder: Path, spec: bytes, relay: RelayProcess) -> machines.Order:
     """Think everything over and prepare the host's side, but for taps."""
     cache = cache_folder(request.cache)
     assets = prepare_assets(cache)
@@ -98,7 +98,8 @@ def _order(request: Request, bundle: Bundle, folder: Path, spec: bytes) -> machi
         netns=str(bundle.netns) if bundle.netns else None,
         links=[asdict(link) for link in seen.nics],
     )
-    cgroup.create(cgroup_path, bundle.resources, machine.memory_mib << 20)
+    cgroups = cgroup.create(cgroup_path, bundle.resources, machine.memory_mib << 20)
+    relay.join(cgroups)
     tsc = qemu.tsc_khz(Path("/proc/cpuinfo").read_text())
     plan: dict[str, object] = {
         "id": request.container,
@@ -106,7 +107,6 @@ def _order(request: Request, bundle: Bundle, folder: Path, spec: bytes) -> machi
         "log": request.log and os.path.abspath(request.log),
         "log_format": request.log_format,
         "boot_seconds": float(os.environ.get(BOOT_SECONDS_ENV) or _BOOT_SECONDS),
-        "cgroups": [str(path) for path in cgroup.folders(cgroup_path)],
         "hostname": bundle.hostname,
         "links": [(link.index, "" if link.loopback else link.mac) for link in seen.links],
         "sysctl": sysctls(bundle),
@@ -118,6 +118,7 @@ def _order(request: Request, bundle: Bundle, folder: Path, spec: bytes) -> machi
         tsc_khz=tsc,
         container=request.container,
         folder=folder,
+        cgroups=cgroups,
         netns=bundle.netns,
         seen=seen,
         plan=plan,

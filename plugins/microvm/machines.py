@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,29 @@ class RelayProcess:
             argv = [sys.executable, "-S", "-E", "-c", _RELAY, str(theirs.fileno()), str(_PACKAGES)]
             # It takes over our standard streams: they are the container's.
             self.pid = os.posix_spawn(sys.executable, argv, os.environ, setsid=True)
+        self._joining: threading.Thread | None = None
+        self._refusal = ""
+
+    def join(self, cgroups: tuple[Path, ...]) -> None:
+        """Begin to put it into its control groups; the kernel takes its time over that, and there is more to do."""
+        self._joining = threading.Thread(target=self._join, args=(cgroups,), daemon=True)
+        self._joining.start()
+
+    def _join(self, cgroups: tuple[Path, ...]) -> None:
+        try:
+            for folder in cgroups:
+                (folder / "cgroup.procs").write_text(str(self.pid))
+        except OSError as error:
+            self._refusal = f"{error.filename}: {error.strerror}"
+
+    def joined(self, cgroups: tuple[Path, ...]) -> None:
+        """Wait until it is in its control groups, for qemu shall be from its first page on."""
+        if self._joining is None:
+            self.join(cgroups)
+        assert self._joining
+        self._joining.join()
+        if self._refusal:
+            raise RuntimeFailure(self._refusal)
 
     def hand(self, plan: dict[str, object], fds: list[int]) -> dict[str, object]:
         """Send the plan and what it needs open; the relay's word once the guest is configured, or why it is not."""
@@ -75,6 +99,7 @@ class Order:
     tsc_khz: int | None
     container: str
     folder: Path
+    cgroups: tuple[Path, ...]
     netns: Path | None
     seen: Survey
     plan: dict[str, object]
@@ -108,6 +133,7 @@ def _start(order: Order, relay: RelayProcess, template: Template | None, why_col
     statefile.update(str(order.folder), pid=relay.pid, start_time=statefile.start_time(relay.pid))
     try:
         taps = network.connect(order.netns, order.seen.nics) if order.netns and order.seen.nics else []
+        relay.joined(order.cgroups)
         answer = relay.hand(*_whole_plan(order, template, taps, why_cold))
     except BaseException:
         relay.end()

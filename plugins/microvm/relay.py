@@ -2,9 +2,9 @@
 first process ends.  `create` hands it a plan over a socket and waits there until the guest is configured.
 
 The plan comes with descriptors: `own` of them are ours (agent, console, a clone's monitor), the others are for qemu,
-which finds them from `first_fd` on.  It is JSON: argv of qemu, folder, cgroups, links, numbers, interfaces, sysctl,
-hostname, setup, spec, state, why_cold, log, log_format.  Everything that takes thought was done by `create`, so that this
-process, which stays as long as the container, stays small.
+which finds them from `first_fd` on.  It is JSON: argv of qemu, folder, links, numbers, interfaces, sysctl,
+hostname, setup, spec, state, why_cold, log, log_format.  Everything that takes thought was done by `create`, so that
+this process, which stays as long as the container, stays small.
 """
 
 from __future__ import annotations
@@ -79,9 +79,6 @@ class Relay:
         return streams
 
     def _start_qemu(self, guest_fds: list[int]) -> tuple[int, int]:
-        for folder in texts(self.plan["cgroups"]):
-            with open(f"{folder}/cgroup.procs", "w") as file:
-                file.write("0")
         if self.monitor:
             self.monitor.sendall(monitor.load_commands(number(self.plan["state"])))
         null = os.open("/dev/null", os.O_RDWR)

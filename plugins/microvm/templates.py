@@ -84,7 +84,7 @@ def folder() -> Path:
 
 
 def obtain(place: Path, recipe: Recipe, build: Callable[[Path], dict[str, object]]) -> Template:
-    """The template, made by `build` if it is not there: that gets a folder with a `memory`, writes `state`, tells facts.
+    """The template, made by `build` if it is not there: in a folder with a `memory` it writes `state`, and tells facts.
 
     Whoever comes while another makes it waits: made once it serves all, where booting side by side takes each of them
     as long again.
@@ -185,10 +185,19 @@ def _make(place: Path, target: Path, recipe: Recipe, build: Callable[[Path], dic
 
 def _check_failures(place: Path, key: str) -> None:
     note = place / f".failed-{key}"
-    with contextlib.suppress(FileNotFoundError):
+    if not _forgiven(note):
+        raise NoTemplate(f"it failed a short time ago: {note.read_text()}")
+
+
+def _forgiven(note: Path) -> bool:
+    """Is there no such failure, or is it long ago?  Then the note goes."""
+    try:
         if time.time() - note.stat().st_mtime < _FORGIVEN_AFTER_SECONDS:
-            raise NoTemplate(f"it failed a short time ago: {note.read_text()}")
-        note.unlink(missing_ok=True)
+            return False
+    except FileNotFoundError:
+        return True
+    note.unlink(missing_ok=True)
+    return True
 
 
 def _note_failure(place: Path, key: str, reason: str) -> None:
@@ -241,6 +250,8 @@ def _sweep(place: Path) -> None:
                 shutil.rmtree(path, ignore_errors=True)
     for path in place.glob(".gone-*"):
         shutil.rmtree(path, ignore_errors=True)
+    for note in place.glob(".failed-*"):
+        _forgiven(note)
 
 
 def _remove_unused(path: Path) -> bool:

@@ -101,7 +101,7 @@ def travel(way: Sequence[Station], number: int, most: int) -> Trip:
 
 
 def _joined(before: Station, left: Instance, station: Station, entered: Instance) -> bool:
-    return before.edge or station.edge or (left.egress_link == entered.ingress_link != "")
+    return before.edge or station.edge or (left.egress_link != "" != entered.ingress_link)
 
 
 def passings(trip: Trip) -> list[pb.ProbePathResponse.Passing]:

@@ -191,7 +191,8 @@ def run_checked(*argv: str, text: str = "", timeout_s: float = 120) -> str:
 
 def python_environment() -> dict[str, str]:
     """So that a child runs this checkout's code."""
-    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))}
+    paths = (os.environ.get("PYTHONPATH", ""), str(ROOT))
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
 def python() -> str:

@@ -133,7 +133,7 @@ def skipped(name: str, unit: str, bound: Bound | None, why: str) -> Row:
 
 
 def write_json(path: Path, rows: Sequence[Row]) -> None:
-    """bench.json: what was measured now; rows of earlier runs that were not asked for this time stay."""
+    """bench.json: what was measured now."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps([row.as_json() for row in rows], indent=1, ensure_ascii=False) + "\n")
 

@@ -13,6 +13,7 @@ from datetime import datetime
 from bench_host import Workspace, cpu_seconds
 from bench_manager import VNFD_ID, Client, Manager
 from bench_rows import Bound, Row, Say, compared
+from bench_samples import sampled
 from hand_containers import BareContainers
 
 from vnfm.pb.nfvo.v1 import nfvo_pb2 as pb
@@ -32,21 +33,31 @@ def figure(space: Workspace, manager: Manager, quick: bool, profile: bool, say: 
     ours: list[float] = []
     theirs: list[float] = []
     told = ""
-    asyncio.run(_round(manager, 1))  # the first one brings the image to the VIM
-    bare.start(1, rounds)
-    bare.remove()
-    for number in range(rounds):
-        theirs.append(bare.start(count, number))
+    try:
+        asyncio.run(_round(manager, 1))  # the first one brings the image to the VIM
+        bare.start(1, rounds)
         bare.remove()
-        took, told = asyncio.run(_round(manager, count))
-        ours.append(took)
-        say(f"{NAME}: {took:.2f} s, bare crun {theirs[-1]:.2f} s; {told}")
-        if profile:
-            for line in profile_of(manager):
-                say(f"  {line}")
-    bare.close()
+        for number in range(rounds):
+            theirs.append(bare.start(count, number))
+            bare.remove()
+            took, told = asyncio.run(_round(manager, count))
+            ours.append(took)
+            say(f"{NAME}: {took:.2f} s, bare crun {theirs[-1]:.2f} s; {told}")
+            if profile:
+                for line in profile_of(manager):
+                    say(f"  {line}")
+    finally:
+        bare.close()
+    if profile:
+        for line in sampled(space, lambda m: _twice(m, count)):
+            say(f"  {line}")
     note = f"{count} VNFs, {parallel} at once; {told}"
     return [compared(NAME, "s", BOUND, ours, theirs, note)]
+
+
+def _twice(manager: Manager, count: int) -> None:
+    for number in (1, count):
+        asyncio.run(_round(manager, number))
 
 
 async def _round(manager: Manager, count: int) -> tuple[float, str]:

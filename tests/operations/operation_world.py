@@ -6,11 +6,12 @@ import asyncio
 import itertools
 import shutil
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 from vnfm.graph.chainfile import read_chain
@@ -20,7 +21,7 @@ from vnfm.lcm.granting import Granting
 from vnfm.lcm.operation import Operation, StepOutput
 from vnfm.lcm.runner import Runner
 from vnfm.lcm.steps import Step, StepKind
-from vnfm.model.lcm import LcmOperationState, LcmOperationType
+from vnfm.model.lcm import CancelMode, LcmOperationState, LcmOperationType
 from vnfm.model.problem import problem
 from vnfm.model.vnfd import (
     Container,
@@ -30,6 +31,7 @@ from vnfm.model.vnfd import (
     ImageFormat,
     Isolation,
     Needs,
+    ScalingAspect,
     SwImage,
     Vdu,
     VirtualLinkDesc,
@@ -66,6 +68,11 @@ class Mode(StrEnum):
     CRASH_BEFORE = "manager dies before the call"
     CRASH_AFTER = "manager dies after the call"
     TWICE = "runs twice"
+    CANCEL = "is cancelled gracefully"
+    CANCEL_NOW = "is cancelled forcefully"
+
+
+MISFORTUNES = [m for m in Mode if m not in (Mode.CANCEL, Mode.CANCEL_NOW)]
 
 
 @dataclass(slots=True)
@@ -84,6 +91,8 @@ class Faults:
     def __init__(self, *faults: Fault) -> None:
         self.faults = list(faults)
         self.died = asyncio.Event()
+        self.cancel: Callable[[CancelMode], Awaitable[None]] | None = None
+        self.cancels: list[asyncio.Task[None]] = []
 
     def actions(self) -> Mapping[StepKind, Action]:
         """The real ones, with the faults in."""
@@ -114,6 +123,18 @@ class Faults:
             case Mode.TWICE:
                 await act(step, ctx)
                 return await act(step, ctx)
+            case Mode.CANCEL:
+                await self._ask(CancelMode.GRACEFUL)
+                return await act(step, ctx)
+            case Mode.CANCEL_NOW:
+                await act(step, ctx)  # what it did is there, and nobody hears of it
+                self.cancels.append(asyncio.create_task(self._ask(CancelMode.FORCEFUL)))
+                await asyncio.Event().wait()
+                raise AssertionError("unreachable")
+
+    async def _ask(self, mode: CancelMode) -> None:
+        assert self.cancel
+        await self.cancel(mode)
 
     async def _die(self) -> StepOutput:
         self.died.set()
@@ -141,6 +162,21 @@ def vnfd(vnfd_id: str, level: Isolation, image: SwImage) -> Vnfd:
     return Vnfd(vnfd_id, "tests", vnfd_id, "1", "1", (flavour,))
 
 
+def simple_vnfd(vnfd_id: str, image: SwImage) -> Vnfd:
+    """A VNF of one VDU with two external CPs, which may be scaled by hop and by aspect."""
+    container = Container("c", image, cpu_milli=10, memory_bytes=16 << 20)
+    needs = Needs(isolation=Isolation.TENANT)
+    vdu = Vdu("vdu", "vdu", "", 10, 16 << 20, 0, needs, containers=(container,), max_instances=3)
+    flavour = Flavour(
+        "default",
+        vdus=(vdu,),
+        cps=(Cpd("left", "vdu", "", 0), Cpd("right", "vdu", "", 1)),
+        external_cps=(ExtCpd("left", "left"), ExtCpd("right", "right")),
+        scaling_aspects=(ScalingAspect("size", 2, step_deltas={"vdu": (1, 1)}),),
+    )
+    return Vnfd(vnfd_id, "tests", vnfd_id, "1", "1", (flavour,))
+
+
 class World:
     """Stores, a registry with one mock VIM `m`, and a runner that can die and come back."""
 
@@ -149,7 +185,8 @@ class World:
         self.database.migrate()
         self.blobs = BlobStore(folder / "blobs")
         self.registry = VimRegistry(folder / "vim", "tests", 1)
-        config = {"state_file": str(folder / "mock.json"), "hosts": 2}
+        self.state_file = folder / "mock.sqlite"
+        config = {"state_file": str(self.state_file), "hosts": 2}
         self.registry.add(VimSettings("m", "mock", config))
         self.packages = PackageStore(self.database)
         self.orders = OrderStore(self.database)
@@ -176,17 +213,18 @@ class World:
         """Two VNFDs: a container and a microVM."""
         sha = self.blobs.take_file(lambda part: part.write_bytes(b"an image"))
         image = SwImage("img", "1", ImageFormat.OCI_ARCHIVE, "Files/img.tar", sha, 8)
-        for name, level in (("fw", Isolation.TENANT), ("rt", Isolation.KERNEL)):
+        vnfds = [vnfd("fw", Isolation.TENANT, image), vnfd("rt", Isolation.KERNEL, image)]
+        for made in (*vnfds, simple_vnfd("one", image), simple_vnfd("two", image)):
             package = await self.packages.create(str(uuid.uuid4()), TENANT, "", clock())
             await self.packages.uploading(TENANT, package.id, "strict")
             await self.packages.processing(TENANT, package.id, sha)
             images = {"Files/img.tar": sha}
-            await self.packages.onboarded(TENANT, package.id, vnfd(name, level, image), images, (), clock())
+            await self.packages.onboarded(TENANT, package.id, made, images, (), clock())
 
-    async def create(self, name: str = "") -> Operation:
+    async def create(self, name: str = "", text: str = CHAIN) -> Operation:
         """Order a chain; nothing runs yet."""
-        chain = read_chain(CHAIN.replace("NAME", name or f"chain-{next(self.names)}").encode(), "chain.yaml")
-        found = await self.packages.by_vnfd(TENANT, ["fw", "rt"])
+        chain = read_chain(text.replace("NAME", name or f"chain-{next(self.names)}").encode(), "chain.yaml")
+        found = await self.packages.by_vnfd(TENANT, [v.vnfd_id for v in chain.vnfs])
         instances = [
             NewInstance(
                 str(uuid.uuid4()), f"{chain.name}/{v.alias}", v.alias, v.vnfd_id, found[v.vnfd_id].package.id, ""
@@ -206,7 +244,7 @@ class World:
             LcmOperationType.CHAIN_TERMINATE,
             created.target,
             created.target_id,
-            created.subjects,
+            {created.target_id: "", **{i.id: i.alias for i in await self.orders.vnfs(TENANT, created.target_id)}},
         )
         return await self.orders.order(order, clock())
 
@@ -214,8 +252,12 @@ class World:
         """Drive to where it settles; a manager that dies on the way is followed by another with the faults left."""
         planted = Faults(*faults)
         self.runner = self.new_runner(planted)
+        planted.cancel = partial(self._cancel, operation.id)
         self.runner.drive(operation.id)
         return await self.settled(operation, planted)
+
+    async def _cancel(self, operation_id: str, mode: CancelMode) -> None:
+        await control.cancel(self.journal, self.runner, await self.journal.load(operation_id), mode)
 
     async def settled(self, operation: Operation, planted: Faults) -> Operation:
         """Wait for a final state or FAILED_TEMP."""

@@ -45,6 +45,7 @@ class ChainsServicer(rpc.ChainsServicer):
         observations: Observations,
         changes: Changes,
         liveness: Liveness,
+        views: OperationViews,
         clock: Clock,
         new_id: Callable[[], str],
     ) -> None:
@@ -58,7 +59,7 @@ class ChainsServicer(rpc.ChainsServicer):
         self._liveness = liveness
         self._clock = clock
         self._new_id = new_id
-        self._views = OperationViews(orders, runner)
+        self._views = views
 
     async def PlanChain(self, request: pb.ChainRequest, context: Context) -> pb.ChainPlan:
         """A dry run: nothing is created."""
@@ -164,7 +165,7 @@ class ChainsServicer(rpc.ChainsServicer):
         async def work() -> pb.ChainPicture:
             chain = await self._orders.chain(tenant_of(context), request.ref)
             instances = await self._orders.vnfs(chain.tenant, chain.id)
-            return pb.ChainPicture(svg=chain_svg(chain, instances))
+            return pb.ChainPicture(svg=chain_svg(chain, instances, await self._liveness.of_chain(chain)))
 
         return await answered(context, work())
 

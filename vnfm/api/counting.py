@@ -123,7 +123,8 @@ def _compute(at: datetime, stats: ComputeStats | None, rates: Rates) -> dict[str
 
 
 def _ports(sample: StatsSample, resource_id: str, rates: Rates) -> list[dict[str, Any]]:
-    return [_port(sample.at, p, rates) for p in sample.ports if p.resource_id == resource_id]
+    mine = sorted((p for p in sample.ports if p.resource_id == resource_id), key=lambda p: p.cp_id)
+    return [_port(sample.at, p, rates) for p in mine]
 
 
 def _port(at: datetime, port: PortStats, rates: Rates) -> dict[str, Any]:

@@ -43,6 +43,7 @@ class LifecycleServicer(rpc.LifecycleServicer):
         observations: Observations,
         changes: Changes,
         liveness: Liveness,
+        views: OperationViews,
         clock: Clock,
         new_id: Callable[[], str],
     ) -> None:
@@ -56,7 +57,7 @@ class LifecycleServicer(rpc.LifecycleServicer):
         self._liveness = liveness
         self._clock = clock
         self._new_id = new_id
-        self._views = OperationViews(orders, runner)
+        self._views = views
 
     async def CreateVnf(self, request: pb.CreateVnfRequest, context: Context) -> pb.VnfInstance:
         """A VNF identifier."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from vnfm.api.pulses import Pulses
 from vnfm.api.views import lane_messages, operation_message, struct
 from vnfm.lcm.operation import Operation
 from vnfm.lcm.runner import Runner
@@ -16,14 +19,16 @@ from vnfm.pb.nfvo.v1 import nfvo_pb2 as pb
 from vnfm.store.orders import OrderStore
 
 LOOK_AGAIN_S = 0.5  # words of plugins change without a notice
+READ_AGAIN_S = 10.0  # should a change ever not be told
 EVENTS_S = 1.0
 
 
 class OperationViews:
     """Operations as messages, with the latest words of what runs."""
 
-    def __init__(self, orders: OrderStore, runner: Runner) -> None:
+    def __init__(self, orders: OrderStore, runner: Runner, pulses: Pulses) -> None:
         self._orders = orders
+        self._pulses = pulses
         self._runner = runner
 
     async def one(self, tenant: str, ref: str) -> pb.VnfLcmOpOcc:
@@ -46,17 +51,24 @@ class OperationViews:
     async def watch(self, tenant: str, ref: str) -> AsyncIterator[pb.VnfLcmOpOcc]:
         """Each change until it is final or FAILED_TEMP."""
         operation_ref, _, lane = ref.partition(":")
-        last = b""
-        while True:
-            operation = await self._orders.operation(tenant, operation_ref)
-            message = self._view(operation, lane)
-            data = message.SerializeToString(deterministic=True)
-            if data != last:
-                last = data
-                yield message
-            if operation.state.final or operation.state is LcmOperationState.FAILED_TEMP:
-                return
-            await self._runner.changed(LOOK_AGAIN_S)
+        known = await self._orders.operation(tenant, operation_ref)
+        with self._pulses.listening(known.id) as ear:
+            operation = await self._orders.operation(tenant, known.id)
+            last, read_at, wish = b"", time.monotonic(), operation.cancel_mode
+            while True:
+                message = self._view(operation, lane)
+                data = message.SerializeToString(deterministic=True)
+                if data != last:
+                    last = data
+                    yield message
+                if operation.state.final or operation.state is LcmOperationState.FAILED_TEMP:
+                    return
+                news, told = await ear.wait(LOOK_AGAIN_S)
+                if told:
+                    operation = replace(told, cancel_mode=told.cancel_mode or wish)
+                elif news or time.monotonic() - read_at > READ_AGAIN_S:
+                    operation = await self._orders.operation(tenant, known.id)
+                    read_at, wish = time.monotonic(), operation.cancel_mode
 
     async def events(self, tenant: str, after: int) -> AsyncIterator[pb.Event]:
         """Notifications from a cursor on, for ever."""

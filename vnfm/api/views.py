@@ -172,8 +172,9 @@ def _affected(steps: Sequence[Step], status: Mapping[str, St]) -> dict[str, Any]
     """SOL003 5.5.2.13 resourceChanges, by kind."""
     changes: dict[str, list[dict[str, Any]]] = {}
     for step in steps:
-        if step.allocates and status[step.key] not in (St.PENDING, St.UNDONE):
-            kind, change, resource_id = step.resource_kind, "ADDED", step.allocates
+        if step.allocates and not step.keep and status[step.key] not in (St.PENDING, St.UNDONE):
+            change = "MODIFIED" if step.former else "ADDED"
+            kind, resource_id = step.resource_kind, step.allocates
         elif step.removal and status[step.key] is St.DONE:
             kind, change, resource_id = step.removal.kind, "REMOVED", step.removal.resource_id
         else:

@@ -35,6 +35,7 @@ def view(now: Situation, screen: Console) -> RenderableType:
 
     parts: list[RenderableType] = [head(now)]
     parts += [path_line(path, now) for path in now.chain.get("paths") or []]
+    parts += [reason for vnf in now.chain.get("vnfs") or [] for reason in reasons(vnf)]
     parts.append(counters(now, screen.width >= WIDE))
     parts += operation(now, screen)
     if now.chain.get("last_heal"):
@@ -128,6 +129,23 @@ def traces(trace: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {str(p.get("path")): p for p in trace.get("paths") or []}
 
 
+def reasons(vnf: dict[str, Any]) -> list[Text]:
+    """Why a VNF is not well."""
+    from rich.text import Text
+
+    health = vnf.get("health") or {}
+    if health.get("state") in (None, "WELL") or not health.get("reason"):
+        return []
+    since = f" since {clock(health['since'])}" if health.get("since") else ""
+    words = f"{vnf.get('alias')} {str(health['state']).lower()}{since}: {one_line(health['reason'])}"
+    return [Text(words, style="red", no_wrap=True, overflow="ellipsis")]
+
+
+def one_line(words: Any) -> str:
+    """Reasons may hold the last lines of a log."""
+    return " ".join(str(words).split())
+
+
 def counters(now: Situation, wide: bool) -> RenderableType:
     """A VNFC and its first port a line, further ports beneath; then the ends."""
     from rich.console import Group
@@ -135,7 +153,7 @@ def counters(now: Situation, wide: bool) -> RenderableType:
 
     table = _table(wide)
     sampled = {str(v.get("id")): v for s in now.stats.get("vnfs") or [] for v in s.get("vnfcs") or []}
-    for vnf in now.chain.get("vnfs") or []:
+    for vnf in along_the_way(now.chain):
         for number, vnfc in enumerate(vnf.get("vnfcs") or [{}]):
             _rows(table, vnfc_head(vnf, vnfc, sampled.get(str(vnfc.get("id")), {}), number, wide),
                   sampled.get(str(vnfc.get("id")), {}).get("ports"))  # fmt: skip
@@ -147,6 +165,13 @@ def counters(now: Situation, wide: bool) -> RenderableType:
     return table
 
 
+def along_the_way(chain: dict[str, Any]) -> list[dict[str, Any]]:
+    """The VNFs in the order in which the paths meet them."""
+    met = list(dict.fromkeys(str(hop) for path in chain.get("paths") or [] for hop in path.get("hops") or []))
+    place = {alias: number for number, alias in enumerate(met)}
+    return sorted(chain.get("vnfs") or [], key=lambda v: place.get(str(v.get("alias")), len(place)))
+
+
 def _table(wide: bool) -> Table:
     from rich import box
     from rich.table import Table
@@ -155,7 +180,7 @@ def _table(wide: bool) -> Table:
     columns = ["VNF", "State", *(["Realized as", "Host"] if wide else []), "CPU", "Memory", "Port"]
     for column in columns:
         table.add_column(column, no_wrap=True, justify="right" if column in ("CPU", "Memory") else "left")
-    for column in ("in p/s", "bit/s", "out p/s", "bit/s", "lost"):
+    for column in ("in p/s" if wide else "in/s", "bit/s", "out p/s" if wide else "out/s", "bit/s", "lost"):
         table.add_column(column, no_wrap=True, justify="right")
     return table
 
@@ -170,8 +195,6 @@ def vnfc_head(vnf: dict[str, Any], vnfc: dict[str, Any], sample: dict[str, Any],
         state = of_vnf
     mark, style = HEALTH.get(state, UNSEEN)
     words = Text(f"{mark} {state.lower()}", style=style)
-    if vnfc.get("reason") and state in ("FAILED", "ABSENT", "HEALING"):
-        words.append(f": {vnfc['reason']}"[:40], style="red")
     name = Text(str(vnf.get("alias", "")) if not number else f"  #{number + 1}",
                 style=RUNTIME_COLOURS.get(str(vnfc.get("runtime")), ""))  # fmt: skip
     place = (coloured(str(vnfc.get("runtime") or "-")), str(vnfc.get("host") or "-")) if wide else ()
@@ -188,7 +211,8 @@ def _rows(table: Table, first: Cells, ports: Sequence[dict[str, Any]] | None) ->
             lost(port),
         )
         beginning: Cells = ("",) * len(first) if number else first
-        table.add_row(*beginning, *cells)
+        line: Cells = (*beginning, *cells)
+        table.add_row(*line)
 
 
 def operation(now: Situation, screen: Console) -> list[RenderableType]:
@@ -216,10 +240,12 @@ def last_heal(heal: dict[str, Any]) -> Text:
 
     text = Text.assemble(
         "Last heal: ", (", ".join(str(v) for v in heal.get("vnfs") or []), "bold"), f" at {clock(heal.get('at'))} ",
-        coloured(str(heal.get("state", ""))), f"  {heal.get('cause') or ''}",
+        coloured(str(heal.get("state", ""))),
     )  # fmt: skip
     if heal.get("outage_ms") is not None:
         text.append(f"  down for {heal['outage_ms']} ms", "bold")
+    text.append(f"  {one_line(heal.get('cause') or '')}", "dim")
+    text.no_wrap, text.overflow = True, "ellipsis"
     return text
 
 

@@ -30,6 +30,11 @@ COLOURS = {
     "UNDO_FAILED": "red",
     "ERROR": "red",
     "DISABLED": "yellow",
+    "WELL": "green",
+    "HEALING": "yellow",
+    "ABSENT": "red",
+    "BUILDING": "cyan",
+    "STOPPED": "yellow",
 }
 IDENTITY: tuple[str, dict[str, Any]] = ("Id", {"no_wrap": True, "min_width": 8})
 RUNTIME_COLOURS = {"CONTAINER": "green", "KATA": "magenta", "VM": "blue"}
@@ -137,6 +142,8 @@ def operation(message: nfvo_pb2.VnfLcmOpOcc) -> RenderableType:
     head |= {k: short_time(data[k]) for k in ("started_at", "state_entered_at")}
     if data["parent_id"]:
         head["parent_id"] = data["parent_id"]
+    if data["operation"] == "HEAL":
+        head |= {"cause": data.get("cause"), "outage_ms": data.get("outage_ms")}
     if data["is_cancel_pending"]:
         head["is_cancel_pending"] = True
     parts: list[RenderableType] = [fields(head)]

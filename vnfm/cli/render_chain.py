@@ -132,7 +132,7 @@ def chain(data: dict[str, Any]) -> RenderableType:
                 (
                     vnf.get("alias", ""),
                     coloured(str(vnfc.get("runtime") or vnf.get("runtime") or "-")),
-                    coloured(str(vnf.get("vnf_state") or "-")),
+                    state(vnf, vnfc),
                     str(vnfc.get("host") or vnf.get("host") or "-"),
                     scalar(vnfc.get("native_id")),
                     "\n".join(str(a) for a in vnfc.get("addresses") or []) or "-",
@@ -140,13 +140,29 @@ def chain(data: dict[str, Any]) -> RenderableType:
             )
     parts.append(grid("VNFs", ["VNF", "Realized as", "State", "Host", "Native id", "Addresses"], vnf_rows))
     parts += links(data.get("links") or [])
-    probe = data.get("probe") or {}
-    if probe.get("hops"):
-        parts.append(hops(probe))
+    if data.get("last_heal"):
+        from vnfm.cli.live_view import last_heal
+
+        parts.append(last_heal(data["last_heal"]))
+    probes = data.get("probes") or {"": data.get("probe") or {}}
+    parts += [hops(probe, path if len(probes) > 1 else "") for path, probe in probes.items() if probe.get("hops")]
     return Group(*parts)
 
 
-def hops(probe: dict[str, Any]) -> RenderableType:
+def state(vnf: dict[str, Any], vnfc: dict[str, Any]) -> Text:
+    """What was ordered where nothing was seen, else how the VNFC does, and why."""
+    seen = str(vnfc.get("health") or "")
+    if seen in ("", "UNKNOWN"):
+        return coloured(str(vnf.get("vnf_state") or "-"))
+    if (vnf.get("health") or {}).get("state") == "HEALING" and seen in ("FAILED", "ABSENT"):
+        seen = "HEALING"
+    text = coloured(seen)
+    if vnfc.get("reason"):
+        text.append(f"\n{vnfc['reason']}", style="dim")
+    return text
+
+
+def hops(probe: dict[str, Any], path: str = "") -> RenderableType:
     """What each hop sent, what arrived, and how long the way took."""
     right = {"justify": "right"}
     rows = []
@@ -164,7 +180,8 @@ def hops(probe: dict[str, Any]) -> RenderableType:
         ("Lost", right),
         ("RTT", right),
     ]
-    return grid(f"Probe of {short_time(probe.get('at'))}", columns, rows)
+    of_path = f" of path {path}" if path else ""
+    return grid(f"Probe{of_path} at {short_time(probe.get('at'))}", columns, rows)
 
 
 def micros(value: Any) -> str:

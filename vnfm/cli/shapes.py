@@ -71,7 +71,9 @@ def finding(message: nfvo_pb2.Finding) -> Json:
 
 
 def operation(message: nfvo_pb2.VnfLcmOpOcc) -> Json:
-    """SOL003 5.5.2.13 VnfLcmOpOcc with its steps."""
+    """SOL003 5.5.2.13 VnfLcmOpOcc with its steps; a HEAL says why, and how long nothing flowed."""
+    affected = body(message.affected)
+    heal: Json = affected.pop("heal", {})
     return {
         "id": message.id,
         "operation": message.operation,
@@ -87,7 +89,8 @@ def operation(message: nfvo_pb2.VnfLcmOpOcc) -> Json:
             {"name": s.name, "state": s.state, "seconds": round(s.seconds, 3), "detail": s.detail}
             for s in message.steps
         ],
-        "affected": body(message.affected),
+        "affected": affected,
+        **{key: heal.get(key) for key in ("cause", "died_at", "outage_ms") if heal},
     }
 
 

@@ -15,7 +15,7 @@ DEFAULT_PATH = "default"  # the name of the path where there is one and it has n
 MAX_LATENCY_US = 3_600_000_000
 
 _TOP = ("chain", "ends", "vnfs", "path", "paths", "latency_us", "rules")
-_MATCH = ("source_cidr", "destination_cidr", "ip_protocol", "destination_port", "vlan", "dscp")
+_MATCH = ("source_cidr", "destination_cidr", "ip_protocol", "source_port", "destination_port", "vlan", "dscp")
 
 
 def read_chain(text: bytes, filename: str = "chain.yaml") -> ServiceChain:
@@ -159,6 +159,7 @@ def _match(node: Node | None, bad: Complaints) -> Match:
         d.get_int(keys.get("destination_port"), bad, "a port", 1, 65535),
         d.get_int(keys.get("vlan"), bad, "a VLAN id", 1, 4094),
         d.get_int(keys.get("dscp"), bad, "a DSCP", 1, 63),
+        d.get_int(keys.get("source_port"), bad, "a port", 1, 65535),
     )
 
 

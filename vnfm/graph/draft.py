@@ -158,10 +158,16 @@ def _check_visits(hops: tuple[PathHop, ...], nodes: tuple[Node, ...], vnfs: set[
         first.setdefault(hop.name, node)
 
 
+WITH_PORTS = (6, 17, 132)  # TCP, UDP, SCTP
+
+
 def _check_matches(draft: Draft, bad: Complaints) -> None:
     seen: dict[Match, str] = {}
     for part, _ in draft.paths:
         match = part.value.match
+        if (match.source_port or match.destination_port) and match.ip_protocol not in WITH_PORTS:
+            mend = "Expected ip_protocol tcp, udp or sctp beside it."
+            bad.at("bad-value", part.at, "matches a port, and its protocol has none", mend)
         if match in seen:
             bad.at(
                 "ambiguous-paths",

@@ -37,6 +37,7 @@ _MATCH_KEYS = (
     "source_ip_address_prefix",
     "destination_ip_address_prefix",
     "protocol",
+    "source_port_range",
     "destination_port_range",
     "vlan_tag",
     "dscp",
@@ -226,6 +227,7 @@ def _matches(policies: tuple[Node, ...], template: _Template) -> dict[str, Match
             _port(keys.get("destination_port_range"), bad),
             _vlan(keys.get("vlan_tag"), bad),
             _dscp(keys.get("dscp"), bad),
+            _port(keys.get("source_port_range"), bad),
         )
         found.update(dict.fromkeys(_aliases(policy, bad), match))
     return found

@@ -200,6 +200,7 @@ def _match_properties(match: Match) -> dict[str, Any]:
         "source_ip_address_prefix": match.source_cidr,
         "destination_ip_address_prefix": match.destination_cidr,
         "protocol": words.get(match.ip_protocol, str(match.ip_protocol or "")),
+        "source_port_range": [match.source_port] * 2 if match.source_port else [],
         "destination_port_range": [match.destination_port] * 2 if match.destination_port else [],
         "vlan_tag": [str(match.vlan)] if match.vlan else [],
         "dscp": f"{match.dscp:06b}" if match.dscp else "",

@@ -14,10 +14,22 @@ from vnfm.graph.looks import LOOKS, pill, state_colour
 from vnfm.graph.vnfdpicture import draw_vnfd
 from vnfm.model.placement import Runtime
 
-__all__ = ["ChainPicture", "PictureEnd", "PictureHost", "PictureLink", "PictureVnf", "draw_chain", "draw_vnfd"]
+__all__ = [
+    "ChainPicture",
+    "PictureEnd",
+    "PictureHost",
+    "PictureLink",
+    "PicturePath",
+    "PictureVnf",
+    "draw_chain",
+    "draw_vnfd",
+]
 
 MARGIN, END_W, END_H = 36.0, 132.0, 84.0
 BUS_GAP = 34.0  # between links that have to run below everything
+PATH_GAP = 24.0  # between links of several paths side by side
+WIRE, LOST = "#33475b", "#c9302c"
+PATH_COLOURS = ("#2f6db5", "#b5651d", "#3a8f5c", "#8e44ad", "#6b7885")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +60,13 @@ class PictureVnf:
     host: str = ""
     state: str = ""
     details: tuple[str, ...] = ()
+    replicas: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class PictureLink:
-    """A link between two VNFs or ends, by name. What is empty or None is not drawn. `sent` counts packets."""
+    """A link between two VNFs or ends, by name. What is empty or None is not drawn. `sent` counts packets. `path` is
+    set where several paths are drawn apart."""
 
     source: str
     target: str
@@ -63,6 +77,15 @@ class PictureLink:
     latency_us: float | None = None
     sent: int | None = None
     received: int | None = None
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PicturePath:
+    """A path, where there are several. `detail` is what traffic takes it."""
+
+    name: str
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +100,7 @@ class ChainPicture:
     order: tuple[str, ...] = ()
     state: str = ""
     subtitle: str = ""
+    paths: tuple[PicturePath, ...] = ()
 
 
 def draw_chain(picture: ChainPicture) -> str:
@@ -89,18 +113,29 @@ def draw_chain(picture: ChainPicture) -> str:
     legend_y = top + layout.height + (BUS_GAP * len(lanes) + 20 if lanes else 0) + 46
     runtimes = [r for r in LOOKS if any(v.runtime is r for v in picture.vnfs)]
     wide = max(layout.width + 2 * MARGIN, _legend_width(runtimes) + 2 * MARGIN, 620.0)
+    apart = _apart(picture)
     shift = (wide - layout.width) / 2
     moved = _moved(layout, shift, top)
     body = [*_heading(picture, wide), *_hosts(picture, moved)]
     body += [
         line
         for number, link in enumerate(picture.links)
-        for line in _link(link, moved, columns, lanes.get(number), top + layout.height + 20, feet.get(number, (0, 0)))
+        for line in _link(
+            link,
+            moved,
+            columns,
+            lanes.get(number),
+            top + layout.height + 20,
+            feet.get(number, (0, 0)),
+            _colour(link, picture.paths),
+            apart.get(number),
+        )
     ]
     body += [_end(end, moved.cards[_key(end.name)]) for end in picture.ends]
     body += [_card(vnf, moved.cards[_key(vnf.alias)]) for vnf in picture.vnfs]
     body += _legend(runtimes, legend_y)
-    return svg.document(wide, legend_y + 44, f"Service chain {picture.name}", body)
+    body += _path_legend(picture.paths, legend_y + 34)
+    return svg.document(wide, legend_y + 44 + (30 if picture.paths else 0), f"Service chain {picture.name}", body)
 
 
 def _key(name: str) -> str:
@@ -150,6 +185,27 @@ def _lanes(picture: ChainPicture, columns: Mapping[str, int]) -> dict[int, int]:
         if link.source in columns and link.target in columns and abs(columns[link.source] - columns[link.target]) != 1
     ]
     return {number: lane for lane, number in enumerate(far)}
+
+
+def _colour(link: PictureLink, paths: tuple[PicturePath, ...]) -> str:
+    """Red where packets are lost, else its path's."""
+    names = [p.name for p in paths]
+    if _lost(link) or link.path not in names:
+        return LOST if _lost(link) else WIRE
+    return PATH_COLOURS[names.index(link.path) % len(PATH_COLOURS)]
+
+
+def _apart(picture: ChainPicture) -> dict[int, float]:
+    """How far above or below the middle each of several links between the same two is drawn."""
+    pairs: dict[frozenset[str], list[int]] = {}
+    for number, link in enumerate(picture.links):
+        pairs.setdefault(frozenset((link.source, link.target)), []).append(number)
+    return {
+        number: (place - (len(numbers) - 1) / 2) * PATH_GAP
+        for numbers in pairs.values()
+        if len(numbers) > 1
+        for place, number in enumerate(numbers)
+    }
 
 
 def _feet(picture: ChainPicture, lanes: Mapping[int, int]) -> dict[int, tuple[float, float]]:
@@ -222,6 +278,10 @@ def _end(end: PictureEnd, place: Place) -> str:
     )
 
 
+def _title(vnf: PictureVnf) -> str:
+    return f"{vnf.alias} ×{vnf.replicas}" if vnf.replicas > 1 else vnf.alias
+
+
 def _card(vnf: PictureVnf, place: Place) -> str:
     look = LOOKS[vnf.runtime]
     x, y, w = place.x, place.y, place.w
@@ -229,7 +289,7 @@ def _card(vnf: PictureVnf, place: Place) -> str:
     parts = [
         look.shape(x, y, w, place.h, look.colour, look.tint),
         look.sign(x + 18, y + 19, look.colour),
-        svg.text(x + 54, y + 34, vnf.alias, 17, bold=True, room=w - 72),
+        svg.text(x + 54, y + 34, _title(vnf), 17, bold=True, room=w - 72),
         svg.text(x + 54, y + 50, vnf.product, 11, fill=svg.GREY, room=w - 72),
         badge,
     ]
@@ -250,16 +310,17 @@ def _link(
     lane: int | None,
     bottom: float,
     feet: tuple[float, float],
+    colour: str,
+    apart: float | None,
 ) -> list[str]:
     if link.source not in columns or link.target not in columns or link.source == link.target:
         return []
-    colour = "#c9302c" if _lost(link) else "#33475b"
     source, target = layout.cards[_key(link.source)], layout.cards[_key(link.target)]
     if lane is not None:
         return _below(link, source, target, bottom + lane * BUS_GAP, colour, feet)
     forward = columns[link.source] < columns[link.target]
     left, right = (source, target) if forward else (target, source)
-    x1, y1, x2, y2 = left.x + left.w, left.middle[1], right.x, right.middle[1]
+    x1, y1, x2, y2 = left.x + left.w, left.middle[1] + (apart or 0), right.x, right.middle[1] + (apart or 0)
     room = layout.rooms[min(columns[link.source], columns[link.target])]
     middle = sum(room) / 2
     if y1 == y2:
@@ -267,6 +328,8 @@ def _link(
     else:
         bend = f"M{svg.num(x1)} {svg.num(y1)} C{svg.num(middle)} {svg.num(y1)} {svg.num(middle)} {svg.num(y2)}"
         wire = svg.path(f"{bend} {svg.num(x2)} {svg.num(y2)}", fill="none", stroke=colour, stroke_width=2.2)
+    if apart is not None:
+        return [wire, _plug(x1, y1, colour), _plug(x2, y2, colour), _beside(link, middle, (y1 + y2) / 2, colour)]
     ports = (link.source_port, link.source_address), (link.target_port, link.target_address)
     (left_port, left_address), (right_port, right_address) = ports if forward else ports[::-1]
     plugs = [_plug(x1, y1, colour), _plug(x2, y2, colour)]
@@ -278,6 +341,12 @@ def _link(
         *_labels(room[1] - 4, y2, "end", half, right_address, right_port, bent),
     ]
     return [wire, *plugs, *labels, *_measures(link, middle, (y1 + y2) / 2, 2 * half, bool(bent))]
+
+
+def _beside(link: PictureLink, x: float, y: float, colour: str) -> str:
+    """What is said of one of several links side by side: there is room for a line only."""
+    words = " · ".join(t for t in _texts(link) if t)
+    return svg.text(x, y - 4, words, 10, anchor="middle", fill=colour, room=150, halo="#fbfcfd") if words else ""
 
 
 def _labels(x: float, y: float, anchor: str, room: float, address: str, port: str, side: int) -> list[str]:
@@ -355,4 +424,15 @@ def _legend(runtimes: list[Runtime | None], y: float) -> list[str]:
         parts.append(look.sign(x, y - 8, look.colour))
         parts.append(svg.text(x + 34, y + 9, look.meaning, 11.5, fill=svg.GREY))
         x += 44 + svg.width(look.meaning, 11.5) + 22
+    return parts
+
+
+def _path_legend(paths: tuple[PicturePath, ...], y: float) -> list[str]:
+    """Which colour is which path, and what traffic takes it."""
+    parts, x = [], MARGIN
+    for number, path in enumerate(paths):
+        words = f"path {path.name}{': ' if path.detail else ''}{path.detail}"
+        parts.append(svg.line(x, y + 5, x + 26, y + 5, stroke=PATH_COLOURS[number % len(PATH_COLOURS)], stroke_width=3))
+        parts.append(svg.text(x + 34, y + 9, words, 11.5, fill=svg.GREY))
+        x += 44 + svg.width(words, 11.5) + 22
     return parts

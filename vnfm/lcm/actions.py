@@ -104,8 +104,7 @@ async def _terminate_allocated(step: Step, ctx: Context) -> StepOutput:
 
 async def _remove(step: Step, ctx: Context) -> StepOutput:
     assert step.removal
-    removal = step.removal
-    await ctx.vims.get(step.vim).terminate(ctx.handle(removal.resource_id), ctx.owner, ctx.say, removal.grace_s)
+    await ctx.vims.get(step.vim).terminate(ctx.handle(step.removal.resource_id), ctx.owner, ctx.say)
     return NOTHING
 
 

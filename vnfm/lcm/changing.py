@@ -6,11 +6,12 @@ bounds hold for the chain as a whole. Everything stays within the VIM that the c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vnfm.graph.servicegraph import Attachment
 from vnfm.lcm.latecomers import PortKey, Wiring, late_ports
+from vnfm.lcm.offers import BALANCE, STEER, UNTOLD, Capabilities, need
 from vnfm.lcm.planning import port_name, refused, ways_of
 from vnfm.lcm.recipes.change import ChangeFacts, change_steps
 from vnfm.lcm.recipes.computes import Lane
@@ -51,7 +52,6 @@ class Renewal:
 
     vnfcs: frozenset[str] = frozenset()
     dead: bool = False
-    drain_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,13 @@ class Changed:
 
 
 def change(
-    wanted: Wanted, renewal: Renewal, snapshot: Snapshot, *, operation_id: str, absent: Mapping[str, str]
+    wanted: Wanted,
+    renewal: Renewal,
+    snapshot: Snapshot,
+    *,
+    operation_id: str,
+    absent: Mapping[str, str],
+    capabilities: Capabilities = UNTOLD,
 ) -> Changed:
     """Raises ProblemError for what cannot be changed while it runs, `no-placement` where there is no room."""
     before = wanted.before
@@ -88,9 +94,9 @@ def change(
         generation=first_generation(wanted.grants),
         vim=vim,
         mend=renewal.dead,
-        drain_s=renewal.drain_s,
     )
     steps = change_steps(facts)
+    _check_offers(wanted, steps, vim, capabilities)
     if not steps:
         raise problem("bad-request", "nothing has to be done: everything stands as it is wanted")
     return Changed(steps, plan, slots, ports)
@@ -99,6 +105,15 @@ def change(
 def first_generation(grants: int) -> int:
     """The base of the paths' generations for the next operation on a chain: above all that were used before."""
     return (grants + 1) * GENERATIONS
+
+
+def _check_offers(wanted: Wanted, steps: Sequence[Step], vim: str, capabilities: Capabilities) -> None:
+    about = f"chain {wanted.chain.name}" if wanted.chain else "VNF"
+    for step in steps:
+        if step.path:
+            need(capabilities, vim, STEER, about)
+            if any(hop.replicas for hop in step.path.hops):
+                need(capabilities, vim, BALANCE, about)
 
 
 def _check_steerable(wanted: Wanted) -> None:

@@ -143,7 +143,7 @@ def decide(
 ) -> HealOrder | Wait | Leave:
     """What to do about the dead of one group; `past` are the HEALs of its VNFs, in any order, none of them open."""
     ids = {d.vnfc.vnfc_id for d in deaths}
-    if ended := next((h for h in past if ids & set(h.vnfcs) and _given_up(h)), None):
+    if ended := next((h for h in past if ids <= set(h.vnfcs) and _given_up(h)), None):
         return Leave(f"HEAL {ended.operation_id[:8]} of it ended {ended.state}")
     if asked := [h.state_entered_at for h in past if h.held and h.refused and ids & set(h.vnfcs)]:
         # not even a decision could be asked for: it is tried anew once the window is over
@@ -153,25 +153,34 @@ def decide(
     tries = {d.vnfc.position: _tries(policy, d.vnfc.position, past, now) for d in deaths}
     spent = [d for d in deaths if len(tries[d.vnfc.position]) >= policy.limit]
     if spent:
-        return _order(deaths, _give_up(policy, spent[0], len(tries[spent[0].vnfc.position])))
-    left = max((_due(policy, times) - now).total_seconds() if times else 0.0 for times in tries.values())
+        return _order(deaths, _give_up(policy, spent[0], tries[spent[0].vnfc.position]))
+    left = max((_due(policy, heals) - now).total_seconds() if heals else 0.0 for heals in tries.values())
     return Wait(left) if left > 0 else _order(deaths, "")
 
 
 def _given_up(heal: PastHeal) -> bool:
-    """By an operator's decision: its VNFCs are as they are meant to be."""
+    """By a decision: its VNFCs are as they are meant to be."""
     return heal.state in (LcmOperationState.FAILED, LcmOperationState.ROLLED_BACK) and not heal.refused
 
 
-def _tries(policy: HealingPolicy, position: str, past: Sequence[PastHeal], now: datetime) -> list[datetime]:
-    """When the heals of a position ended, oldest first, as far as they lie in the window."""
+def _tries(policy: HealingPolicy, position: str, past: Sequence[PastHeal], now: datetime) -> list[PastHeal]:
+    """The heals of a position that count, oldest first: those in the window, but for what was taken back (it may have
+    been too small), and for what was refused before somebody of these was healed."""
     begin = now - timedelta(seconds=policy.window_s)
-    return sorted(h.state_entered_at for h in past if position in h.positions and h.state_entered_at >= begin)
+    done = max((h.state_entered_at for h in past if h.state is LcmOperationState.COMPLETED), default=begin)
+    counted = [
+        h
+        for h in past
+        if position in h.positions
+        and h.state_entered_at >= (max(begin, done) if h.refused else begin)
+        and (h.refused or h.state is not LcmOperationState.ROLLED_BACK)
+    ]
+    return sorted(counted, key=lambda h: h.state_entered_at)
 
 
-def _due(policy: HealingPolicy, times: Sequence[datetime]) -> datetime:
-    step = policy.back_off_s[min(len(times), len(policy.back_off_s) - 1)]
-    return times[-1] + timedelta(seconds=step)
+def _due(policy: HealingPolicy, heals: Sequence[PastHeal]) -> datetime:
+    step = policy.back_off_s[min(len(heals), len(policy.back_off_s) - 1)]
+    return heals[-1].state_entered_at + timedelta(seconds=step)
 
 
 def _order(deaths: Sequence[Death], give_up: str) -> HealOrder:
@@ -189,12 +198,18 @@ def _order(deaths: Sequence[Death], give_up: str) -> HealOrder:
     )
 
 
-def _give_up(policy: HealingPolicy, death: Death, tries: int) -> str:
-    times = "once" if tries == 1 else f"{tries} times"
+def _give_up(policy: HealingPolicy, death: Death, tries: Sequence[PastHeal]) -> str:
+    refused = sum(h.refused for h in tries)
+    said = [f"was healed {_times(len(tries) - refused)}"] if len(tries) > refused else []
+    said += [f"could not be healed {_times(refused)}"] if refused else []
     return (
-        f"{death.vnfc.vnf} ({death.vnfc.vdu_id}) was healed {times} in {_span(policy.window_s)} and died again: "
+        f"{death.vnfc.vnf} ({death.vnfc.vdu_id}) {' and '.join(said)} in {_span(policy.window_s)}, and is dead again: "
         f"{death.reason}. `vnfm op retry` heals it once more; `vnfm op rollback` and `vnfm op fail` leave it as it is"
     )
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _span(seconds: float) -> str:

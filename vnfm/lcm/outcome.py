@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from vnfm.lcm.machine import St
-from vnfm.lcm.operation import Operation
+from vnfm.lcm.operation import LogEntry, Operation
 from vnfm.lcm.steps import StepKind
 from vnfm.model.lcm import ChainState, InstantiationState, LcmOperationState, LcmOperationType
 
@@ -59,5 +59,11 @@ def outage_ms(operation: Operation) -> int | None:
     waited = [s.key for s in operation.steps if s.kind is last]
     if not waited or any(status[key] is not St.DONE for key in waited):
         return None
-    at = max(e.at for e in operation.log if e.step in waited and e.to is St.DONE)
+    at = max(_done_at(e) for e in operation.log if e.step in waited and e.to is St.DONE)
     return max(0, round((at - datetime.fromisoformat(died_at)).total_seconds() * 1000))
+
+
+def _done_at(entry: LogEntry) -> datetime:
+    """When the plugin says that it was so: a switch is followed by draining before it is answered."""
+    resource = entry.output.resource if entry.output else None
+    return resource.changed_at if resource and resource.changed_at else entry.at

@@ -9,6 +9,7 @@ from typing import Any
 from vnfm.graph.build import build_graph
 from vnfm.graph.servicegraph import Attachment, ServiceGraph
 from vnfm.lcm.layout import ChainLayout, PathLayout, Position, lay_out
+from vnfm.lcm.offers import BALANCE, STEER, UNTOLD, Capabilities, need
 from vnfm.lcm.placing import place_together
 from vnfm.lcm.recipes.chain_create import ChainFacts, link_id, sap_id
 from vnfm.lcm.recipes.computes import Lane, LaneIds
@@ -49,6 +50,7 @@ def plan_chain(
     tenant: str,
     instance_ids: Mapping[str, str],
     absent: Mapping[str, str],
+    capabilities: Capabilities = UNTOLD,
 ) -> Planned:
     """Ids are minted from `operation_id`; a dry run takes any. Raises ProblemError for what is wrong with the chain
     itself; a plan that cannot be is a Refusal in the answer."""
@@ -62,8 +64,17 @@ def plan_chain(
     if isinstance(outcome, Refusal):
         document["refused"] = {**document["refused"], "detail": outcome.detail + _away(absent)}
         return Planned(None, outcome, document, layout)
+    _check_offers(layout, outcome.assignments[0].vim, capabilities)
     document = _told(document, chain, lanes, layout, operation_id)
     return Planned(ChainFacts(operation_id, chain, layout, lanes, outcome), outcome, document, layout)
+
+
+def _check_offers(layout: ChainLayout, vim: str, capabilities: Capabilities) -> None:
+    for link in layout.links:
+        if any(p.index for p in link.ports):
+            need(capabilities, vim, BALANCE, f"link {link.key}")
+        if link.steered:
+            need(capabilities, vim, STEER, f"link {link.key}")
 
 
 def graph_of(chain: ServiceChain, packages: Mapping[str, PackageFacts]) -> ServiceGraph:

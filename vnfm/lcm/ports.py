@@ -72,13 +72,16 @@ class Vim(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class JoinedInventory:
-    """The hosts of all VIMs and the networks between; `absent` says which VIMs could not be asked, and why."""
+    """The hosts of all VIMs and the networks between; `absent` says which VIMs could not be asked, and why.
+    `capabilities` are what each VIM's plugin offers besides the obligatory, such as STEER; a VIM that is not among them
+    has not said."""
 
     version: int
     hosts: tuple[Host, ...]
     latencies: tuple[ZoneLatency, ...] = ()
     fabric: tuple[FabricEdge, ...] = ()
     absent: Mapping[str, str] = field(default_factory=dict)
+    capabilities: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 class Vims(Protocol):

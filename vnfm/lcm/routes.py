@@ -108,7 +108,7 @@ def _destinations(
             found.append(spot.cidr)
         else:
             bits = 128 if ":" in spot.address else 32
-            found += [f"{spots[p].address}/{bits}" for p in instances[at]]
+            found += [f"{spots[p].address}/{bits}" for p in instances[at] if p.owner != port.owner]
     return list(dict.fromkeys(found))
 
 

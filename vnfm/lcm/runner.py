@@ -7,7 +7,7 @@ open operation is resumed from it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -207,18 +207,29 @@ class Runner:
             operation, ended = await self._begin(operation, driven, fresh), ()
         ended = ended or await self._wait(operation, driven)
         if ended:
-            operation = await self._journal.append(operation, ended)
+            operation = await self._journal.append(operation, (*ended, *self._following(operation, ended, driven)))
             await self._notify()
         return operation
+
+    def _following(self, operation: Operation, ended: tuple[LogEntry, ...], driven: _Driven) -> tuple[LogEntry, ...]:
+        """The intent of what comes next, to be on record in the same transaction as what has ended: a chain of steps
+        costs one for each. They are taken up like those that a killed manager has left in flight."""
+        after = replace(operation, log=operation.log + ended)
+        status = after.status
+        if driven.cancel or operation.cancel_mode or settle(after.state, status) is not after.state:
+            return ()
+        runs = next_runs(after.state, nodes(after.steps), status)
+        return self._intents(status, (r for r in runs if r not in driven.tasks))
+
+    def _intents(self, status: Mapping[str, St], runs: Iterable[Run]) -> tuple[LogEntry, ...]:
+        begun, now = {False: St.STARTED, True: St.UNDO_STARTED}, self._clock()
+        return tuple(LogEntry(r.step, begun[r.undo], now) for r in runs if status[r.step] is not begun[r.undo])
 
     async def _begin(self, operation: Operation, driven: _Driven, fresh: tuple[Run, ...]) -> Operation:
         """Journal the intent of every new run in one transaction, then start them."""
         if not fresh:
             return operation
-        status, now = operation.status, self._clock()
-        begun = {r: St.UNDO_STARTED if r.undo else St.STARTED for r in fresh}
-        entries = tuple(LogEntry(r.step, begun[r], now) for r in fresh if status[r.step] is not begun[r])
-        if entries:
+        if entries := self._intents(operation.status, fresh):
             operation = await self._journal.append(operation, entries)
             await self._notify()
         handles = await self._handles(operation)

@@ -33,11 +33,10 @@ class ImageRef:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """A resource to be terminated; flows that it still holds get `grace_s` to end."""
+    """A resource to be terminated."""
 
     resource_id: str
     kind: ResourceKind
-    grace_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -192,20 +192,25 @@ def of_a_vnf(c: Connection, order: Order) -> Order:
     row = c.execute(query).first()
     if row is None:
         raise problem("not-found", f"there is no VNF instance {order.target_id}", instance=order.target_id)
+    wanted = (order.params or {}).get("vnfcs", ())
+    others = _owners(c, order.target_id, row.chain_id, wanted)
     if not row.chain_id:
         return replace(order, subjects={order.target_id: row.name})
     params = {**(order.params or {}), "chain_id": row.chain_id}
-    others = _owners(c, row.chain_id, params.get("vnfcs", ()))
     return replace(order, subjects={**others, order.target_id: row.alias, row.chain_id: ""}, params=params)
 
 
-def _owners(c: Connection, chain_id: str, vnfcs: Sequence[str]) -> dict[str, str]:
-    """The VNFs of the chain that have one of these VNFCs, by id, with their aliases."""
-    if not vnfcs:
+def _owners(c: Connection, instance_id: str, chain_id: str, wanted: Sequence[str]) -> dict[str, str]:
+    """The VNFs that have one of these VNFCs, by id, with their aliases: the instance itself, or any of its chain.
+    Raises ProblemError `conflict` where one is gone: what ended a moment ago may have replaced it."""
+    if not wanted:
         return {}
-    query = select(t.vnf_instance.c.id, t.vnf_instance.c.alias, t.vnf_instance.c.vnfcs)
-    rows = c.execute(query.where(t.vnf_instance.c.chain_id == chain_id))
-    return {r.id: r.alias for r in rows if any(v["id"] in vnfcs for v in r.vnfcs)}
+    mine = t.vnf_instance.c.chain_id == chain_id if chain_id else t.vnf_instance.c.id == instance_id
+    query = select(t.vnf_instance.c.id, t.vnf_instance.c.alias, t.vnf_instance.c.vnfcs).where(mine)
+    rows = [(r.id, r.alias, {v["id"] for v in r.vnfcs}) for r in c.execute(query)]
+    if gone := set(wanted) - {v for _, _, vnfcs in rows for v in vnfcs}:
+        raise problem("conflict", f"vnfcs: there is no VNFC {min(gone)} any more", instance=instance_id)
+    return {i: alias for i, alias, vnfcs in rows if vnfcs & set(wanted)}
 
 
 def requested(c: Connection, order: Order) -> Operation | None:

@@ -94,7 +94,7 @@ class Database:
             raise
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` on a reader thread."""
+        """Run `work` on a reader thread; all that it reads is of one moment, whatever is written meanwhile."""
         return await asyncio.get_running_loop().run_in_executor(self._reader, self._reading, work)
 
     def _transaction(self, work: Callable[[Connection], T]) -> T:
@@ -109,6 +109,10 @@ class Database:
     def _reading(self, work: Callable[[Connection], T]) -> T:
         try:
             with self.engine.connect() as connection:
+                if self.engine.dialect.name == "sqlite":
+                    connection.exec_driver_sql("BEGIN")  # else each statement would see a moment of its own
+                else:
+                    connection = connection.execution_options(isolation_level="REPEATABLE READ")
                 return work(connection)
         except DatabaseError as error:
             raise storage_problem(error) from error

@@ -40,6 +40,29 @@ class WatchedStore:
             query = query.where(or_(t.vnf_instance.c.id.in_(ids), t.vnf_instance.c.chain_id.in_(ids)))
         return await self._db.read(lambda c: [e for r in c.execute(query).mappings() for e in _expected(r)])
 
+    async def open_subjects(self) -> list[str]:
+        """Chains and VNFs on which an operation is open."""
+        query = select(t.op_subject.c.subject_id).where(t.op_subject.c.open)
+        return await self._db.read(lambda c: list(c.scalars(query)))
+
+    async def open_heal(self, subject_id: str) -> Operation | None:
+        """The HEAL that is open on a chain or VNF."""
+        query = (
+            select(t.operation.c.id)
+            .join(t.op_subject, t.op_subject.c.operation_id == t.operation.c.id)
+            .where(
+                t.op_subject.c.subject_id == subject_id,
+                t.op_subject.c.open,
+                t.operation.c.operation == LcmOperationType.HEAL.value,
+            )
+        )
+
+        def work(c: Connection) -> Operation | None:
+            found = c.scalar(query)
+            return load(c, found) if found else None
+
+        return await self._db.read(work)
+
     async def past_heals(self, vnf_instance_ids: Sequence[str]) -> list[PastHeal]:
         """The newest HEALs of these VNFs that have ended."""
         query = (

@@ -8,10 +8,17 @@ from pathlib import Path
 
 from vnfm.lcm.ports import JoinedInventory
 from vnfm.model.problem import problem
+from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.vim.client import VimClient
 from vnfm.vim.connection import VimConnection, VimSettings
 
 INVENTORY_S = 30.0
+
+
+def _offered(connection: VimConnection) -> frozenset[str]:
+    told = connection.handshake.capabilities if connection.handshake else ()
+    known = [c for c in told if c in pb.Capability.values()]
+    return frozenset(pb.Capability.Name(c).removeprefix("CAPABILITY_") for c in known)
 
 
 class VimRegistry:
@@ -70,6 +77,7 @@ class VimRegistry:
             latencies=tuple(m for c in here for m in c.inventory.latencies),
             fabric=tuple(m for c in here for m in c.inventory.fabric),
             absent=absent,
+            capabilities={c.settings.name: _offered(c) for c in here if c.handshake},
         )
 
     async def close(self) -> None:

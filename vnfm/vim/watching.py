@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -48,6 +48,14 @@ class Ledger(Protocol):
 
     async def expected(self, subject_ids: Sequence[str] | None = None) -> list[Expected]: ...
 
+    async def open_subjects(self) -> list[str]:
+        """Chains and VNFs on which an operation is open."""
+        ...
+
+    async def open_heal(self, subject_id: str) -> Operation | None:
+        """The HEAL that is open on a chain or VNF."""
+        ...
+
     async def past_heals(self, vnf_instance_ids: Sequence[str]) -> list[PastHeal]: ...
 
     async def order_heal(self, order: HealOrder, at: datetime) -> Operation | None:
@@ -55,6 +63,10 @@ class Ledger(Protocol):
         ...
 
     async def announce(self, vnfc: Expected, condition: Condition, at: datetime) -> None: ...
+
+
+Amend = Callable[[Operation, Collection[str]], Awaitable[None]]
+"""Sees to it that a HEAL which is open is not too small for these dead."""
 
 
 @dataclass(slots=True)
@@ -67,25 +79,28 @@ class _Board:
 
 
 class Watching:
-    """Not thread-safe: lives in one event loop. `drive` begins an operation that was ordered."""
+    """Not thread-safe: lives in one event loop. `drive` begins an operation that was ordered; see also Amend."""
 
     def __init__(
         self,
         ledger: Ledger,
         drive: Callable[[str], None],
+        amend: Amend,
         clock: Clock,
         policy: HealingPolicy | None,
     ) -> None:
         """`policy` None: nothing is healed by itself."""
         self._ledger = ledger
         self._drive = drive
+        self._amend = amend
         self._clock = clock
         self._policy = policy
         self._expected: dict[str, Expected] = {}
         self._boards: dict[str, _Board] = {}
-        self._announced: dict[str, Health] = {}
+        self._announced: set[str] = set()  # VNFCs whose death was told
         self._stale: dict[str, int] = {}  # groups whose VNFCs are being read again, by who reads last
         self._mark = 0
+        self._open: set[str] = set()  # groups on which an operation is open
         self._wakes: dict[str, asyncio.Event] = {}  # of groups that are tended
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -101,6 +116,7 @@ class Watching:
 
     async def load(self) -> None:
         """Read what has to be there. To be called before operations go on."""
+        self._open = set(await self._ledger.open_subjects())
         self._expected = {e.vnfc_id: e for e in await self._ledger.expected()}
 
     def follow(self, client: VimClient) -> None:
@@ -109,10 +125,13 @@ class Watching:
 
     def told(self, operation: Operation) -> None:
         """An operation entered a state. Where it ended, its subjects are read again before anything is decided."""
-        if not operation.state.final:
-            return
         groups = {e.group for e in self._expected.values() if e.vnf_instance_id in operation.subjects}
         groups |= {str(operation.params.get("chain_id", "")) or operation.target_id}
+        if not operation.state.final:
+            self._open |= groups
+            for group in groups & self._wakes.keys():
+                self._wakes[group].set()
+            return
         self._mark += 1
         self._stale.update(dict.fromkeys(groups, self._mark))
         self._start(self._reload(dict.fromkeys(groups, self._mark)), f"read again {operation.target}")
@@ -181,11 +200,16 @@ class Watching:
                 self._wake(vnfc.group)
 
     def _announce(self, vnfc: Expected, condition: Condition) -> None:
-        """Deaths, and the return of those that were dead."""
-        before = self._announced.get(vnfc.vnfc_id, Health.WELL)
-        if condition.health is before or not (condition.health.dead or condition.health is Health.WELL):
+        """Deaths, and the return of those that were dead. What vanishes while an operation is open may be meant to."""
+        health, known_dead = condition.health, vnfc.vnfc_id in self._announced
+        if health.dead is known_dead or not (health.dead or health is Health.WELL):
             return
-        self._announced[vnfc.vnfc_id] = condition.health
+        if health is Health.ABSENT and vnfc.group in self._open:
+            return
+        if health.dead:
+            self._announced.add(vnfc.vnfc_id)
+        else:
+            self._announced.discard(vnfc.vnfc_id)
         log.info("VNFC changed", vnf=vnfc.vnf, vnfc=vnfc.vnfc_id, state=condition.health, reason=condition.reason)
 
         async def write() -> None:
@@ -210,11 +234,12 @@ class Watching:
         groups = {g for g, mark in marks.items() if self._stale.get(g) == mark}
         for group in groups:
             del self._stale[group]
+            self._open.discard(group)
         mine = [e for e in fresh if e.group in groups]
         kept = {e.vnfc_id for e in mine}
         for gone in [e for e in self._expected.values() if e.group in groups and e.vnfc_id not in kept]:
             del self._expected[gone.vnfc_id]
-            self._announced.pop(gone.vnfc_id, None)
+            self._announced.discard(gone.vnfc_id)
             if board := self._boards.get(gone.vim):
                 board.seen.pop(gone.vnfc_id, None)
         self._expected.update({e.vnfc_id: e for e in mine})
@@ -261,6 +286,10 @@ class Watching:
         dead = self._dead(group)
         if not dead or self._policy is None:
             return None
+        if group in self._open:
+            if heal := await self._ledger.open_heal(group):
+                await self._amend(heal, {d.vnfc.vnfc_id for d in dead})
+            return LOOK_AGAIN_S  # woken when it enters another state
         past = await self._ledger.past_heals(sorted({d.vnfc.vnf_instance_id for d in dead}))
         if group in self._stale:
             return LOOK_AGAIN_S
@@ -275,11 +304,10 @@ class Watching:
         return LOOK_AGAIN_S
 
     async def _order(self, order: HealOrder) -> None:
-        now = self._clock()
-        operation = await self._ledger.order_heal(order, now)
+        operation = await self._ledger.order_heal(order, self._clock())
         if operation is None:
             return  # another operation is open: its end wakes us
-        after_ms = round((now - order.died_at).total_seconds() * 1000) if order.died_at else None
+        after_ms = round((self._clock() - order.died_at).total_seconds() * 1000) if order.died_at else None
         log.warning("HEAL ordered", vnf=order.vnf, cause=order.cause, operation=operation.id, after_ms=after_ms)
         self._drive(operation.id)
 

@@ -8,7 +8,7 @@ in the fabric, so that a VNF keeps its addresses and gateways wherever it stands
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from plugins.local.net import naming
@@ -118,9 +118,15 @@ class _Join:
         one, other = self.lefts[0].plan, self.rights[0].plan
         return self.single and one is other and one.wiring in wirings
 
-    @property
-    def native(self) -> bool:
-        return self.single and self.lefts[0].plan is self.rights[0].plan and self.lefts[0].plan.native
+    def is_native(self, facts: Facts) -> bool:
+        """Whether it is the two that a link was made for; where that had networks of their own, not if they differ."""
+        plan = self.lefts[0].plan
+        if not self.single or plan is not self.rights[0].plan or not plan.native:
+            return False
+        if not plan.steered:
+            return True
+        one, other = facts.get(self.lefts[0].name), facts.get(self.rights[0].name)
+        return one is not None and other is not None and one.knows(other) and other.knows(one)
 
 
 def find_port(plans: Iterable[LinkPlan], resource_id: str, cp_id: str) -> tuple[LinkPlan, Port] | None:
@@ -176,9 +182,9 @@ def _walk(state: PathState, plans: Sequence[LinkPlan], fabric: str, *, strict: b
     return _Walk(state, tuple(joins))
 
 
-def _patched(walks: Sequence[_Walk]) -> dict[str, End]:
+def _patched(walks: Sequence[_Walk], beside: Container[str]) -> dict[str, End]:
     """The ends of pairs that some path does not join by their wire; the other end of such a pair needs one as well
-    where a path leads over the wire.
+    where a path leads over the wire. Of those that wires join the ones named in `beside` have theirs, too.
     """
     patched: dict[str, End] = {}
     wires: list[_Join] = []
@@ -189,6 +195,7 @@ def _patched(walks: Sequence[_Walk]) -> dict[str, End]:
             elif not join.on_one(Wiring.BRIDGE):
                 ends = (end for end in (*join.lefts, *join.rights) if end.plan.wiring is Wiring.PAIR)
                 patched.update({end.name: end for end in ends})
+    patched.update({end.name: end for join in wires for end in (*join.lefts, *join.rights) if end.name in beside})
     while True:
         more = {
             end.name: end
@@ -213,11 +220,11 @@ def _segments(walk: _Walk, facts: Facts) -> list[range]:
     return found
 
 
-def _translates(joins: Sequence[_Join]) -> bool:
+def _translates(joins: Sequence[_Join], facts: Facts) -> bool:
     """Whether what stands at the ends of a segment was not made for each other."""
-    if all(join.native or join.on_one(Wiring.BRIDGE) for join in joins):
+    if all(join.is_native(facts) or join.on_one(Wiring.BRIDGE) for join in joins):
         return False
-    return not _Join(joins[0].lefts, joins[-1].rights).native
+    return not _Join(joins[0].lefts, joins[-1].rights).is_native(facts)
 
 
 def _sole(ends: Sequence[End], facts: Facts) -> PortFacts | None:
@@ -244,7 +251,7 @@ class _Segment:
         self._state = walk.state
         self._facts = facts
         self._first, self._last = joins[0].lefts, joins[-1].rights
-        self.translated = _translates(joins)
+        self.translated = _translates(joins, facts)
         if not (strict and self.translated):
             return
         for end in (*self._first, *self._last):
@@ -307,13 +314,14 @@ def layout(
     facts: Facts,
     fabric: str,
     is_strict: Callable[[str], bool] = lambda _path_id: False,
+    beside: Container[str] = (),
 ) -> Layout:
-    """All courses of the paths.
+    """All courses of the paths. Ends of pairs named in `beside` are joined in the fabric though their wire would do.
 
     Of a path that `is_strict` NotThereError or InvalidSpecError says what cannot be joined; of others it is left out.
     """
     walks = [_walk(state, plans, fabric, strict=is_strict(state.spec.id)) for state in states]
-    patched = _patched(walks)
+    patched = _patched(walks, beside)
     courses: list[Course] = []
     for walk in walks:
         for segment in _segments(walk, facts):

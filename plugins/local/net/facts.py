@@ -13,11 +13,22 @@ from plugins.local.net.specs import PortSpec, Route
 
 @dataclass(frozen=True, slots=True)
 class PortFacts:
-    """A port that speaks IP: `addresses` are its IPv4 ones, `has_ipv6` whether it has others, too."""
+    """A port that speaks IP: `addresses` are its IPv4 ones, `has_ipv6` whether it has others, too.
+
+    `networks` are those that it takes to be on its link, `gateways` whom it sends to there what goes further.
+    """
 
     mac: str
     addresses: tuple[str, ...]
     has_ipv6: bool = False
+    networks: tuple[str, ...] = ()
+    gateways: tuple[str, ...] = ()
+
+    def knows(self, other: PortFacts) -> bool:
+        """Whether it would ask the other by ARP for whatever it sends, and for nobody else."""
+        networks = [ipaddress.ip_network(one) for one in self.networks]
+        within = all(any(ipaddress.ip_address(one) in network for network in networks) for one in other.addresses)
+        return within and set(self.gateways) <= set(other.addresses)
 
 
 # By port name. A port that is not in it passes frames on as they are, or nothing is known of it.
@@ -56,14 +67,16 @@ def from_stamp(stamp: Mapping[str, Any]) -> tuple[str, PortSpec] | None:
 def facts_of(resource_id: str, spec: PortSpec) -> PortFacts | None:
     """The facts of a port; None where it has no address: frames pass it as they are."""
     try:
-        found = [ipaddress.ip_interface(text).ip for text in spec.ips]
+        found = [ipaddress.ip_interface(text) for text in spec.ips]
     except ValueError:
         return None
     if spec.l2_transparent or not found:
         return None
     mac = spec.mac.lower() or naming.derive_mac(resource_id, spec.cp_id)
-    addresses = tuple(str(address) for address in found if address.version == 4)
-    return PortFacts(mac, addresses, any(address.version == 6 for address in found))
+    ours = [one for one in found if one.version == 4]
+    gateways = tuple(dict.fromkeys(route.via for route in spec.routes if route.via and ":" not in route.via))
+    networks = tuple(str(one.network) for one in ours)
+    return PortFacts(mac, tuple(str(one.ip) for one in ours), len(ours) < len(found), networks, gateways)
 
 
 def gathered(stamps: Mapping[str, Mapping[str, Any]]) -> dict[str, PortFacts]:

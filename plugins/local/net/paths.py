@@ -91,7 +91,8 @@ def begin(stamps: Stamps, spec: PathSpec, checkpoint: Checkpoint) -> Switched:
     switch.check_present(wanted, spec.id)
     stamps.paths.write(spec.id, pathstamps.to_stamp(state))
     checkpoint("path.specified")
-    done = switch.reconcile(wanted, checkpoint, drain=True)
+    before = replace(others, states=[*others.states, old]) if old else wanted
+    done = switch.turn(before, wanted, checkpoint)
     checkpoint("path.switched")
     return done
 

@@ -28,7 +28,8 @@ class Port:
 class LinkPlan:
     """`carrier` is the fabric's or bridge's namespace, empty for a pair; `fabric` that of the link's chain.
 
-    `native`: its two members were made for each other, so that their frames need no translation.
+    `native`: its two members were made for each other, so that their frames need no translation; of a `steered` link
+    that holds only where their addresses say so, too.
     """
 
     id: str
@@ -38,6 +39,7 @@ class LinkPlan:
     ports: tuple[Port, ...]
     fabric: str = ""
     native: bool = False
+    steered: bool = False
 
     @property
     def namespaces(self) -> tuple[str, ...]:
@@ -94,8 +96,8 @@ def plan_link(spec: LinkSpec) -> LinkPlan:
     if wiring is Wiring.BRIDGE:
         members += spec.late
     ports = tuple(_port(spec, member, bool(carrier)) for member in members)
-    native = wiring is not Wiring.BRIDGE and not spec.steered and len(ports) == 2
-    return LinkPlan(spec.id, wiring, carrier, spec.mtu_bytes, ports, fabric, native)
+    native = wiring is not Wiring.BRIDGE and len(spec.members) == len(ports) == 2
+    return LinkPlan(spec.id, wiring, carrier, spec.mtu_bytes, ports, fabric, native, spec.steered)
 
 
 def plan_late(spec: LinkSpec) -> LinkPlan | None:

@@ -26,21 +26,21 @@ def _remembered(path_id: str) -> tuple[str, str]:
 
 
 def check_conflicts(layout: Layout, path_id: str) -> None:
-    """InvalidSpecError where the path sends a port's frames elsewhere than another path with the same match."""
-    others = {
-        (course.port, matching.text(course.match, forward=course.forward)): course
-        for course in layout.courses
-        if course.path_id != path_id
-    }
-    for course in layout.courses:
-        if course.path_id != path_id:
+    """InvalidSpecError where the same packets out of one port would have to go two ways, one of them the path's."""
+    known: dict[tuple[str, str], Course] = {}
+    for course in sorted(layout.courses, key=lambda one: one.path_id == path_id):
+        other = known.setdefault((course.port, matching.text(course.match, forward=course.forward)), course)
+        if course.path_id != path_id or {one.port for one in other.targets} == {one.port for one in course.targets}:
             continue
-        other = others.get((course.port, matching.text(course.match, forward=course.forward)))
-        if other and {one.port for one in other.targets} != {one.port for one in course.targets}:
+        if other.path_id == path_id:
             raise InvalidSpecError(
-                f"path {path_id}: port {course.port} would have to send the same packets elsewhere than path "
-                f"{other.path_id}: give one of the paths a match of its own"
+                f"path {path_id}: port {course.port} would have to send the same packets both ways: a hop that is "
+                f"steered needs a port for each side"
             )
+        raise InvalidSpecError(
+            f"path {path_id}: port {course.port} would have to send the same packets elsewhere than path "
+            f"{other.path_id}: give one of the paths a match of its own"
+        )
 
 
 def wanted(layout: Layout, present: Mapping[str, int]) -> Ruleset:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from plugins.local.net import courses, naming, netns, nft, patches, rtnl, ruleset, steering
 from plugins.local.net.courses import Layout, PathState
@@ -22,16 +22,19 @@ DRAIN_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """All that stamps say of a fabric."""
+    """All that stamps say of a fabric. `beside` names ends of pairs whose frames take the fabric for now, not the wire
+    that would do as well."""
 
     fabric: str
     states: Sequence[PathState]
     plans: Sequence[LinkPlan]
     facts: Facts
+    beside: frozenset[str] = frozenset()
 
     def layout(self, strict: str = "") -> Layout:
         """The courses of all paths; of the `strict` one it is said what cannot be joined."""
-        return courses.layout(self.states, self.plans, self.facts, self.fabric, lambda path_id: path_id == strict)
+        is_strict = {strict}.__contains__
+        return courses.layout(self.states, self.plans, self.facts, self.fabric, is_strict, self.beside)
 
     @property
     def port_names(self) -> frozenset[str]:
@@ -70,6 +73,22 @@ def found_in(fabric: str) -> Found:
     """The fabric's table as the kernel has it."""
     listing = nft.list_table(fabric, naming.TABLE) if netns.exists(fabric) else None
     return ruleset.parse(listing) if listing is not None else Found()
+
+
+def turn(before: View, wanted: View, checkpoint: Checkpoint) -> Switched:
+    """Switch from the paths as they were to what is wanted of them, all ports at once.
+
+    Ends of pairs leave their wires one by one, and come back to them one by one. While they do, the fabric leads where
+    the wires lead: were the ways different, frames could go round in circles until the last end has followed.
+    """
+    old, new = frozenset(before.layout().patched), frozenset(wanted.layout().patched)
+    if new - old:
+        reconcile(replace(before, beside=new), checkpoint)
+    if not old - new:
+        return reconcile(wanted, checkpoint, drain=True)
+    switched = reconcile(replace(wanted, beside=old), checkpoint, drain=True)
+    back = reconcile(wanted, checkpoint, drain=True)
+    return replace(switched, drain_us=switched.drain_us + back.drain_us)
 
 
 def reconcile(view: View, checkpoint: Checkpoint, *, drain: bool = False) -> Switched:

@@ -99,8 +99,8 @@ static _Noreturn void first_child(int pipes[PIPES][2])
 static _Noreturn void later_child(const struct spec *spec, int pipes[PIPES][2])
 {
 	settle(pipes);
-	if (setns(container_mount_ns, CLONE_NEWNS)) {
-		dprintf(pipes[FAULT][1], "joining the container's mounts: %m");
+	if (setns(container_ipc_ns, CLONE_NEWIPC) || setns(container_mount_ns, CLONE_NEWNS)) {
+		dprintf(pipes[FAULT][1], "joining the container's namespaces: %m");
 		_exit(1);
 	}
 	container_exec(spec, -1);

@@ -10,9 +10,22 @@ from dataclasses import replace
 
 import pytest
 from local_net_chains import Ids, SteadyPinger, ping, run
-from local_net_live import CLIENT_IP, CONTAINER, SAP, SERVER_IP, VM, LiveChain, Vnf, build_live, replicated
+from local_net_live import (
+    CLIENT_IP,
+    CLIENT_NET,
+    CONTAINER,
+    SAP,
+    SERVER_IP,
+    SERVER_NET,
+    VM,
+    LiveChain,
+    Vnf,
+    build_live,
+    replicated,
+)
 
 from plugins.local.net import (
+    Hop,
     HostNetwork,
     InvalidSpecError,
     LinkSpec,
@@ -20,8 +33,11 @@ from plugins.local.net import (
     Member,
     MemberKind,
     NotThereError,
+    PathSpec,
     PortSpec,
+    Replica,
     ResourceKind,
+    Route,
     State,
     naming,
     netns,
@@ -228,6 +244,40 @@ def test_a_link_that_is_steered_from_the_start_has_members_with_networks_of_thei
         chain.stop()
         if extra.guest:
             extra.guest.stop()
+
+
+def test_replicas_may_stand_on_a_link_from_the_start_each_with_a_network_of_its_own(net: HostNetwork, ids: Ids) -> None:
+    client, server, chain_id = ids("client"), ids("server"), ids("chain")
+    every = (ids("one"), ids("two"))
+    sides = (("left", "right", client, "10.1.0", SERVER_NET), ("right", "left", server, "10.2.0", CLIENT_NET))
+    for own, end_cp, end, prefix, far in sides:
+        members = (Member(end, end_cp, SAP), *(Member(one, own, CONTAINER) for one in every))
+        net.allocate_link(LinkSpec(ids(f"link-{own}"), members, chain_id, steered=True))
+        net.ensure_namespace(end)
+        net.configure_port(end, PortSpec(end_cp, (f"{prefix}.2/24",), routes=(Route(far, f"{prefix}.1"),)))
+        near = CLIENT_NET if own == "left" else SERVER_NET
+        for number, one in enumerate(every):
+            net.ensure_namespace(one)
+            ip, via = f"{prefix}.{9 + 4 * number}/30", f"{prefix}.{10 + 4 * number}"
+            net.configure_port(one, PortSpec(own, (ip,), routes=(Route(near, via),)))
+            netns.inside(naming.namespace_name(one), lambda: netns.write_sysctl("net/ipv4/ip_forward", "1"))
+    replicas = tuple(Replica(one, CONTAINER) for one in every)
+    hops = (
+        Hop(client, SAP, "", "right", "client"),
+        Hop(every[0], CONTAINER, "left", "right", "mid", replicas),
+        Hop(server, SAP, "left", "", "server"),
+    )
+    net.allocate_path(PathSpec(ids("path"), hops, chain_id))
+    with _Echo(server, 7000) as echo:
+        flows = echo.flows(client, 32)
+        assert sum(flows.ask(flow, 1) for flow in range(32)) == 32
+        flows.close()
+    counted = net.count_packets(chain_id)
+    assert min(counted[one, "left"][0] for one in every) >= 4
+    assert [counted[one, "left"][0] for one in every] == pytest.approx(
+        [counted[one, "right"][0] for one in every], abs=2
+    )
+    assert run(client, "ping", "-c1", "-W1", "10.1.0.13").returncode == 0, "a replica's own address leads to it"
 
 
 def test_what_speaks_ipv6_is_refused_where_it_would_have_to_be_translated(net: HostNetwork, ids: Ids) -> None:

@@ -107,14 +107,16 @@ def by(tenant: str) -> tuple[tuple[str, str], ...]:
 
 
 @contextmanager
-def manager(folder: Path, config: dict[str, Any] | None = None, prelude: str = "") -> Iterator[Manager]:
-    """A manager with one mock VIM `m`; `prelude` is Python that runs in it first."""
+def manager(
+    folder: Path, config: dict[str, Any] | None = None, prelude: str = "", args: tuple[str, ...] = ()
+) -> Iterator[Manager]:
+    """A manager with one mock VIM `m`; `prelude` is Python that runs in it first, `args` are added to `serve`."""
     state = folder / "s"
     (folder / "m.yaml").write_text(yaml.safe_dump(config or {"hosts": 1}))
     code = f"{prelude}\nfrom vnfm.main import main\nmain()"
     log = (folder / "manager.log").open("a")
     process = subprocess.Popen(
-        [sys.executable, "-c", code, "serve", "--state", state, "--vim", f"m=mock:{folder / 'm.yaml'}"],
+        [sys.executable, "-c", code, "serve", "--state", state, "--vim", f"m=mock:{folder / 'm.yaml'}", *args],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,

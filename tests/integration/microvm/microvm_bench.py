@@ -1,4 +1,4 @@
-"""How fast microVMs start and what they take, as figures: `python -m tests.integration.microvm.microvm_bench [N] [--cold]`.
+"""How fast microVMs start and what they take: `python -m tests.integration.microvm.microvm_bench [N] [--cold]`.
 
 `measure` is for other benchmarks as well.  It makes N guests from one busybox root file system, each in a network
 namespace with one interface and an address, and removes them again.  Root is needed.
@@ -40,7 +40,7 @@ class Guest:
 
 
 def measure(count: int, *, cold: bool = False, memory_bytes: int = 128 << 20, warm_up: bool = True) -> list[Guest]:
-    """Start `count` guests one after the other; memory is read once all are up. `warm_up`: a first one is not counted."""
+    """Start `count` guests one by one; memory is read once all are up. `warm_up`: a first one is not counted."""
     with _world(count + warm_up, cold, memory_bytes) as world:
         timed = [world.start(number) for number in range(count + warm_up)]
         if warm_up:
@@ -191,7 +191,7 @@ def main() -> None:
     for name in ("qemu_pss_bytes", "relay_pss_bytes"):
         figures[name.replace("bytes", "mib")] = round(statistics.median(getattr(g, name) for g in guests) / (1 << 20))
     cloned = sum(guest.cloned for guest in guests)
-    print(json.dumps({"guests": len(guests), "cloned": cloned, "load": os.getloadavg()[0], **figures}))  # noqa: T201
+    print(json.dumps({"guests": len(guests), "cloned": cloned, "load": os.getloadavg()[0], **figures}))
 
 
 if __name__ == "__main__":

@@ -247,6 +247,7 @@ def test_size_and_kernel_parameters_by_annotation(runtime: Runtime, bundle: Bund
     assert command_line.endswith("vnfm.word=yes")
     assert int(memory.split()[1]) > 200_000
     assert processors == "2"
+    assert runtime.state("big")["vnfm"]["cloned"]
 
 
 def test_limits_are_in_the_control_group(runtime: Runtime, bundle: Bundler) -> None:

@@ -227,3 +227,14 @@ def test_ctrl_c_ends_a_capture_with_a_whole_file(
     assert process.returncode == 0, stderr
     assert (stdout if to_stdout else out.read_bytes()) == pcap(60)
     assert gone.wait(5), "the manager was told that nobody reads any more"
+
+
+def test_a_heal_says_why_and_how_long_nothing_flowed(manager: FakeManager, vnfm: Run) -> None:
+    heal = {"cause": "exit 137", "died_at": "2026-01-02T03:04:05+00:00", "outage_ms": 312}
+    message = op("COMPLETED", 100, affected=struct({"heal": heal, "affected_paths": []}))
+    message.operation = "HEAL"
+    manager.answer("GetOpOcc", message)
+    data = json.loads(vnfm("op", "show", "op-1", "-o", "json").stdout)
+    assert data["affected"] == {"affected_paths": []}
+    assert {k: data[k] for k in heal} == heal
+    assert "312" in vnfm("op", "show", "op-1", "-o", "table").stdout

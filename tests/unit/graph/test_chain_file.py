@@ -187,3 +187,19 @@ def test_types_that_derive_from_each_other_end() -> None:
     loop = "node_types:\n  a.B: {derived_from: a.C}\n  a.C: {derived_from: a.B}\ntopology_template:"
     looping = text.replace("tosca.nodes.nfv.VNF\n", "a.B\n").replace("topology_template:", loop)
     assert refused(looping).word == "unknown-hop"
+
+
+def test_a_port_is_matched_beside_a_protocol_that_has_ports() -> None:
+    text = b"""
+chain: c
+ends: {a: {cidr: 10.1.0.0/24}, b: {cidr: 10.2.0.0/24}}
+vnfs: {fw: {vnfd: fw}}
+paths:
+  web: {match: {MATCH}, hops: [a, fw, b]}
+"""
+    chain = read_chain(text.replace(b"MATCH", b"ip_protocol: udp, source_port: 5060"), "c.yaml")
+    assert chain.paths[0].match == Match(ip_protocol=17, source_port=5060)
+    for lacking in (b"destination_port: 80", b"ip_protocol: icmp, source_port: 9"):
+        with pytest.raises(ProblemError, match=r"paths\.web: matches a port, and its protocol has none") as refused:
+            read_chain(text.replace(b"MATCH", lacking), "c.yaml")
+        assert refused.value.problem.word == "bad-value"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vnfm.graph.chainfile import read_chain
@@ -34,13 +34,16 @@ def networks(draw: st.DrawFn, number: int) -> str:
 
 @st.composite
 def matches(draw: st.DrawFn) -> Match:
+    protocol = draw(st.one_of(st.sampled_from([6, 17, 132]), st.integers(0, 255)))
+    ports = st.integers(0, 65535) if protocol in (6, 17, 132) else st.just(0)
     return Match(
         draw(st.one_of(st.just(""), networks(77))),
         draw(st.one_of(st.just(""), networks(78))),
-        draw(st.integers(0, 255)),
-        draw(st.integers(0, 65535)),
+        protocol,
+        draw(ports),
         draw(st.integers(0, 4094)),
         draw(st.integers(0, 63)),
+        draw(ports),
     )
 
 
@@ -70,6 +73,7 @@ def chains(draw: st.DrawFn) -> ServiceChain:
     return ServiceChain(draw(NAMES), ends, vnfs, tuple(paths), latency, tuple(rules))
 
 
+@settings(deadline=None)
 @given(chains())
 def test_an_nsd_reads_back_as_the_chain_that_it_was_written_from(chain: ServiceChain) -> None:
     text = to_nsd(chain)
@@ -77,6 +81,7 @@ def test_an_nsd_reads_back_as_the_chain_that_it_was_written_from(chain: ServiceC
     assert to_nsd(chain) == text
 
 
+@settings(deadline=None)
 @given(chains())
 def test_every_name_in_an_nsd_leads_somewhere(chain: ServiceChain) -> None:
     topology = yaml.safe_load(to_nsd(chain))["topology_template"]

@@ -9,7 +9,16 @@ import pytest
 
 from vnfm.graph import svg
 from vnfm.graph.layout import Box, Leaf, Place, arrange
-from vnfm.graph.picture import ChainPicture, PictureEnd, PictureHost, PictureLink, PictureVnf, draw_chain, draw_vnfd
+from vnfm.graph.picture import (
+    ChainPicture,
+    PictureEnd,
+    PictureHost,
+    PictureLink,
+    PicturePath,
+    PictureVnf,
+    draw_chain,
+    draw_vnfd,
+)
 from vnfm.model.placement import Runtime
 from vnfm.model.problem import ProblemError
 from vnfm.model.vnfd import Cpd, ExtCpd, Flavour, Isolation, Needs, Vdu, VirtualLinkDesc, Vnfd
@@ -148,3 +157,29 @@ def test_a_vnfd_shows_its_vdus_and_cps() -> None:
     assert document == draw_vnfd(vnfd)
     with pytest.raises(ProblemError, match="Expected: default"):
         draw_vnfd(vnfd, "gold")
+
+
+def test_several_paths_are_drawn_apart_each_in_its_colour_with_what_takes_it() -> None:
+    def link(a: str, b: str, path: str, received: int = 10) -> PictureLink:
+        return PictureLink(a, b, sent=10, received=received, path=path)
+
+    picture = ChainPicture(
+        "c",
+        (PictureEnd("client"), PictureEnd("server")),
+        (PictureVnf("fw", replicas=3), PictureVnf("dpi", state="HEALING", details=("exit 137",))),
+        (
+            link("client", "fw", "web"),
+            link("fw", "dpi", "web"),
+            link("dpi", "server", "web"),
+            link("client", "fw", "rest"),
+            link("fw", "server", "rest", 3),
+        ),
+        order=("client", "fw", "dpi", "server"),
+        paths=(PicturePath("web", "TCP port 80"), PicturePath("rest", "everything else")),
+    )
+    drawn = draw_chain(picture)
+    for words in ("fw ×3", "healing", "exit 137", "path web: TCP port 80", "path rest: everything else", "3/10"):
+        assert words in drawn
+    wires = [line for line in drawn.splitlines() if 'stroke-width="2.2"' in line] or [drawn]
+    assert len({c for c in ("#2f6db5", "#b5651d", "#c9302c") if any(c in w for w in wires)}) == 3
+    assert draw_chain(picture) == drawn

@@ -68,7 +68,7 @@ def test_a_heal_of_another_position_does_not_make_this_one_wait() -> None:
 def test_beyond_the_limit_a_decision_is_asked_for_with_the_reason_and_the_ways_out() -> None:
     order = decide(POLICY, [death(reason="out of memory")], [heal(10), heal(20), heal(30)], NOW)
     assert isinstance(order, HealOrder)
-    assert "healed 3 times in 10 minutes and died again: out of memory" in order.give_up
+    assert "was healed 3 times in 10 minutes, and is dead again: out of memory" in order.give_up
     for way in ("op retry", "op rollback", "op fail"):
         assert way in order.give_up
 
@@ -86,6 +86,13 @@ def test_a_heal_that_was_given_up_is_left_until_there_is_another_vnfc() -> None:
         assert isinstance(decide(POLICY, [death("a3")], [ended], NOW), HealOrder)
 
 
+def test_one_that_was_taken_back_is_no_decision_about_more_dead_than_it_had_and_no_try() -> None:
+    past = [heal(0.1, LcmOperationState.ROLLED_BACK, ("a2",))]
+    order = decide(POLICY, [death("a2"), death("b", "rt")], past, NOW)
+    assert isinstance(order, HealOrder)
+    assert set(order.vnfcs) == {"a2", "b"}
+
+
 def test_a_heal_that_was_refused_is_tried_again_as_often_as_any_other() -> None:
     refused = [heal(ago, LcmOperationState.ROLLED_BACK, ("a2",), refused=True) for ago in (0.5, 3)]
     assert decide(POLICY, [death("a2")], refused, NOW) == Wait(1.5)
@@ -93,7 +100,10 @@ def test_a_heal_that_was_refused_is_tried_again_as_often_as_any_other() -> None:
         POLICY, [death("a2")], [*refused, heal(9, LcmOperationState.ROLLED_BACK, ("a2",), refused=True)], NOW
     )
     assert isinstance(spent, HealOrder)
-    assert spent.give_up
+    assert "could not be healed 3 times" in spent.give_up
+    mended = heal(1, vnfcs=("a1",), positions=())  # by hand, after what was in the way is gone
+    assert decide(POLICY, [death("a2")], [*refused[1:], mended], NOW) != spent
+    assert isinstance(decide(POLICY, [death("a2")], [*refused[1:], mended], NOW), HealOrder)
 
 
 def test_one_that_may_be_healed_waits_for_one_that_may_not_yet() -> None:

@@ -7,8 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from plugins.local.net import Hop, HostRefusedError, InvalidSpecError, MemberKind, PathSpec, PortSpec, Route, naming
-from plugins.local.net import paths as paths_room
+from plugins.local.net import (
+    Hop,
+    HostRefusedError,
+    InvalidSpecError,
+    MemberKind,
+    PathSpec,
+    PortSpec,
+    Route,
+    naming,
+    pathstamps,
+)
 from plugins.local.net.locks import NamedLocks
 from plugins.local.net.ports import check_mac, link_local, needs_onlink, ordered_routes, parse_ips
 from plugins.local.net.probe import At, watches
@@ -49,7 +58,7 @@ def test_a_link_local_address_is_made_of_the_mac() -> None:
 
 def test_a_path_that_makes_no_sense_names_the_field() -> None:
     ends = (Hop("a", MemberKind.SAP, "", "x", "a"), Hop("b", MemberKind.SAP, "x", "", "b"))
-    paths_room.check(PathSpec("p", ends, "chain"))
+    pathstamps.check(PathSpec("p", ends, "chain"))
     for bad, named in (
         (PathSpec("p", ends), "chain id"),
         (PathSpec("p", ends[:1], "chain"), "hops"),
@@ -57,7 +66,7 @@ def test_a_path_that_makes_no_sense_names_the_field() -> None:
         (PathSpec("p", (ends[1], ends[0]), "chain"), "egress_cp"),
     ):
         with pytest.raises(InvalidSpecError, match=named):
-            paths_room.check(bad)
+            pathstamps.check(bad)
 
 
 def test_a_one_armed_hop_is_watched_at_one_device_for_all_passes() -> None:
@@ -69,7 +78,7 @@ def test_a_one_armed_hop_is_watched_at_one_device_for_all_passes() -> None:
     found = {watch.point.namespace: watch for watch in watches(PathSpec("p", hops, "chain"), [])}
     arm = found[naming.namespace_name("arm")]
     assert arm.expected == {passing.value: At(1, "arm", "eth0") for passing in Pass}
-    assert found[naming.namespace_name("a")].expected == {(False, True): 0, (True, False): 0}
+    assert found[naming.namespace_name("a")].expected == dict.fromkeys(((False, True), (True, False)), At(0, "a", "x"))
 
 
 def test_a_stamp_is_read_as_it_was_written_last(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -14,9 +15,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from store_bench import NOW, Bench, new, opened, outbox, played
+from sqlalchemy import Connection, func, select
+from store_bench import NOW, Bench, entry, new, opened, outbox, played
 
 import vnfm.store
+from vnfm.lcm.machine import St
 from vnfm.model.placement import Runtime
 from vnfm.model.problem import ProblemError
 from vnfm.store import tables as t
@@ -56,6 +59,33 @@ def fill(folder: Path) -> Path:
             except OSError:
                 continue
     return filler
+
+
+# ---- reading ----
+
+
+def test_what_one_reading_sees_is_of_one_moment(tmp_path: Path) -> None:
+    async def story(bench: Bench) -> None:
+        op = await bench.granted()
+        seen: list[int] = []
+        looked, written = threading.Event(), threading.Event()
+
+        def work(connection: Connection) -> None:
+            count = select(func.count()).select_from(t.step_event)
+            seen.append(connection.scalar(count) or 0)
+            looked.set()
+            assert written.wait(10)
+            seen.append(connection.scalar(count) or 0)
+
+        reading = asyncio.create_task(bench.database.read(work))
+        await asyncio.to_thread(looked.wait, 10)
+        await bench.journal.append(op, (entry(op, St.STARTED),))
+        written.set()
+        await reading
+        assert seen == [0, 0]
+        assert await bench.database.read(lambda c: c.scalar(select(func.count()).select_from(t.step_event))) == 1
+
+    played(tmp_path, story)
 
 
 # ---- schema ----

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -72,6 +72,12 @@ class Ledger:
             await self.slow.wait()
         return [e for e in self.members if subject_ids is None or {e.vnf_instance_id, e.chain_id} & set(subject_ids)]
 
+    async def open_subjects(self) -> list[str]:
+        return []
+
+    async def open_heal(self, subject_id: str) -> Operation | None:
+        return operation(LcmOperationState.PROCESSING, "a-id") if self.open else None
+
     async def past_heals(self, vnf_instance_ids: Sequence[str]) -> list[PastHeal]:
         return self.past
 
@@ -99,6 +105,7 @@ class Stage:
     vim: Vim
     watching: Watching
     driven: list[str]
+    amended: list[set[str]]
 
     async def settle(self) -> None:
         """Long enough for everything that is due at once."""
@@ -113,8 +120,13 @@ def play(
     async def main() -> Stage:
         driven: list[str] = []
         ledger, vim = Ledger(list(members)), Vim()
-        watching = Watching(ledger, driven.append, lambda: datetime.now(UTC), policy)
-        stage = Stage(ledger, vim, watching, driven)
+        amended: list[set[str]] = []
+
+        async def amend(_heal: Operation, dead: Collection[str]) -> None:
+            amended.append(set(dead))
+
+        watching = Watching(ledger, driven.append, amend, lambda: datetime.now(UTC), policy)
+        stage = Stage(ledger, vim, watching, driven, amended)
         await watching.load()
         watching.follow(vim)  # type: ignore[arg-type]
         try:
@@ -209,6 +221,24 @@ def test_the_dead_of_a_chain_that_come_at_once_are_one_heal_and_those_of_another
     play(story, vnfc("a"), vnfc("b"), vnfc("c", chain=""))
 
 
+def test_one_more_death_while_a_heal_is_under_way_has_that_heal_amended() -> None:
+    async def story(stage: Stage) -> None:
+        stage.vim.tell(compute("a", RUNNING), compute("b", RUNNING), LISTED, compute("a", FAILED))
+        await stage.settle()
+        stage.watching.told(operation(LcmOperationState.PROCESSING, "a-id"))
+        await stage.settle()
+        stage.vim.tell(compute("b", FAILED))
+        await stage.settle()
+        assert stage.amended[-1] == {"a", "b"}
+        assert len(stage.ledger.orders) == 1
+        stage.ledger.open = False
+        stage.watching.told(operation(LcmOperationState.ROLLED_BACK, "a-id"))
+        await stage.settle()
+        assert [set(o.vnfcs) for o in stage.ledger.orders] == [{"a"}, {"a", "b"}]
+
+    play(story, vnfc("a"), vnfc("b"))
+
+
 def test_while_another_operation_is_open_it_waits_and_looks_again_at_its_end() -> None:
     async def story(stage: Stage) -> None:
         stage.vim.tell(compute("a", RUNNING), LISTED)
@@ -248,6 +278,18 @@ def test_what_an_operation_took_away_is_not_missed_and_what_it_brought_is_watche
         assert [o.vnfcs for o in stage.ledger.orders] == [("a2",)]
 
     play(story, vnfc("a"))
+
+
+def test_what_an_open_operation_removes_is_told_to_nobody_but_what_fails_meanwhile_is() -> None:
+    async def story(stage: Stage) -> None:
+        stage.vim.tell(compute("a", RUNNING), compute("b", RUNNING), LISTED)
+        await stage.settle()
+        stage.ledger.open = True
+        stage.watching.told(operation(LcmOperationState.PROCESSING, "a-id", "b-id"))
+        stage.vim.tell(compute("a", ABSENT), compute("b", FAILED, "oom"))
+        await stage.settle()
+
+    assert play(story, vnfc("a"), vnfc("b")).ledger.announced == [("b", Health.FAILED, "oom")]
 
 
 def test_without_auto_healing_deaths_are_shown_and_told_but_not_healed() -> None:

@@ -12,8 +12,8 @@ from vnfm.lcm.changing import Changed, Renewal, Wanted, change
 from vnfm.lcm.grants.world import StandingChain, World
 from vnfm.lcm.operation import Design, Desired, Operation
 from vnfm.lcm.planning import PackageFacts, graph_of, lanes_of, paths_of
+from vnfm.lcm.ports import JoinedInventory
 from vnfm.lcm.realizing import expected
-from vnfm.lcm.recipes.change import DRAIN_S
 from vnfm.lcm.recipes.computes import Lane
 from vnfm.lcm.routes import PathLayout
 from vnfm.lcm.scaling import scaled_by_aspect, scaled_hop
@@ -51,10 +51,10 @@ async def grant(world: World, operation: Operation) -> Design:
     )
     snapshot, inventory = await world.snapshot()
     # CPU-bound: off the event loop
-    return await asyncio.to_thread(_decided, chain, operation, snapshot, inventory.absent)
+    return await asyncio.to_thread(_decided, chain, operation, snapshot, inventory)
 
 
-def _decided(chain: _Chain, operation: Operation, snapshot: Snapshot, absent: Mapping[str, str]) -> Design:
+def _decided(chain: _Chain, operation: Operation, snapshot: Snapshot, inventory: JoinedInventory) -> Design:
     standing = chain.standing
     descriptor, renewal, levels = _aim(chain, operation)
     lanes, paths = chain.wired(descriptor)
@@ -67,7 +67,14 @@ def _decided(chain: _Chain, operation: Operation, snapshot: Snapshot, absent: Ma
         chain=descriptor,
         grants=standing.grants,
     )
-    done = change(wanted, renewal, snapshot, operation_id=operation.id, absent=absent)
+    done = change(
+        wanted,
+        renewal,
+        snapshot,
+        operation_id=operation.id,
+        absent=inventory.absent,
+        capabilities=inventory.capabilities,
+    )
     return Design(
         steps=done.steps,
         reservations=done.plan.reservations,
@@ -88,7 +95,7 @@ def _aim(chain: _Chain, operation: Operation) -> tuple[ServiceChain, Renewal, di
     if isinstance(asked, Scale):
         lanes, paths = chain.wired(before)
         counts = scaled_hop(lanes[asked.alias], [p for path in paths for p in path.positions], asked.replicas)
-        return with_instances(after, asked.alias, counts), Renewal(drain_s=DRAIN_S), {}
+        return with_instances(after, asked.alias, counts), Renewal(), {}
     if isinstance(asked, Replace):
         mine = (v.resource_id for v in chain.standing.realization.vnfcs if v.alias == asked.alias)
         return after, Renewal(frozenset(mine)), {}
@@ -113,7 +120,7 @@ def _scaled(chain: _Chain, operation: Operation) -> tuple[ServiceChain, Renewal,
     lane = chain.wired(chain.standing.descriptor)[0][instance.alias]
     scaled = scaled_by_aspect(instance.alias, lane.flavour, lane.counts, instance.scale_levels, operation.params)
     after = with_instances(chain.standing.descriptor, instance.alias, scaled.counts)
-    return after, Renewal(drain_s=DRAIN_S), {instance.id: scaled.levels}
+    return after, Renewal(), {instance.id: scaled.levels}
 
 
 def _desired(

@@ -33,6 +33,7 @@ async def planned(
         tenant=tenant,
         instance_ids=instance_ids,
         absent=inventory.absent,
+        capabilities=inventory.capabilities,
     )
 
 

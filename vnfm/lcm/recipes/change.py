@@ -1,7 +1,8 @@
 """CHAIN_UPDATE, CHAIN_SCALE, SCALE, HEAL: make before break.
 
 images -> what stands is asked for again (HEAL only) -> new VNFCs with the links of their own, all in parallel -> every
-path that leads elsewhere is switched -> probes -> what is not needed any more goes, and there is no way back from then.
+path that leads elsewhere is switched (the VIM drains what leaves it) -> probes -> what is not needed any more goes, and
+there is no way back from then.
 """
 
 from __future__ import annotations
@@ -32,7 +33,6 @@ from vnfm.model.resources import HopSpec, PathSpec, PortSpec, ResourceKind
 from vnfm.model.vnfd import Cpd
 from vnfm.placement.types import Plan
 
-DRAIN_S = 10.0  # how long flows may stay with an instance that leaves
 KeyedPort = tuple[PortSpec, str]  # with the key of the step that makes its link, or empty
 
 
@@ -48,7 +48,6 @@ class ChangeFacts:
     generation: int
     vim: str
     mend: bool = False
-    drain_s: float = 0.0
 
     @property
     def before(self) -> Realization:
@@ -242,18 +241,18 @@ def _hop(facts: ChangeFacts, position: Position, runtimes: Mapping[str, Runtime]
 
 def _removals(facts: ChangeFacts, needs: tuple[str, ...]) -> list[Step]:
     """VNFCs and what an earlier operation left over, then links that nobody is on any more."""
-    steps = [_removal(_told(v), v.resource_id, ResourceKind.COMPUTE, v.vim, needs, facts, v) for v in facts.slots.gone]
+    steps = [_removal(_told(v), v.resource_id, ResourceKind.COMPUTE, v.vim, needs, v) for v in facts.slots.gone]
     others = [x for x in facts.before.leftovers if x.kind is not ResourceKind.LINK]
-    steps += [_removal(x.name, x.resource_id, x.kind, x.vim, needs, facts) for x in others]
+    steps += [_removal(x.name, x.resource_id, x.kind, x.vim, needs) for x in others]
     after = tuple(s.key for s in steps) or needs
     on = {p.link_id for v in facts.slots.kept for p in v.spec.ports} | {p.link_id for p in facts.ports.values()}
     on |= {s.spec.port.link_id for s in facts.before.saps}
     for link in facts.before.links:
         if link.spec.resource_id not in on:
             name = f"link {link.alias}/{link.key}" if link.alias else f"link {link.key}"
-            steps.append(_removal(name, link.spec.resource_id, ResourceKind.LINK, link.vim, after, facts))
+            steps.append(_removal(name, link.spec.resource_id, ResourceKind.LINK, link.vim, after))
     left = [x for x in facts.before.leftovers if x.kind is ResourceKind.LINK]
-    return [*steps, *(_removal(x.name, x.resource_id, x.kind, x.vim, after, facts) for x in left)]
+    return [*steps, *(_removal(x.name, x.resource_id, x.kind, x.vim, after) for x in left)]
 
 
 def _told(vnfc: VnfcThere) -> str:
@@ -261,15 +260,8 @@ def _told(vnfc: VnfcThere) -> str:
 
 
 def _removal(
-    name: str,
-    resource_id: str,
-    kind: ResourceKind,
-    vim: str,
-    needs: tuple[str, ...],
-    facts: ChangeFacts,
-    vnfc: VnfcThere | None = None,
+    name: str, resource_id: str, kind: ResourceKind, vim: str, needs: tuple[str, ...], vnfc: VnfcThere | None = None
 ) -> Step:
-    grace_s = facts.drain_s if vnfc else 0.0
     return Step(
         key=f"remove {name} {resource_id[:8]}",
         kind=StepKind.TERMINATE,
@@ -280,5 +272,5 @@ def _removal(
         vnf_instance_id=vnfc.instance_id if vnfc else "",
         vdu_id=vnfc.vdu_id if vnfc else "",
         forward_only=True,
-        removal=Removal(resource_id, kind, grace_s),
+        removal=Removal(resource_id, kind),
     )
