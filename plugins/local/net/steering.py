@@ -12,7 +12,8 @@ from plugins.local.net.specs import Match
 
 __all__ = ["check_conflicts", "find_port", "path_counter", "wanted"]
 
-_NO_PORTS = f"meta l4proto != {{ {', '.join(matching.WITH_PORTS.values())} }}"
+# Neither with ports nor answered with the mark of what was asked, as an echo request is (RFC 1349, 5.1).
+_MARKLESS = f"meta l4proto != {{ {', '.join([*matching.WITH_PORTS.values(), 'icmp'])} }}"
 
 
 def path_counter(port: str, path_id: str) -> str:
@@ -116,11 +117,11 @@ def _pick(port: str, course: Course, present: Mapping[str, int]) -> list[str]:
         five, three = _remembered(course.path_id)
         if course.forward:
             rules.append(f"{match}{matching.HAS_PORTS} update @{five} {{ {matching.KEY5} }}")
-            rules.append(f"{match}{_NO_PORTS} update @{three} {{ {matching.KEY3} }}")
+            rules.append(f"{match}{_MARKLESS} update @{three} {{ {matching.KEY3} }}")
         else:
             # Replies seldom carry the mark of what they answer.
             rules.append(f"{matching.HAS_PORTS} {matching.KEY5_BACK} @{five} {action}")
-            rules.append(f"{_NO_PORTS} {matching.KEY3_BACK} @{three} {action}")
+            rules.append(f"{_MARKLESS} {matching.KEY3_BACK} @{three} {action}")
     return [*rules, f"{only}{match}{action}"]
 
 
