@@ -19,7 +19,7 @@ _MIN_QUOTA_US = 1_000
 _LIMITED = ("memory", "cpu", "pids")
 VNF_OOM_SCORE = 500
 _PARENT_LEVELS = 2
-_PARENT_SHARES = 4096 * (os.cpu_count() or 1)
+_PARENT_SHARES = min(4096 * (os.cpu_count() or 1), 102_400)  # a weight of 10,000 by version 2, which is its most
 _USED = (*_LIMITED, "cpuacct")
 _UNLIMITED_BYTES = 1 << 62
 _NOWHERE = Path("/nonexistent")
@@ -189,29 +189,31 @@ class Hierarchy:
         return _number(mount / path.strip("/") / name)
 
     def usage(self, path: str) -> Usage | None:
-        """What the group and all below it use now; None where it is not there."""
+        """What the group and all below it use now; None where it is not there. It is asked for often: no detours."""
+        group = path.strip("/")
         mount = self.mounts.get("memory")
-        if mount is None or not (mount / path.strip("/")).is_dir():
+        if mount is None or not os.path.isdir(f"{mount}/{group}"):
             return None
-        return self._usage_v2(mount / path.strip("/")) if self.mode is Mode.V2 else self._usage_v1(path.strip("/"))
+        return self._usage_v2(f"{mount}/{group}") if self.mode is Mode.V2 else self._usage_v1(group)
 
     def _usage_v1(self, path: str) -> Usage:
-        memory, cpu, pids = (self.mounts.get(name, _NOWHERE) / path for name in ("memory", "cpuacct", "pids"))
-        limit = _number(memory / "memory.limit_in_bytes")
+        memory, cpu, pids = (f"{self.mounts.get(name, _NOWHERE)}/{path}" for name in ("memory", "cpuacct", "pids"))
+        limit = _read_number(f"{memory}/memory.limit_in_bytes")
+        used = _read_number(f"{memory}/memory.usage_in_bytes")
         return Usage(
-            cpu_ns=_number(cpu / "cpuacct.usage"),
-            memory_bytes=max(0, _number(memory / "memory.usage_in_bytes") - _stat_of(memory, "total_inactive_file")),
+            cpu_ns=_read_number(f"{cpu}/cpuacct.usage"),
+            memory_bytes=max(0, used - _read_row(f"{memory}/memory.stat", b"total_inactive_file")),
             memory_limit_bytes=0 if limit >= _UNLIMITED_BYTES else limit,
             processes=_processes_below(pids),
         )
 
     @staticmethod
-    def _usage_v2(folder: Path) -> Usage:
-        used = _table(folder / "cpu.stat").get("usage_usec", 0)
+    def _usage_v2(folder: str) -> Usage:
+        inactive = _read_row(f"{folder}/memory.stat", b"inactive_file")
         return Usage(
-            cpu_ns=1000 * used,
-            memory_bytes=max(0, _number(folder / "memory.current") - _stat_of(folder, "inactive_file")),
-            memory_limit_bytes=_number(folder / "memory.max"),
+            cpu_ns=1000 * _read_row(f"{folder}/cpu.stat", b"usage_usec"),
+            memory_bytes=max(0, _read_number(f"{folder}/memory.current") - inactive),
+            memory_limit_bytes=_read_number(f"{folder}/memory.max"),
             processes=_processes_below(folder),
         )
 
@@ -296,23 +298,37 @@ def _number(path: Path) -> int:
         return 0
 
 
-def _table(path: Path) -> dict[str, int]:
+def _read(path: str) -> bytes:
     try:
-        rows = (line.split() for line in path.read_text().splitlines())
-        return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit()}
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return {}
+        return b""
+    try:
+        return os.read(fd, 1 << 16)
+    except OSError:
+        return b""
+    finally:
+        os.close(fd)
 
 
-def _stat_of(folder: Path, key: str) -> int:
-    return _table(folder / "memory.stat").get(key, 0)
+def _read_number(path: str) -> int:
+    text = _read(path).strip()
+    return int(text) if text.isdigit() else 0
 
 
-def _processes_below(folder: Path) -> int:
-    total = 0
-    for group in _groups_below(folder):
-        with suppress(OSError):
-            total += (group / "cgroup.procs").read_bytes().count(b"\n")
+def _read_row(path: str, key: bytes) -> int:
+    """The number beside a key in a table of such."""
+    text = b"\n" + _read(path)
+    at = text.find(b"\n" + key + b" ")
+    return int(text[at + len(key) + 2 :].split(b"\n", 1)[0]) if at >= 0 else 0
+
+
+def _processes_below(folder: str) -> int:
+    total = _read(f"{folder}/cgroup.procs").count(b"\n")
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                total += _processes_below(entry.path)
     return total
 
 

@@ -109,12 +109,12 @@ class Computes:
         stamp = self.stamps.read(resource_id)
         return stamp is not None and self._containers.payload_ended(resource_id, request_of(stamp))
 
-    def silence(self, resource_id: str) -> str:
-        """Why its guest counts as hung, where that can be seen without asking it; else empty."""
+    def pulse(self, resource_id: str) -> Callable[[], str] | None:
+        """Looks whether its guest is silent, where that can be seen without asking it; see guests.py."""
         stamp = self.stamps.read(resource_id)
         if stamp is None or stamp.runtime != "KATA":
-            return ""
-        return self._containers.silence(resource_id, request_of(stamp))
+            return None
+        return self._containers.pulse(resource_id, request_of(stamp))
 
     def listener(self, resource_id: str) -> AgentListener | None:
         """Asks its guest whether it lives; None where there is none to be asked."""

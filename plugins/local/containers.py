@@ -9,8 +9,9 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from plugins.local import accounts, memory, mounts, process
@@ -188,11 +189,9 @@ class Containers:
         machine = machine_of(self._machine_folder(resource_id, request))
         return machine is not None and machine.payload_ended
 
-    def silence(self, resource_id: str, request: pb.AllocateComputeRequest) -> str:
-        """Why a microVM's guest counts as hung; empty where it does not."""
-        if not self._runtimes[request.runtime].own_kernel:
-            return ""
-        return silence_of_microvm(self._machine_folder(resource_id, request), self._settings.agent_silence_s)
+    def pulse(self, resource_id: str, request: pb.AllocateComputeRequest) -> Callable[[], str]:
+        """Looks why a microVM's guest counts as hung."""
+        return partial(silence_of_microvm, self._machine_folder(resource_id, request), self._settings.agent_silence_s)
 
     def _machine_folder(self, resource_id: str, request: pb.AllocateComputeRequest) -> Path:
         return self._runtimes[request.runtime].root / container_id(resource_id, len(request.init_containers))

@@ -51,6 +51,10 @@ class Listener(Protocol):
         ...
 
 
+# Looks, cheaply: why the guest counts as hung, empty where it does not.
+Pulse = Callable[[], str]
+
+
 class Subject(Protocol):
     """What is known of computes and SAPs, by those who realize them; all of it may block."""
 
@@ -74,8 +78,8 @@ class Subject(Protocol):
         """Whether a microVM's payload has ended by itself, so that its machine goes, too."""
         ...
 
-    def silence(self, resource_id: str) -> str:
-        """Why its guest counts as hung, by signs of life that lie there; empty where it does not, or none lie there."""
+    def pulse(self, resource_id: str) -> Pulse | None:
+        """Why its guest counts as hung, by signs of life that lie there; None where none do."""
         ...
 
     def listener(self, resource_id: str) -> Listener | None:
@@ -88,6 +92,7 @@ class _Followed:
     kind: pb.Kind.ValueType
     places: Sequence[Place]
     nsids: frozenset[int] = frozenset()
+    pulse: Pulse | None = None
     wrong: dict[str, tuple[str, int]] = field(default_factory=dict)  # what -> reason, when seen (ns)
     silences: int = 0  # in a row
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -145,10 +150,9 @@ class Health:
         self.forget(resource_id)
         if kind not in (pb.KIND_COMPUTE, pb.KIND_SAP):
             return
-        processes, places, nsids = await self._thread(self._introduce, resource_id, kind)
+        processes, followed = await self._thread(self._introduce, resource_id, kind)
         if kind == pb.KIND_COMPUTE and not processes:
             return
-        followed = _Followed(kind, places, nsids)
         self._followed[resource_id] = followed
         self._watcher.follow(resource_id, processes)
         if kind == pb.KIND_COMPUTE:
@@ -173,13 +177,13 @@ class Health:
         resource.changed_at.FromNanoseconds(at_ns)
         return Stamped(resource, stamped.spec_digest, stamped.generation)
 
-    def _introduce(
-        self, resource_id: str, kind: pb.Kind.ValueType
-    ) -> tuple[dict[str, ProcessRef], Sequence[Place], frozenset[int]]:
-        processes = self._subject.processes(resource_id) if kind == pb.KIND_COMPUTE else {}
+    def _introduce(self, resource_id: str, kind: pb.Kind.ValueType) -> tuple[dict[str, ProcessRef], _Followed]:
+        is_compute = kind == pb.KIND_COMPUTE
+        processes = self._subject.processes(resource_id) if is_compute else {}
         places = self._subject.places(resource_id)
         nsids = {self._view.nsid(name) for place in places for name in place.namespaces}
-        return processes, places, frozenset(nsid for nsid in nsids if nsid is not None)
+        pulse = self._subject.pulse(resource_id) if is_compute else None
+        return processes, _Followed(kind, places, frozenset(nsid for nsid in nsids if nsid is not None), pulse)
 
     # -- processes
 
@@ -248,18 +252,13 @@ class Health:
     async def _feel_pulses(self) -> None:
         while True:
             await asyncio.sleep(_PULSE_SECONDS)
-            computes = [one for one, followed in self._followed.items() if followed.kind == pb.KIND_COMPUTE]
-            silences = await self._thread(self._silences, computes)
-            for resource_id, silence in silences.items():
-                followed = self._followed.get(resource_id)
-                if followed is None or followed.listening is not None:
+            for resource_id, followed in list(self._followed.items()):
+                if followed.pulse is None:
                     continue
+                silence = followed.pulse()
                 # More than once: after a pause of the whole host everybody's last sign of life is old at first.
                 followed.silences = followed.silences + 1 if silence else 0
                 await self._note(resource_id, "guest", silence if followed.silences > _SILENCES else "")
-
-    def _silences(self, resource_ids: Sequence[str]) -> dict[str, str]:
-        return {one: self._subject.silence(one) for one in resource_ids}
 
     async def _listen(self, resource_id: str, followed: _Followed) -> None:
         listener = await self._thread(self._subject.listener, resource_id)

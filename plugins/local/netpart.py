@@ -139,8 +139,10 @@ class NetPart:
             raise as_problem(error, request.resource_id) from error
         return self._resource(request.resource_id, name, pb.KIND_SAP, request.owner, tuple(request.port.ips))
 
-    def allocate_path(self, request: pb.AllocatePathRequest, digest: str) -> pb.Resource:
-        """Steering along the hops, or another generation of it."""
+    def allocate_path(
+        self, request: pb.AllocatePathRequest, digest: str, tell: Callable[[str], None] = lambda _text: None
+    ) -> pb.Resource:
+        """Steering along the hops, or another generation of it; `tell` hears how long the switch itself took."""
         match = _match(request.match)
         saps = [hop.sap.resource_id for hop in request.hops]
         cps = {seen.id: seen.owner.get("cp", "") for seen in self._network.query(saps)}
@@ -149,9 +151,10 @@ class NetPart:
         owner = {**_owner("PATH", request.owner, digest), "generation": str(request.generation)}
         spec = net.PathSpec(request.resource_id, hops, _fabric(request.owner), request.generation, owner, match)
         try:
-            self._network.allocate_path(spec)
+            done = self._network.allocate_path(spec)
         except net.NetError as error:
             raise as_problem(error, request.resource_id) from error
+        tell(f"switched in {done.switch_us} us, drained for {done.drain_us} us")
         made = self.find(request.resource_id)
         if made is None:
             raise failed("the path went away as soon as it was made", instance=request.resource_id)

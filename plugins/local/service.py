@@ -331,7 +331,12 @@ class LocalVim:
         self, request: pb.AllocatePathRequest, spec_digest: str, found: Stamped | None, report: Report
     ) -> pb.Resource:
         """Steering."""
-        return await self._thread(self._at.net.allocate_path, request, spec_digest)
+        loop = asyncio.get_running_loop()
+
+        def tell(message: str) -> None:
+            loop.call_soon_threadsafe(report, 99, message)
+
+        return await self._thread(self._at.net.allocate_path, request, spec_digest, tell)
 
     async def probe_path(self, request: pb.ProbePathRequest, found: Stamped) -> pb.ProbePathResponse:
         """Packets that are counted."""

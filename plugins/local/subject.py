@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from plugins.local.computes import Computes
@@ -43,9 +43,9 @@ class Subject:
         """Whether a microVM's payload has ended by itself."""
         return self.computes.payload_ended(resource_id)
 
-    def silence(self, resource_id: str) -> str:
-        """Why its guest counts as hung, by signs of life that lie there."""
-        return self.computes.silence(resource_id)
+    def pulse(self, resource_id: str) -> Callable[[], str] | None:
+        """Looks why its guest counts as hung, by signs of life that lie there; None where none do."""
+        return self.computes.pulse(resource_id)
 
     def listener(self, resource_id: str) -> AgentListener | None:
         """Asks its guest whether it lives."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from vnfm.graph import svg
 from vnfm.graph.layout import Box, Layout, Leaf, Place, arrange
+from vnfm.graph.legend import MARGIN, PATH_COLOURS, PicturePath, legend, legend_width, path_legend
 from vnfm.graph.looks import LOOKS, pill, state_colour
 from vnfm.graph.vnfdpicture import draw_vnfd
 from vnfm.model.placement import Runtime
@@ -25,11 +26,10 @@ __all__ = [
     "draw_vnfd",
 ]
 
-MARGIN, END_W, END_H = 36.0, 132.0, 84.0
+END_W, END_H = 132.0, 84.0
 BUS_GAP = 34.0  # between links that have to run below everything
 PATH_GAP = 24.0  # between links of several paths side by side
 WIRE, LOST = "#33475b", "#c9302c"
-PATH_COLOURS = ("#2f6db5", "#b5651d", "#3a8f5c", "#8e44ad", "#6b7885")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +81,6 @@ class PictureLink:
 
 
 @dataclass(frozen=True, slots=True)
-class PicturePath:
-    """A path, where there are several. `detail` is what traffic takes it."""
-
-    name: str
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class ChainPicture:
     """What is drawn. `order` names ends and VNFs from left to right; what it leaves out follows behind."""
 
@@ -112,7 +104,7 @@ def draw_chain(picture: ChainPicture) -> str:
     top = 104.0
     legend_y = top + layout.height + (BUS_GAP * len(lanes) + 20 if lanes else 0) + 46
     runtimes = [r for r in LOOKS if any(v.runtime is r for v in picture.vnfs)]
-    wide = max(layout.width + 2 * MARGIN, _legend_width(runtimes) + 2 * MARGIN, 620.0)
+    wide = max(layout.width + 2 * MARGIN, legend_width(runtimes) + 2 * MARGIN, 620.0)
     apart = _apart(picture)
     shift = (wide - layout.width) / 2
     moved = _moved(layout, shift, top)
@@ -133,8 +125,8 @@ def draw_chain(picture: ChainPicture) -> str:
     ]
     body += [_end(end, moved.cards[_key(end.name)]) for end in picture.ends]
     body += [_card(vnf, moved.cards[_key(vnf.alias)]) for vnf in picture.vnfs]
-    body += _legend(runtimes, legend_y)
-    body += _path_legend(picture.paths, legend_y + 34)
+    body += legend(runtimes, legend_y)
+    body += path_legend(picture.paths, legend_y + 34)
     return svg.document(wide, legend_y + 44 + (30 if picture.paths else 0), f"Service chain {picture.name}", body)
 
 
@@ -410,29 +402,4 @@ def _measures(link: PictureLink, x: float, y: float, room: float, beside: bool) 
     if packets:
         colour = "#c9302c" if _lost(link) else "#1c7a48"
         parts.append(svg.text(x, below, packets, 11, fill=colour, anchor=anchor, room=room, halo="#fbfcfd"))
-    return parts
-
-
-def _legend_width(runtimes: list[Runtime | None]) -> float:
-    return sum(44 + svg.width(LOOKS[r].meaning, 11.5) + 22 for r in runtimes)
-
-
-def _legend(runtimes: list[Runtime | None], y: float) -> list[str]:
-    parts, x = [], MARGIN
-    for runtime in runtimes:
-        look = LOOKS[runtime]
-        parts.append(look.sign(x, y - 8, look.colour))
-        parts.append(svg.text(x + 34, y + 9, look.meaning, 11.5, fill=svg.GREY))
-        x += 44 + svg.width(look.meaning, 11.5) + 22
-    return parts
-
-
-def _path_legend(paths: tuple[PicturePath, ...], y: float) -> list[str]:
-    """Which colour is which path, and what traffic takes it."""
-    parts, x = [], MARGIN
-    for number, path in enumerate(paths):
-        words = f"path {path.name}{': ' if path.detail else ''}{path.detail}"
-        parts.append(svg.line(x, y + 5, x + 26, y + 5, stroke=PATH_COLOURS[number % len(PATH_COLOURS)], stroke_width=3))
-        parts.append(svg.text(x + 34, y + 9, words, 11.5, fill=svg.GREY))
-        x += 44 + svg.width(words, 11.5) + 22
     return parts

@@ -76,8 +76,8 @@ class Stage:
     def payload_ended(self, resource_id: str) -> bool:
         return False
 
-    def silence(self, resource_id: str) -> str:
-        return ""
+    def pulse(self, resource_id: str) -> Callable[[], str] | None:
+        return None
 
     def listener(self, resource_id: str) -> Listener | None:
         return self.guest
