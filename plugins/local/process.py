@@ -212,7 +212,7 @@ def run_with_output(
     finally:
         os.close(fd)
     try:
-        returncode = child.wait(timeout_seconds)
+        returncode = _ended(child, timeout_seconds)
     except subprocess.TimeoutExpired as error:
         raise CommandFailed(argv, None, f"no end after {timeout_seconds:g} s. {tail(output, before)}") from error
     finally:
@@ -222,6 +222,19 @@ def run_with_output(
             child.wait()
     if returncode != 0:
         raise CommandFailed(argv, returncode, tail(output, before) or f"ended with {returncode} and without a word")
+
+
+def _ended(child: subprocess.Popen[bytes], timeout_seconds: float) -> int:
+    """Its exit code, at once when it ends: Popen.wait with a timeout looks every 50 ms only. Raises TimeoutExpired."""
+    fd = os.pidfd_open(child.pid)
+    try:
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        if not poll.poll(int(timeout_seconds * 1000)):
+            raise subprocess.TimeoutExpired(child.args, timeout_seconds)
+    finally:
+        os.close(fd)
+    return child.wait()
 
 
 def tail(path: Path, offset: int = 0, limit_bytes: int = 4096) -> str:

@@ -23,7 +23,7 @@ from plugins.local.process import ProcessRef
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,47}")
 _VERSION = 1
 _LOG_BYTES = 1 << 20
-_LOG_SEARCH_SECONDS = 2.0
+_LOG_SEARCH_SECONDS, _LATELY_SECONDS = 2.0, 10.0
 _LOG_SECONDS, _LOG_STORM_SECONDS = 0.2, 0.02
 
 
@@ -97,6 +97,13 @@ class StampFolder:
                 stamp = _read(folder / "stamp.json")
                 if stamp is not None:
                     yield stamp
+
+    def came_lately(self) -> bool:
+        """Whether a compute came or went just now: its logs may be new."""
+        try:
+            return time.time() - self._computes.stat().st_mtime < _LATELY_SECONDS
+        except OSError:
+            return False
 
     def logs(self) -> list[Path]:
         """Outputs and consoles, which grow without end where nobody shortens them."""
@@ -174,7 +181,7 @@ class LogKeeper:
     def shorten(self) -> float:
         """After how many seconds it is to be called again: soon, where somebody writes a lot."""
         now = time.monotonic()
-        if now - self._looked > _LOG_SEARCH_SECONDS:
+        if now - self._looked > _LOG_SEARCH_SECONDS or self._stamps.came_lately():
             self._logs, self._looked = self._stamps.logs(), now
         shortened = [shorten(log, _LOG_BYTES) for log in self._logs]
         return _LOG_STORM_SECONDS if any(shortened) else _LOG_SECONDS

@@ -18,10 +18,11 @@ from vnfm.placement.types import LinkReservation, Reservation
 
 @dataclass(frozen=True, slots=True)
 class StepOutput:
-    """What a finished step gave: what the VIM reported, or what a probe counted."""
+    """What a finished step gave: what the VIM reported, or what a probe counted; and the VIM's last word on it."""
 
     resource: Resource | None = None
     probe: ProbeResult | None = None
+    word: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -278,6 +278,8 @@ class Runner:
         try:
             async with self._slots:
                 output = await (action.undo if run.undo else action.do)(step, context)
+            if word := driven.words.get(step.key, ""):
+                output = replace(output, word=word)
         except ProblemError as error:
             found = error.problem.about(step.key)
         except asyncio.CancelledError:
