@@ -44,12 +44,17 @@ class SqlJournal:
         query = select(t.operation.c.id).where(t.operation.c.state.in_(OPEN)).order_by(t.operation.c.started_at)
         return await self._db.read(lambda c: list(c.scalars(query)))
 
-    async def grant(self, operation: Operation, design: Design, at: datetime) -> Operation:
-        """STARTING -> PROCESSING with steps and reservations. Raises ProblemError `conflict` like `enter`."""
+    async def grant(
+        self, operation: Operation, design: Design, at: datetime, entries: tuple[LogEntry, ...] = ()
+    ) -> Operation:
+        """STARTING -> PROCESSING with steps, reservations, and the intent of what comes first. Raises ProblemError
+        `conflict` like `enter`."""
 
         def work(c: Connection) -> Operation:
             _expect_unchanged(c, operation)
-            return _grant(c, operation, design, at)
+            granted = _grant(c, operation, design, at)
+            _append(c, granted, entries)
+            return replace(granted, log=granted.log + entries)
 
         return await self._db.write(work)
 
@@ -59,14 +64,20 @@ class SqlJournal:
         return replace(operation, log=operation.log + entries)
 
     async def enter(
-        self, operation: Operation, state: LcmOperationState, at: datetime, error: Problem | None = None
+        self,
+        operation: Operation,
+        state: LcmOperationState,
+        at: datetime,
+        error: Problem | None = None,
+        entries: tuple[LogEntry, ...] = (),
     ) -> Operation:
-        """Change the state, with everything that follows from it. Raises ProblemError `conflict` where the operation is
-        no longer as `operation` has it: of two who decide at once, one is late."""
+        """Change the state, with everything that follows from it, after the lines that led to it. Raises ProblemError
+        `conflict` where the operation is no longer as `operation` has it: of two who decide at once, one is late."""
 
         def work(c: Connection) -> Operation:
             _expect_unchanged(c, operation)
-            return _enter(c, operation, state, at, error)
+            _append(c, operation, entries)
+            return _enter(c, replace(operation, log=operation.log + entries), state, at, error)
 
         return await self._db.write(work)
 
