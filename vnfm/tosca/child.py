@@ -141,7 +141,11 @@ def read(
     files = {name: PackageFile(*row) for name, row in request["files"].items()}
     images = ImageReader(files, notes, request["strict"])
     vnfd = _vnfd(
-        request, files, images, notes, Library(shelf or Shelf(), limits, notes, [] if learnt is None else learnt)
+        request,
+        files,
+        images,
+        notes,
+        Library(Shelf() if shelf is None else shelf, limits, notes, [] if learnt is None else learnt),
     )
     later = [[path, algorithm, written, encode(at)] for path, algorithm, written, at in images.later]
     return {
