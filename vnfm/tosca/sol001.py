@@ -87,6 +87,8 @@ class Definitions:
             base = self.library.read(self.folder / name, PREFIX + name, Place(PREFIX + name))
             if base is not None and wanted.version:
                 changes = self.library.read(self.folder / CHANGES, PREFIX + CHANGES, Place(PREFIX + CHANGES))
+                # What a chain needs of an NSD is the same in all of them; its VNF is only named like a VNFD's.
+                changes = Map() if changes is not None and wanted.stem == STEMS[2] else changes
                 base = None if changes is None else in_version(base, changes, wanted.version)
             self._made[wanted] = base
         return self._made[wanted]
