@@ -75,4 +75,10 @@ class TypeTable:
                 current = FORMER_NAMES[current]
                 continue
             yield current
+            if ":" in current:  # a name of an import with a namespace_prefix: what it names is what it is
+                plain = current.rpartition(":")[2]
+                definition = definition or self.definition(section, plain)
+                if plain not in seen:
+                    seen.add(plain)
+                    yield plain
             current = definition.get("derived_from") if definition is not None else None

@@ -42,6 +42,7 @@ def validate(template: Template, version: object, types: TypeTable, notes: Notes
     from toscaparser.common.exception import ExceptionCollector, TOSCAException
     from toscaparser.tosca_template import ToscaTemplate
 
+    _make_linear()
     merged = _merged(template, version, types)
     try:
         ToscaTemplate(yaml_dict_tpl=merged, a_file=False)
@@ -60,6 +61,23 @@ def validate(template: Template, version: object, types: TypeTable, notes: Notes
     finally:
         ExceptionCollector.stop()
         ExceptionCollector.clear()
+
+
+def _make_linear() -> None:
+    """Its graph of a template compares each requirement with every node; by name it is the same, for this process."""
+    from toscaparser import topology_template, tosca_template
+    from toscaparser.tpl_relationship_graph import ToscaGraph
+
+    class Graph(ToscaGraph):  # type: ignore[misc]
+        def _create(self) -> None:
+            by_name = {node.name: node for node in self.nodetemplates}
+            for node in self.nodetemplates:
+                for relation, target in node.relationships.items():
+                    if target.name in by_name:
+                        self._create_edge(node, by_name[target.name], relation)
+                self._create_vertex(node)
+
+    topology_template.ToscaGraph = tosca_template.ToscaGraph = Graph
 
 
 def _merged(template: Template, version: object, types: TypeTable) -> dict[str, Any]:

@@ -140,7 +140,8 @@ def test_a_reading_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
 
 
 def test_a_reading_that_eats_memory_is_stopped(tmp_path: Path) -> None:
-    (finding,) = errors(read(tmp_path, vnfd(), Limits(child_memory_bytes=30 * 2**20)))
+    many = "metadata: { list: [" + "a," * 150_000 + "] }\n"
+    (finding,) = errors(read(tmp_path, vnfd() + many, Limits(child_memory_bytes=60 * 2**20)))
     assert finding.code == "reader-stopped"
 
 
@@ -170,7 +171,6 @@ imports:
   - {home}/some/path/etsi_nfv_sol001_vnfd_types.yaml
   - {home}/evil.yaml
   - evil: {{ file: more.yaml, repository: theirs }}
-  - file:///etc/passwd
 """
         nodes = VDU + block(
             f"artifacts:\n  sw_image: {{ type: tosca.artifacts.nfv.SwImage, file: '{home}/disk.qcow2' }}", 6
@@ -182,7 +182,15 @@ imports:
         thread.join()
     assert _Counter.requests == 0
     assert reading.ok, reading.findings  # the types are known by the file's name, wherever it is said to be
-    assert [f.code for f in reading.findings].count("import-not-fetched") == 3
+    assert [f.code for f in reading.findings].count("import-not-fetched") == 2
+
+
+@pytest.mark.parametrize("wanted", ["file:///etc/passwd", "ftp://host/x.yaml", "../../etc/passwd", "/etc/passwd", "''"])
+def test_an_import_that_leads_out_of_the_package_is_refused_by_name(tmp_path: Path, wanted: str) -> None:
+    (finding,) = errors(read(tmp_path, vnfd(head=HEAD + f"  - {wanted}\n")))
+    assert finding.code in ("import-outside", "import-form")
+    assert (finding.file, finding.line, finding.column) == ("vnfd.yaml", 5, 5)
+    assert finding.message
 
 
 def test_the_child_can_neither_call_out_nor_start_anything(tmp_path: Path) -> None:
@@ -218,7 +226,9 @@ def test_imports_in_a_circle_are_read_once(tmp_path: Path) -> None:
     files["Definitions/b.yaml"] = "imports: [ a.yaml, ../vnfd.yaml ]\n"
     reading = read_package(write_csar(tmp_path / "p.csar", files))
     assert reading.ok
-    assert {f.code for f in reading.findings} == {"tosca-version"}
+    assert {f.code for f in reading.findings} == {"tosca-version", "import-cycle"}
+    cycle = next(f for f in reading.findings if f.code == "import-cycle")
+    assert "Definitions/a.yaml → Definitions/b.yaml → Definitions/a.yaml" in cycle.message
 
 
 def test_types_that_nobody_imports_are_known_all_the_same(tmp_path: Path) -> None:
