@@ -52,7 +52,7 @@ def _build(folder: Path, archive: Archive, out: Path, now: datetime, notes: Note
         name = clean_source(meta.get("entry-manifest")) or f"{entry.rpartition('.')[0]}.mf"
     else:
         name = f"{entry.rpartition('.')[0]}.mf"
-    old = parse_manifest((folder / name).read_text("utf-8"), name, notes) if name in archive.sizes else Manifest()
+    old = parse_manifest((folder / name).read_bytes(), name, notes) if name in archive.sizes else Manifest()
     meta_text = (folder / META).read_bytes() if meta is not None else _meta(entry, name).encode()
     if meta is not None and not meta.get("entry-manifest"):
         meta_text = _with_manifest(meta_text.decode("utf-8"), name).encode()
