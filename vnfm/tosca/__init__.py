@@ -4,6 +4,7 @@ from vnfm.tosca.build import build_package
 from vnfm.tosca.digests import PackageFile
 from vnfm.tosca.limits import Limits
 from vnfm.tosca.reading import PackageReading, default_types_folder, read_package
+from vnfm.tosca.signatures.sign import SigningKey
 from vnfm.tosca.signatures.trust import TrustStore
 from vnfm.tosca.signed import SignaturePolicy, SignatureReport
 
@@ -13,6 +14,7 @@ __all__ = [
     "PackageReading",
     "SignaturePolicy",
     "SignatureReport",
+    "SigningKey",
     "TrustStore",
     "build_package",
     "default_types_folder",
