@@ -19,6 +19,7 @@ from vnfm.tools import package as package_files
 
 packages.app.command("validate")(package_files.validate)
 packages.app.command("build")(package_files.build)
+packages.app.command("extract")(package_files.extract)
 packages.app.command("graph")(package_files.graph)
 
 

@@ -81,6 +81,8 @@ def verify(
     note = notes.error if strict else notes.warn
     for entry in entries:
         source, at = clean_source(entry.source), entry.place
+        if not entry.digest:
+            continue
         if is_url(entry.source):
             notes.warn("digest-external", f"{entry.source} is outside the package and was not checked", at)
         elif not (algorithm := algorithm_name(entry.algorithm)):
