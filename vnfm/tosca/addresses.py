@@ -48,11 +48,10 @@ def _specs(data: View, protocol: str) -> Iterator[AddressSpec]:
 
 def _is_address(layer3: View, text: str, family: str) -> bool:
     try:
-        version = ipaddress.ip_interface(text).version
+        if family in ("", f"ipv{ipaddress.ip_interface(text).version}"):
+            return True
     except ValueError:
-        version = 0
-    if version and family in ("", f"ipv{version}"):
-        return True
+        pass
     layer3.notes.warn(
         "value-address",
         f"{layer3.path}.fixed_ip_address: {text!r} is no {family or 'IP'} address",
