@@ -125,10 +125,22 @@ def _flavour_json(flavour: Flavour) -> dict[str, Any]:
         "cps": _full(flavour.cps),
         "virtual_links": _full(flavour.virtual_links),
         "storages": _full(flavour.storages),
-        "external_cps": _full(flavour.external_cps),
+        "external_cps": _full([e for e in flavour.external_cps if not e.implied]),
+        "implied_external_cps": _full([e for e in flavour.external_cps if e.implied]),
         "scaling_aspects": _full(flavour.scaling_aspects),
         "instantiation_levels": _full(flavour.instantiation_levels),
         "affinity": _full(flavour.affinity),
+        "placement_groups": _full(flavour.placement_groups),
+        "security_rules": _full(flavour.security_rules),
+        "indicators": _full(flavour.indicators),
+        "package_changes": _full(flavour.package_changes),
+        "operations": _full(flavour.operations),
+        "mciops": _full(flavour.mciops),
+        "artifacts": _full(flavour.artifacts),
+        "configurable_properties": _full(flavour.configurable),
+        "modifiable_attributes": _full(flavour.modifiable),
+        "monitoring_parameters": _full(flavour.monitoring),
+        "vnf_profile": {"min_instances": flavour.instances[0], "max_instances": flavour.instances[1]},
     }
 
 

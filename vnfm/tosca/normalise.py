@@ -8,9 +8,12 @@ from typing import Any
 from vnfm.model.vnfd import Flavour, Vnfd
 from vnfm.tosca.documents import Documents
 from vnfm.tosca.images import ImageReader
+from vnfm.tosca.linkrates import with_rates
 from vnfm.tosca.network import read_cps, read_external, read_links
 from vnfm.tosca.notes import Notes, Place
+from vnfm.tosca.operations import DetailReader
 from vnfm.tosca.policies import PolicyReader
+from vnfm.tosca.rules import check, check_flavours
 from vnfm.tosca.template import Entity, Template
 from vnfm.tosca.types import NODE, TypeTable
 from vnfm.tosca.vdus import ReadText, VduReader
@@ -77,7 +80,17 @@ class Normaliser:
                 self.notes.error("flavour-duplicate", f"two templates state the flavour {flavour}", at)
                 continue
             found[flavour] = FlavourTemplate(flavour, template)
+        self._all_stated(entry, found)
         return list(found.values())
+
+    def _all_stated(self, entry: Template, found: dict[str, FlavourTemplate]) -> None:
+        """Whether what the VNF's type allows and what the top template selects is stated."""
+        for vnf in self._vnfs(entry):
+            allowed = self.types.allowed(NODE, vnf.type, "flavour_id")
+            raw = vnf.body.sub("properties")
+            selected = entry.resolve(raw.get("flavour_id"), vnf) if "flavour_id" in raw else None
+            at = raw.place("flavour_id") if "flavour_id" in raw else vnf.body.place()
+            check_flavours(list(found), allowed, str(selected) if isinstance(selected, str) else "", at, entry)
 
     def vnfd(self, templates: list[Template], flavours: list[FlavourTemplate]) -> Vnfd | None:
         """The whole VNFD; None where it says of no VNF who it is."""
@@ -108,21 +121,35 @@ class Normaliser:
         policies = PolicyReader(template, reader.vdus(storages, cps))
         vdus = policies.with_initial()
         aspects = policies.aspects()
+        details = DetailReader(template, self.images, tuple(self._vnfs(template)))
         if not vdus:
-            self.notes.error("flavour-empty", f"the flavour {flavour.id} has no VDU", template.topology.place())
+            self.notes.warn("flavour-empty", f"the flavour {flavour.id} has no VDU", template.topology.place())
         description = next((self._property(template, v, "flavour_description") for v in self._vnfs(template)), "")
-        return Flavour(
+        found = Flavour(
             id=flavour.id,
             description=description,
             vdus=vdus,
             cps=cps,
-            virtual_links=links,
+            virtual_links=with_rates(template, links, aspects, policies.steps()),
             storages=storages,
             external_cps=read_external(template, cps),
             scaling_aspects=aspects,
             instantiation_levels=policies.levels(aspects, vdus),
             affinity=policies.affinity(),
+            placement_groups=policies.groups(),
+            security_rules=details.security_rules(),
+            indicators=details.indicators(),
+            package_changes=details.package_changes(),
+            operations=details.operations(),
+            mciops=details.mciops(),
+            artifacts=details.artifacts(),
+            configurable=details.texts("configurable_properties"),
+            modifiable=details.texts("modifiable_attributes"),
+            monitoring=details.monitoring(),
+            instances=details.instances(),
         )
+        check(found, template)
+        return found
 
     def _given(self, entry: Template) -> dict[str, Any]:
         """What the top template's VNF passes to the one that substitutes it."""
@@ -183,8 +210,11 @@ class Normaliser:
                 )
         ids = {t.property(v, "descriptor_id")[1] for t in templates for v in self._vnfs(t)} - {""}
         if len(ids) > 1:
-            self.notes.error(
-                "descriptor-id", f"several descriptor_id: {', '.join(sorted(ids))}", Place(templates[0].file)
+            self.notes.warn(
+                "descriptor-id",
+                f"several descriptor_id: {', '.join(sorted(ids))}; {identity['descriptor_id']} counts",
+                Place(templates[0].file),
+                "a package has one",
             )
         return identity
 

@@ -201,18 +201,23 @@ class Template:
     def _entities(self, section: str, kind: str) -> dict[str, Entity]:
         found: dict[str, Entity] = {}
         for name, body, at in self._bodies(section):
+            note = self.notes.error if kind == NODE else self.notes.warn
             if not isinstance(body, Map):
-                self.notes.error("template-form", f"{section}: {name} is no mapping", at)
+                note("template-form", f"{section}: {name} is no mapping", at, "often an indentation that is missing")
                 continue
             entity_type = body.get("type")
             if not isinstance(entity_type, str):
-                self.notes.error("type-missing", f"{name} has no type", body.place("type"), "every template has a type")
+                note("type-missing", f"{name} has no type", body.place("type"), "every template has a type")
                 continue
+            if name in found and section == "policies":  # a list: both can be read, and both are meant
+                self.notes.warn(
+                    "template-duplicate", f"{section}: {name} is defined twice", at, "give each its own name"
+                )
+                name = next(n for k in range(2, len(found) + 3) if (n := f"{name}#{k}") not in found)
             if name in found:
                 self.notes.error("template-duplicate", f"{section}: {name} is defined twice", at)
                 continue
             if not self.types.known(kind, entity_type):
-                note = self.notes.error if kind == NODE else self.notes.warn
                 hint = "define it under node_types or import the file that does" if kind == NODE else ""
                 note("type-unknown", f"{name} is of the type {entity_type}, which nobody defines", at, hint)
             found[name] = Entity(name, entity_type, body)
