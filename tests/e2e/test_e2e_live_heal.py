@@ -182,8 +182,8 @@ def test_what_died_while_nobody_watched_is_healed_at_the_next_start(
 
 
 def test_deaths_beside_each_other_are_all_healed(manager: Manager, row: dict[str, Any]) -> None:
-    firewall, monitor = inhabitants(manager, "fw")[0], inhabitants(manager, "tap")[0]
-    before = {a: vnfcs(show(manager, "row"), a)[0]["id"] for a in ("fw", "tap")}
+    firewall, monitor = inhabitants(manager, "fw")[0], inhabitants(manager, "mon")[0]
+    before = {a: vnfcs(show(manager, "row"), a)[0]["id"] for a in ("fw", "mon")}
     os.kill(firewall, signal.SIGKILL)
     os.kill(monitor, signal.SIGKILL)
 
