@@ -25,6 +25,7 @@ SECTIONS = (
     "artifact_types",
 )
 _VERSIONS = re.compile(r"^tosca_simple_(yaml_1_[0-3]|profile_for_nfv_1_0_0)$")
+_MOST_CIRCLES = 8  # that are told: files that all import each other have thousands
 _TEXTS = ("description", "metadata")
 
 
@@ -106,7 +107,7 @@ class _Walk:
 
     def _name_cycles(self, entry: str) -> None:
         """Files that import each other are read once each; the author should know all the same."""
-        done: set[str] = set()
+        done, told = set[str](), 0
         path: list[str] = [entry]
         stack = [iter(self.links.get(entry, ()))]
         while stack:
@@ -116,13 +117,14 @@ class _Walk:
                 done.add(path.pop())
                 continue
             file, at = step
-            if file in path:
+            if file in path and told < _MOST_CIRCLES:
+                told += 1
                 loop = [*path[path.index(file) :], file]
                 text = " → ".join(loop if len(loop) < 7 else [*loop[:3], "…", *loop[-2:]])
                 self.library.notes.warn(
                     "import-cycle", f"imports lead in a circle: {text}", at, "each file was read once; drop one import"
                 )
-            elif file not in done:
+            elif file not in done and file not in path:
                 path.append(file)
                 stack.append(iter(self.links.get(file, ())))
 
@@ -145,11 +147,13 @@ def add_our_types(documents: Documents, ours: Definitions) -> None:
 
 def _add_ours(documents: Documents, wanted: dict[OurFile, set[str]], ours: Definitions) -> None:
     have = {d.file for d in documents.order}
-    pending = deque(wanted.items())
+    named: dict[OurFile, set[str]] = {}
+    for file, prefixes in wanted.items():
+        version = file.version or ("" if file.stem == EXTRA else documents.sol001)
+        named.setdefault(OurFile(file.stem, version), set()).update(prefixes)
+    pending = deque(named.items())
     while pending:
         file, prefixes = pending.popleft()
-        if not file.version and file.stem != EXTRA and documents.sol001:
-            file = OurFile(file.stem, documents.sol001)
         body = ours.file(file) if file.file not in have else None
         if body is None:
             continue
