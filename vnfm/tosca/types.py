@@ -16,6 +16,11 @@ FORMER_NAMES = {
     "tosca.nodes.nfv.VDU.Compute": "tosca.nodes.nfv.Vdu.Compute",
     "tosca.nodes.nfv.VDU.VirtualStorage": "tosca.nodes.nfv.Vdu.VirtualBlockStorage",
     "tosca.nodes.nfv.VDU.VirtualBlockStorage": "tosca.nodes.nfv.Vdu.VirtualBlockStorage",
+    "tosca.nodes.nfv.VDU.VirtualObjectStorage": "tosca.nodes.nfv.Vdu.VirtualObjectStorage",
+    "tosca.nodes.nfv.VDU.VirtualFileStorage": "tosca.nodes.nfv.Vdu.VirtualFileStorage",
+    "tosca.nodes.nfv.Vdu.VirtualStorage": "tosca.nodes.nfv.Vdu.VirtualBlockStorage",
+    "tosca.nodes.nfv.VduCpd": "tosca.nodes.nfv.VduCp",
+    "tosca.nodes.nfv.VnfExtCpd": "tosca.nodes.nfv.VnfExtCp",
     "tosca.nodes.nfv.Cpd": "tosca.nodes.nfv.Cp",
     "tosca.nodes.nfv.VnfVirtualLinkDesc": "tosca.nodes.nfv.VnfVirtualLink",
 }
