@@ -72,7 +72,9 @@ class Worker:
         assert self._process.stdout is not None
         try:
             self._send(request)
-            ready, _, _ = select.select([self._process.stdout], [], [], wall_seconds + _GRACE_SECONDS)
+            watch = select.poll()  # a manager may have more files open than select can tell of
+            watch.register(self._process.stdout, select.POLLIN)
+            ready = watch.poll(1000 * (wall_seconds + _GRACE_SECONDS))
             line = self._process.stdout.readline() if ready else b""
             answer: dict[str, Any] = json.loads(line)
         except (OSError, ValueError) as error:
