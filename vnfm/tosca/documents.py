@@ -26,6 +26,7 @@ SECTIONS = (
 )
 _VERSIONS = re.compile(r"^tosca_simple_(yaml_1_[0-3]|profile_for_nfv_1_0_0)$")
 _MOST_CIRCLES = 8  # that are told: files that all import each other have thousands
+_WRITTEN_PER_FILE = 100  # import statements in all, for each file that may be imported
 _TEXTS = ("description", "metadata")
 
 
@@ -72,6 +73,7 @@ class _Walk:
     ours: dict[OurFile, set[str]] = field(default_factory=dict)
     prefixes: dict[str, set[str]] = field(default_factory=dict)
     links: dict[str, list[tuple[str, Place]]] = field(default_factory=dict)
+    written: int = 0
 
     def run(self, entry: str) -> None:
         notes, limits = self.library.notes, self.library.limits
@@ -88,7 +90,7 @@ class _Walk:
                 if found not in seen:
                     seen.add(found)
                     pending.append((found, wanted.at))
-            if len(seen) > limits.imports:
+            if len(seen) > limits.imports or self.written > _WRITTEN_PER_FILE * limits.imports:
                 notes.error("import-too-many", f"more than {limits.imports} imports", at)
                 break
         for file, body in bodies.items():
@@ -97,6 +99,9 @@ class _Walk:
 
     def _found(self, file: str, body: Map) -> Iterator[tuple[Import, str]]:
         for wanted in imports_of(body, self.library.notes):
+            self.written += 1
+            if self.written > _WRITTEN_PER_FILE * self.library.limits.imports:
+                return
             found = self.resolver.resolve(wanted, file)
             if isinstance(found, OurFile):
                 self.ours.setdefault(found, set()).update({wanted.prefix} - {""})

@@ -82,6 +82,35 @@ def test_files_that_all_import_each_other_are_read_in_time(tmp_path: Path) -> No
     assert "import-cycle" in {f.code for f in reading.findings}
 
 
+def test_a_file_that_imports_without_end_is_refused(tmp_path: Path) -> None:
+    reading = read(tmp_path, vnfd(head=HEAD + "  - etsi_nfv_sol001_common_types.yaml\n" * 30_000))
+    assert [f.code for f in reading.findings if f.severity is Severity.ERROR] == ["import-too-many"]
+
+
+def test_an_import_in_a_wrong_folder_is_found_and_told(tmp_path: Path) -> None:
+    own = "tosca_definitions_version: tosca_simple_yaml_1_3\nnode_types: {}\n"
+    reading = read(tmp_path, vnfd(head=HEAD + "  - types/own.yaml\n"), **{"Definitions/own.yaml": own})
+    assert reading.ok
+    assert [(f.code, f.line) for f in reading.findings] == [("import-moved", 5)]
+
+
+@pytest.mark.parametrize("imports", ["imports: 7", "imports: [ 7 ]", "imports: [ { file: 7 } ]", "imports: [ [ a ] ]"])
+def test_an_import_of_no_known_form_is_named(tmp_path: Path, imports: str) -> None:
+    reading = read(tmp_path, vnfd(head=f"\ntosca_definitions_version: tosca_simple_yaml_1_3\n{imports}\n"))
+    (finding,) = [f for f in reading.findings if f.severity is Severity.ERROR]
+    assert finding.code == "import-form"
+    assert finding.line == 3
+
+
+@pytest.mark.parametrize("imports", ["imports: own.yaml", "imports: { file: own.yaml }", "imports: { a: own.yaml }"])
+def test_imports_without_the_list_are_read_with_a_warning(tmp_path: Path, imports: str) -> None:
+    own = "tosca_definitions_version: tosca_simple_yaml_1_3\nnode_types: {}\n"
+    text = vnfd(head=f"\ntosca_definitions_version: tosca_simple_yaml_1_3\n{imports}\n")
+    reading = read(tmp_path, text, **{"Definitions/own.yaml": own})
+    assert reading.ok
+    assert {f.code for f in reading.findings} == {"import-form", "import-moved"}
+
+
 def test_a_package_s_own_copy_wins_wherever_it_lies(tmp_path: Path) -> None:
     own = block(
         """
