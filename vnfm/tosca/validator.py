@@ -18,10 +18,11 @@ from vnfm.tosca.documents import SECTIONS
 from vnfm.tosca.notes import Notes, Place
 from vnfm.tosca.template import Template
 from vnfm.tosca.types import TypeTable
-from vnfm.tosca.yamldoc import plain
+from vnfm.tosca.yamldoc import Map, Seq, plain
 
 _VERSIONS = ("tosca_simple_yaml_1_0", "tosca_simple_yaml_1_2", "tosca_simple_yaml_1_3")
 CPU_SECONDS = 4.0
+_HINT = "mend it where it is a mistake; the model was read all the same"
 _QUOTED = re.compile(r'"([^"]+)"')
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
@@ -56,7 +57,7 @@ def validate(template: Template, version: object, types: TypeTable, notes: Notes
         notes.warn(
             "tosca-parser-too-long",
             f"tosca-parser took more than {CPU_SECONDS:g} s of CPU time and was stopped: its verdict is missing",
-            Place(template.file),
+            template.topology.place(),
             "smaller templates are checked whole",
         )
     except Exception as error:  # noqa: BLE001 - it lets any exception escape on bodies that it did not expect
@@ -65,7 +66,7 @@ def validate(template: Template, version: object, types: TypeTable, notes: Notes
         notes.warn(
             "tosca-parser-crashed",
             f"tosca-parser stopped with {type(error).__name__}: {error}",
-            Place(template.file),
+            template.topology.place(),
             "often a value of another form than its type says",
         )
     finally:
@@ -124,14 +125,14 @@ def _merged(template: Template, version: object, types: TypeTable) -> dict[str, 
 
 def _note(template: Template, error: Exception, types: TypeTable, notes: Notes) -> None:
     name, text = type(error).__name__, str(error)
-    code, hint = _WORDS.sub("-", name.removesuffix("Error").removesuffix("Exception")).lower(), ""
+    code, hint = _WORDS.sub("-", name.removesuffix("Error").removesuffix("Exception")).lower(), _HINT
     if name == "MissingRequiredFieldError" and _has_default(text, types):
         code, hint = "default", "tosca-parser is mistaken here: the type has a default, such as false"
     for exception, pattern, known, why in KNOWN_MISTAKES:
         if exception in ("", name) and re.search(pattern, text):
             code, hint = known, f"tosca-parser is mistaken here: {why}"
             break
-    notes.warn(f"tosca-parser-{code}", text, next(_places(template, text), Place(template.file)), hint)
+    notes.warn(f"tosca-parser-{code}", text, next(_places(template, text)), hint)
 
 
 def _has_default(text: str, types: TypeTable) -> bool:
@@ -151,3 +152,23 @@ def _places(template: Template, text: str) -> Iterator[Place]:
             if word in entities:
                 body = entities[word].body
                 yield body.place("type")
+    for word in _QUOTED.findall(text):
+        yield from _written(template.topology, word, set())
+    yield template.topology.place()
+
+
+def _written(value: object, word: str, seen: set[int]) -> Iterator[Place]:
+    """Where a text stands as a key or a value, each alias looked at once."""
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    if isinstance(value, Map):
+        for key, item in value.items():
+            if key == word or value.raw.get(key) == word:
+                yield value.place(key)
+            yield from _written(item, word, seen)
+    elif isinstance(value, Seq):
+        for index, item in enumerate(value):
+            if isinstance(item, str) and item == word:
+                yield value.place(index)
+            yield from _written(item, word, seen)

@@ -37,6 +37,22 @@ def test_a_property_that_really_is_missing_is_no_mistake_of_the_parser(tmp_path:
     assert finding.line > 0
 
 
+def test_a_value_that_the_parser_names_is_found_in_the_file(tmp_path: Path) -> None:
+    nodes = VDU + block(
+        """
+        cp:
+          type: tosca.nodes.nfv.VduCp
+          properties: { layer_protocols: [ ipv4 ], vnic_type: galactic }
+          requirements: [ { virtual_binding: vdu1 } ]
+        """,
+        4,
+    )
+    text = vnfd(nodes)
+    findings = [f for f in read(tmp_path, text).findings if f.code.startswith("tosca-parser-")]
+    assert ["galactic" in text.splitlines()[f.line - 1] for f in findings] == [True]
+    assert findings[0].hint
+
+
 def test_links_that_the_nsd_makes_are_not_missing(tmp_path: Path) -> None:
     types = (
         TYPES + "    requirements:\n      - virtual_link_out: { capability: tosca.capabilities.nfv.VirtualLinkable }\n"
