@@ -25,6 +25,8 @@ SECTIONS = (
     "artifact_types",
 )
 _VERSIONS = re.compile(r"^tosca_simple_(yaml_1_[0-3]|profile_for_nfv_1_0_0)$")
+_MOST_CIRCLES = 8  # that are told: files that all import each other have thousands
+_WRITTEN_PER_FILE = 100  # import statements in all, for each file that may be imported
 _TEXTS = ("description", "metadata")
 
 
@@ -71,6 +73,7 @@ class _Walk:
     ours: dict[OurFile, set[str]] = field(default_factory=dict)
     prefixes: dict[str, set[str]] = field(default_factory=dict)
     links: dict[str, list[tuple[str, Place]]] = field(default_factory=dict)
+    written: int = 0
 
     def run(self, entry: str) -> None:
         notes, limits = self.library.notes, self.library.limits
@@ -87,7 +90,7 @@ class _Walk:
                 if found not in seen:
                     seen.add(found)
                     pending.append((found, wanted.at))
-            if len(seen) > limits.imports:
+            if len(seen) > limits.imports or self.written > _WRITTEN_PER_FILE * limits.imports:
                 notes.error("import-too-many", f"more than {limits.imports} imports", at)
                 break
         for file, body in bodies.items():
@@ -96,6 +99,9 @@ class _Walk:
 
     def _found(self, file: str, body: Map) -> Iterator[tuple[Import, str]]:
         for wanted in imports_of(body, self.library.notes):
+            self.written += 1
+            if self.written > _WRITTEN_PER_FILE * self.library.limits.imports:
+                return
             found = self.resolver.resolve(wanted, file)
             if isinstance(found, OurFile):
                 self.ours.setdefault(found, set()).update({wanted.prefix} - {""})
@@ -106,7 +112,7 @@ class _Walk:
 
     def _name_cycles(self, entry: str) -> None:
         """Files that import each other are read once each; the author should know all the same."""
-        done: set[str] = set()
+        done, told = set[str](), 0
         path: list[str] = [entry]
         stack = [iter(self.links.get(entry, ()))]
         while stack:
@@ -116,13 +122,14 @@ class _Walk:
                 done.add(path.pop())
                 continue
             file, at = step
-            if file in path:
+            if file in path and told < _MOST_CIRCLES:
+                told += 1
                 loop = [*path[path.index(file) :], file]
                 text = " → ".join(loop if len(loop) < 7 else [*loop[:3], "…", *loop[-2:]])
                 self.library.notes.warn(
                     "import-cycle", f"imports lead in a circle: {text}", at, "each file was read once; drop one import"
                 )
-            elif file not in done:
+            elif file not in done and file not in path:
                 path.append(file)
                 stack.append(iter(self.links.get(file, ())))
 
@@ -145,11 +152,13 @@ def add_our_types(documents: Documents, ours: Definitions) -> None:
 
 def _add_ours(documents: Documents, wanted: dict[OurFile, set[str]], ours: Definitions) -> None:
     have = {d.file for d in documents.order}
-    pending = deque(wanted.items())
+    named: dict[OurFile, set[str]] = {}
+    for file, prefixes in wanted.items():
+        version = file.version or ("" if file.stem == EXTRA else documents.sol001)
+        named.setdefault(OurFile(file.stem, version), set()).update(prefixes)
+    pending = deque(named.items())
     while pending:
         file, prefixes = pending.popleft()
-        if not file.version and file.stem != EXTRA and documents.sol001:
-            file = OurFile(file.stem, documents.sol001)
         body = ours.file(file) if file.file not in have else None
         if body is None:
             continue

@@ -7,6 +7,7 @@ import posixpath
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from vnfm.tosca.notes import Notes, Place
@@ -130,5 +131,12 @@ class Resolver:
 
     def _bundled(self, base: str) -> str | None:
         """The one file of the package with that name, wherever it lies."""
-        found = [n for n in self.names if posixpath.basename(n) == base] if base else []
+        found = self._by_base.get(base, ())
         return found[0] if len(found) == 1 else None
+
+    @cached_property
+    def _by_base(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for name in self.names:
+            found.setdefault(posixpath.basename(name), []).append(name)
+        return found

@@ -86,8 +86,10 @@ class PackageReading:
 
 
 def default_types_folder() -> Path:
-    """Where our own type definitions lie in a checkout: descriptors/types beside the vnfm package."""
-    return Path(__file__).resolve().parent.parent.parent / "descriptors" / "types"
+    """Where our own type definitions lie: descriptors/types in a checkout, inside the package where it is installed."""
+    here = Path(__file__).resolve().parent
+    checkout = here.parent.parent / "descriptors" / "types"
+    return checkout if checkout.is_dir() else here / "definitions"
 
 
 def read_package(

@@ -13,7 +13,6 @@ import select
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
@@ -48,13 +47,12 @@ class Worker:
 
     def __init__(self) -> None:
         self.owner = os.getpid()
-        self._empty = tempfile.TemporaryDirectory(prefix="vnfm-reader-")
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _BOOT],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            cwd=self._empty.name,
+            cwd="/",  # each child goes to an empty folder of its own
             env={},
             start_new_session=True,
         )
@@ -74,7 +72,9 @@ class Worker:
         assert self._process.stdout is not None
         try:
             self._send(request)
-            ready, _, _ = select.select([self._process.stdout], [], [], wall_seconds + _GRACE_SECONDS)
+            watch = select.poll()  # a manager may have more files open than select can tell of
+            watch.register(self._process.stdout, select.POLLIN)
+            ready = watch.poll(1000 * (wall_seconds + _GRACE_SECONDS))
             line = self._process.stdout.readline() if ready else b""
             answer: dict[str, Any] = json.loads(line)
         except (OSError, ValueError) as error:
@@ -94,7 +94,6 @@ class Worker:
             with suppress(OSError):
                 if pipe is not None:
                     pipe.close()
-        self._empty.cleanup()
 
     def _send(self, message: Mapping[str, Any]) -> None:
         assert self._process.stdin is not None
