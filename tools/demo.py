@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -25,7 +26,7 @@ import demo_live
 import demo_traffic
 from demo_cleanup import clear, remove_state, state_folder, templates_folder
 from demo_packages import build_packages
-from demo_run import ROOT, Cli, Manager, vnfm_command
+from demo_run import ROOT, Cli, Followed, Manager, vnfm_command
 from demo_tell import StoryError, Teller
 from rich.console import Console
 
@@ -36,6 +37,7 @@ EXPECTED = {"fw": "CONTAINER", "rt": "KATA", "gw": "VM"}
 ALLOWED_PORT, FORBIDDEN_PORT = 8080, 2323
 WEB_PORT = 443
 SECOND = "vcpe-paths"
+IN_THE_MIDDLE = re.compile(r"(?P<percent>1[5-9]|[2-7]\d) %  done")
 
 
 class Demo:
@@ -163,19 +165,22 @@ class Demo:
     def crash(self) -> None:
         """kill -9 in the middle of creating a second chain; the operation goes on at the next start."""
         self.make_room(PATHS_FILE)
-        op = self.cli.ask("chain", "create", PATHS_FILE, "--no-wait", tell=True)
+        create = Followed(self.cli, self.teller, "chain", "create", PATHS_FILE)
         self.standing.append(SECOND)
-        at = self.wait_for_the_middle(op["id"])
-        self.manager.kill()
-        self.teller.line(f"kill -9 of the manager at {at['progress_percent']} %: {running_steps(at)}")
-        took = self.manager.start()
-        self.teller.good(f"started again in {took:.1f} s; nobody tells it what to do")
-        self.cli.show("op", "watch", op["id"], "--timeout", "180")
+        try:
+            at = int(create.until(IN_THE_MIDDLE)["percent"])
+            self.manager.kill()
+            self.teller.line(f"kill -9 of the manager at {at} %")
+            took = self.manager.start()
+            self.teller.good(f"started again in {took:.1f} s; nobody tells it what to do")
+            op = create.answer()
+        finally:
+            create.give_up()
         chain = self.cli.ask("chain", "show", SECOND)
         if chain["state"] != "INSTANTIATED":
             raise StoryError(f"{SECOND} is {chain['state']}")
         self.witness.look()
-        self.teller.good(f"the operation went on by itself to COMPLETED; {SECOND} is {chain['state']}")
+        self.teller.good(f"the operation went on by itself to {op['state']}; {SECOND} is {chain['state']}")
 
     def make_room(self, chain_file: str) -> None:
         """On a host with room for one chain only, the first one goes before the second comes."""
@@ -193,20 +198,6 @@ class Demo:
         self.cli.ask("chain", "delete", name)
         self.standing.remove(name)
 
-    def wait_for_the_middle(self, op_id: str, timeout_s: float = 60.0) -> dict[str, Any]:
-        """The operation once something is done and something runs."""
-        end = time.monotonic() + timeout_s
-        while time.monotonic() < end:
-            op: dict[str, Any] = self.cli.ask("op", "show", op_id)
-            states = [s["state"] for s in op["steps"]]
-            if op["state"] not in ("STARTING", "PROCESSING"):
-                why = f": {op['error']['detail']}" if op["error"] else ""
-                raise StoryError(f"{SECOND} was {op['state']} before the manager could be killed{why}")
-            if "STARTED" in states and op["progress_percent"] >= 15:
-                return op
-            time.sleep(0.05)
-        raise StoryError(f"operation {op_id} did not get going within {timeout_s:.0f} s")
-
     def take_down(self) -> None:
         """Terminate both chains, stop the manager, look at the host."""
         for name in tuple(self.standing):
@@ -221,12 +212,6 @@ class Demo:
         self.teller.good(
             f"looked for each {', '.join(self.witness.kinds)}: none of ours is left; the state folder is gone too"
         )
-
-
-def running_steps(op: dict[str, Any]) -> str:
-    """What an operation is doing, in words."""
-    names = [s["name"] for s in op["steps"] if s["state"] == "STARTED"]
-    return f"{', '.join(names[:4])}{' and more' if len(names) > 4 else ''} under way"
 
 
 def missing(report: dict[str, Any]) -> str | None:

@@ -22,6 +22,7 @@ Footprint = Mapping[str, frozenset[str]]
 NETNS = Path("/run/netns")
 CGROUPS = Path("/sys/fs/cgroup")
 LOOSE_FILES = ("/run/vnfm*", "/tmp/vnfm*", "/dev/shm/vnfm*")
+KEPT = frozenset({"/dev/shm/vnfm-microvm"})  # what microVMs are cloned from, for all managers of this host
 
 
 def footprint(state: Path) -> Footprint:
@@ -34,9 +35,7 @@ def footprint(state: Path) -> Footprint:
         "mount": frozenset(str(m) for m in mounts_below(state)),
         "process": frozenset(f"{pid} {name}" for pid, name in processes_of(state)),
         "file": frozenset(_files(state)),
-        "loose file": frozenset(
-            str(p) for pattern in LOOSE_FILES for p in Path(pattern).parent.glob(Path(pattern).name)
-        ),
+        "loose file": frozenset(_loose_files()) - KEPT,
     }
 
 

@@ -80,16 +80,16 @@ def several_paths(teller: Teller, cli: Cli, chain: str, ports: tuple[int, int]) 
     server = demo_traffic.Server(cli, chain, "server", ports)
     try:
         rises: dict[int, dict[str, int]] = {}
+        before = counted(cli, chain)
         for port in (other_port, web_port):
-            before = counted(cli, chain)
             teller.line(f"the client sends a request to {server_ip} port {port}")
             reply = demo_traffic.request(cli, chain, "client", server_ip, port)
             if not reply.answer:
                 raise StoryError(f"port {port} must pass: {reply.error}")
-            rises[port] = risen(before, counted(cli, chain))
+            after = counted(cli, chain)
+            rises[port], before = risen(before, after), after
     finally:
         server.stop()
-    before = counted(cli, chain)
     ping = ("chain", "exec", chain, "client", "--", "ping", "-c", "5", "-i", "0.2", "-Q", EXPEDITED, server_ip)
     teller.command(["vnfm", *ping])
     done = cli.run(*ping)

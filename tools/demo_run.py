@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -92,6 +93,44 @@ class Cli:
             stderr=subprocess.PIPE,
             text=True,
         )
+
+
+class Followed:
+    """A command that runs beside us: what it says on stderr is told line by line, its answer is JSON."""
+
+    def __init__(self, cli: Cli, teller: Teller, *args: str) -> None:
+        teller.command(["vnfm", *args])
+        self._teller = teller
+        self._what = f"vnfm {' '.join(args)}"
+        self._process = cli.start(*args, "-o", "json")
+
+    def until(self, pattern: re.Pattern[str]) -> re.Match[str]:
+        """Tell its lines up to the first one that fits; StoryError where it ends before."""
+        assert self._process.stderr is not None
+        said = ""
+        for line in self._process.stderr:
+            said = line.strip() or said
+            self._teller.line(line.rstrip().removeprefix("  "))
+            if found := pattern.search(line):
+                return found
+        raise StoryError(f"`{self._what}` ended too early: {said}")
+
+    def answer(self) -> Any:
+        """Tell the rest; what it answered. StoryError unless it ends with 0."""
+        assert self._process.stderr is not None
+        assert self._process.stdout is not None
+        for line in self._process.stderr:
+            self._teller.line(line.rstrip().removeprefix("  "))
+        stdout = self._process.stdout.read()
+        if code := self._process.wait():
+            raise StoryError(f"`{self._what}` ended with exit code {code}")
+        return json.loads(stdout)
+
+    def give_up(self) -> None:
+        """End it where it still runs."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
 
 
 def _as_table(args: Sequence[str]) -> list[str]:

@@ -333,13 +333,11 @@ def _processes_below(folder: str) -> int:
 
 
 def _groups_below(folder: Path) -> Iterator[Path]:
-    """The group and all below it, parents first."""
+    """The group and all below it, parents first. A group's folder holds dozens of files: they are not looked at."""
     if folder.is_dir():
-        yield folder
-        with suppress(OSError):
-            for child in sorted(folder.iterdir()):
-                if child.is_dir() and not child.is_symlink():
-                    yield from _groups_below(child)
+        for path, children, _ in os.walk(folder):
+            yield Path(path)
+            children.sort()
 
 
 def _removed(folder: Path) -> bool:

@@ -139,9 +139,15 @@ class Computes:
     # -- changing
 
     def allocate(
-        self, request: pb.AllocateComputeRequest, spec_digest: str, report: Report, cancel: threading.Event
+        self,
+        request: pb.AllocateComputeRequest,
+        spec_digest: str,
+        report: Report,
+        cancel: threading.Event,
+        built: Callable[[], None] = lambda: None,
     ) -> pb.Resource:
-        """Builds it; INTERNAL with its last words where it does not live."""
+        """Builds it; INTERNAL with its last words where it does not live. `built` is called when the work is done and
+        only waiting is left."""
         self._check(request)
         with self._locked(request.resource_id) as lock_fd:
             known = self.stamps.read(request.resource_id)
@@ -155,7 +161,7 @@ class Computes:
                 self._clear_rest(request, 0)
                 job.note(stamp)
             with self._problems(request.resource_id):
-                self._build(job)
+                self._build(job, built)
             return self._resource(job.stamp, pb.STATE_RUNNING, "")
 
     def terminate(self, resource_id: str, manager_id: str, grace_seconds: float, force: bool) -> None:
@@ -273,7 +279,7 @@ class Computes:
                 raise not_ready(f"the image {sha256} is not here: PutImage first, then the same call")
         self.net.check_links(request.ports)
 
-    def _build(self, job: Job) -> None:
+    def _build(self, job: Job, built: Callable[[], None]) -> None:
         request = job.request
         self.net.join(request.resource_id, MEMBER_KINDS[request.runtime], request.ports)
         if request.runtime == pb.RUNTIME_VM:
@@ -284,6 +290,7 @@ class Computes:
             netns = self._namespace(job)
             self._containers.build(job, netns)
             elapsed = job.elapsed_ms()
+            built()
             self._containers.settle(job)
             overhead = self._containers.overhead_bytes(request)
         addresses = tuple(ip for port in request.ports for ip in port.ips)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -93,8 +93,7 @@ class Containers:
                 self._run_init(job, index, container.name, bundle)
             else:
                 self._start(job, index, container.name, bundle)
-        self._cgroups.create(group, self._limits(request, booting=False))
-        self._cgroups.first_to_go(group)
+        self._up(request, group)
 
     def settle(self, job: Job) -> None:
         """Raises where a payload does not outlive its first moments."""
@@ -111,8 +110,13 @@ class Containers:
         for index, container in enumerate(job.request.containers, len(job.request.init_containers)):
             bundle = self._bundle(job, index, container, netns)
             self._start(job, index, container.name, bundle)
-        self._cgroups.create(group, self._limits(job.request, booting=False))
-        self._cgroups.first_to_go(group)
+        self._up(job.request, group)
+
+    def _up(self, request: pb.AllocateComputeRequest, group: str) -> None:
+        """What holds from now on for a microVM; a container has had its limits and its score from the beginning."""
+        if self._runtimes[request.runtime].own_kernel:
+            self._cgroups.create(group, self._limits(request, booting=False))
+            self._cgroups.first_to_go(group)
 
     def stop(self, stamp: Stamp, request: pb.AllocateComputeRequest, grace_seconds: float) -> None:
         """Ends all payloads, TERM first; what they wrote stays."""
@@ -133,17 +137,21 @@ class Containers:
         """Everything gone, from whatever half-made state; what resists raises OSError."""
         runtime = self._runtimes[request.runtime]
         count = len(request.init_containers) + len(request.containers)
-        for index in range(count):
-            name = container_id(resource_id, index)
-            if not (runtime.root / name).exists():
-                continue
+        group = self._settings.cgroup_of(resource_id)
+        names = {index: container_id(resource_id, index) for index in range(count)}
+        known = {index: name for index, name in names.items() if (runtime.root / name).exists()}
+        for index, name in known.items():
             ref = _pid_ref(folder / str(index))
             if grace_seconds > 0 and ref is not None:
-                runtime.kill(name, "TERM")
+                runtime.kill(name, "TERM") if runtime.own_kernel else ref.send(signal.SIGTERM)
                 ref.wait_gone(grace_seconds)
-            runtime.delete(name)
-        self._cgroups.kill(self._settings.cgroup_of(resource_id))
-        self._cgroups.remove(self._settings.cgroup_of(resource_id))
+            if runtime.own_kernel:
+                runtime.delete(name)
+        # With the host's kernel all that a container is, is its processes, its group and its mounts.
+        self._cgroups.kill(group)
+        self._cgroups.remove(group)
+        for name in known.values():
+            runtime.forget(name)
         mounts.unmount_below(folder)
         with suppress(OSError):
             runtime.root.rmdir()
@@ -231,7 +239,7 @@ class Containers:
             (folder / name).mkdir(parents=True, exist_ok=True)
         # The root's own mode and owner are taken from the upper folder.
         shutil.copystat(rootfs, folder / "upper")
-        if not mounts.mounts_below(folder / "rootfs"):
+        if not (folder / "rootfs").is_mount():
             mounts.mount_overlay(rootfs, folder / "upper", folder / "work", folder / "rootfs")
         only = own_kernel and len(request.containers) == 1
         plan = ContainerPlan(
@@ -261,17 +269,18 @@ class Containers:
         runtime, container = self._runtimes[job.request.runtime], container_id(job.request.resource_id, index)
         output = bundle / "output.log"
         try:
-            ref = ProcessRef.of(runtime.create(container, bundle, output, job.lock_fd))
-            if ref is None:
-                raise self._died(job, name)
-            job.note(job.stamp.with_process(name, ref))
-            before = _executable(ref)
-            runtime.start(container)
+            begin = runtime.create if runtime.own_kernel else runtime.run
+            pid = begin(container, bundle, output, job.lock_fd)
+            ref = ProcessRef.of(pid) or ProcessRef(pid, 0)  # the latter never lives: it has ended already
+            # Not durable: a power cut ends the process, and until then its control group tells of it, too.
+            job.note(job.stamp.with_process(name, ref), durable=False)
+            if runtime.own_kernel:
+                runtime.start(container)
         except CommandFailed as error:
             said = process.tail(output)
             raise self._refused(job, name, error, said) from error
         if not runtime.own_kernel and not job.wait(
-            lambda: not ref.alive() or _executable(ref) != before, _EXEC_SECONDS
+            lambda: runtime.is_payload(ref.pid) or not ref.alive(), _EXEC_SECONDS
         ):
             raise failed(f"container {name} did not begin to run its command within {_EXEC_SECONDS} s")
         if not ref.alive():
@@ -303,14 +312,6 @@ def _pid_ref(bundle: Path) -> ProcessRef | None:
         return ProcessRef.of(int((bundle / "pid").read_text()))
     except (OSError, ValueError):
         return None
-
-
-def _executable(ref: ProcessRef) -> tuple[int, int]:
-    try:
-        status = os.stat(f"/proc/{ref.pid}/exe")
-    except OSError:
-        return (0, 0)
-    return status.st_dev, status.st_ino
 
 
 def _account(rootfs: Path, user: str) -> accounts.Account:

@@ -32,10 +32,10 @@ class Job:
         """Where everything about the compute stands."""
         return self.stamps.folder(self.stamp.resource_id)
 
-    def note(self, stamp: Stamp) -> None:
-        """The stamp, now with this."""
+    def note(self, stamp: Stamp, *, durable: bool = True) -> None:
+        """The stamp, now with this; what is not durable outlives us, but not a power cut."""
         self.stamp = stamp
-        self.stamps.write(stamp)
+        self.stamps.write(stamp, durable=durable)
 
     def check(self) -> None:
         """Raises CANCELLED once nobody waits for the outcome any more."""

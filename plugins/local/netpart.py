@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import replace
 
@@ -154,10 +155,12 @@ class NetPart:
             done = self._network.allocate_path(spec)
         except net.NetError as error:
             raise as_problem(error, request.resource_id) from error
-        tell(f"switched in {done.switch_us} us, drained for {done.drain_us} us")
+        switched_ns = time.time_ns() - done.drain_us * 1000
+        tell(f"switched in {done.switch_us / 1000:.1f} ms, drained for {done.drain_us / 1000:.0f} ms")
         made = self.find(request.resource_id)
         if made is None:
             raise failed("the path went away as soon as it was made", instance=request.resource_id)
+        made.resource.changed_at.FromNanoseconds(switched_ns)
         return made.resource
 
     def probe(self, request: pb.ProbePathRequest) -> pb.ProbePathResponse:

@@ -15,6 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from plugins.local.hiding import started
+
 _DEAD_STATES = ("Z", "X", "x")
 # PIDFD_GET_INFO (Linux 6.15) of <linux/pidfd.h>, with the first 64 bytes of struct pidfd_info.
 _PIDFD_GET_INFO, _PIDFD_INFO_EXIT = 0xC040FF0B, 0x8
@@ -138,27 +140,39 @@ def run(
     env: Mapping[str, str] | None = None,
     pass_fds: Sequence[int] = (),
     check: bool = True,
+    hidden: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Runs a command to its end, output captured. Raises CommandFailed on a bad exit or a timeout.
 
-    Its children must not keep stdout open: give daemons files of their own.
+    Its children must not keep stdout open: give daemons files of their own. It does not see the mount `hidden`.
     """
-    try:
-        done = subprocess.run(
+
+    def start() -> subprocess.Popen[str]:
+        return subprocess.Popen(
             list(argv),
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            timeout=timeout_seconds,
             env=None if env is None else dict(env),
             pass_fds=tuple(pass_fds),
-            check=False,
         )
-    except subprocess.TimeoutExpired as error:
-        raise CommandFailed(argv, None, f"no end after {timeout_seconds:g} s") from error
+
+    try:
+        child = started(start, hidden)
     except OSError as error:
         raise CommandFailed(argv, 127, f"{argv[0]}: {error.strerror}") from error
+    with child:
+        try:
+            out, err = child.communicate(timeout=timeout_seconds)
+        except subprocess.TimeoutExpired as error:
+            raise CommandFailed(argv, None, f"no end after {timeout_seconds:g} s") from error
+        finally:
+            if child.returncode is None:
+                child.kill()
+                child.wait()
+    done = subprocess.CompletedProcess(list(argv), child.returncode, out, err)
     if check and done.returncode != 0:
         raise CommandFailed(argv, done.returncode, last_lines(done.stderr or done.stdout))
     return done
@@ -186,33 +200,38 @@ def run_with_output(
     pass_fds: Sequence[int] = (),
     cwd: Path | None = None,
     lock_fd: int | None = None,
+    hidden: Path | None = None,
 ) -> None:
     """Runs a command whose children keep its stdout and stderr: both are `output`, opened to append.
 
-    `lock_fd` is held by a shell around the command until the command ends, also when we are killed meanwhile; not
-    by the command's own children. Raises CommandFailed with the end of what it added to `output`.
+    It does not see the mount `hidden`. `lock_fd` is held by a shell around the command until the command ends, also
+    when we are killed meanwhile; not by the command's own children. Raises CommandFailed with the end of what it added
+    to `output`.
     """
     # An open file description that is the shell's stdin and nobody else's; `exit` keeps the shell from exec'ing.
     whole = list(argv) if lock_fd is None else ["sh", "-c", '"$@" </dev/null; exit $?', "sh", *argv]
     fd = os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         before = os.fstat(fd).st_size
-        child = subprocess.Popen(
-            whole,
-            stdin=subprocess.DEVNULL if lock_fd is None else lock_fd,
-            stdout=fd,
-            stderr=fd,
-            env=dict(env),
-            pass_fds=tuple(pass_fds),
-            cwd=cwd,
-            start_new_session=True,
+        child = started(
+            lambda: subprocess.Popen(
+                whole,
+                stdin=subprocess.DEVNULL if lock_fd is None else lock_fd,
+                stdout=fd,
+                stderr=fd,
+                env=dict(env),
+                pass_fds=tuple(pass_fds),
+                cwd=cwd,
+                start_new_session=True,
+            ),
+            hidden,
         )
     except OSError as error:
         raise CommandFailed(argv, 127, f"{argv[0]}: {error.strerror}") from error
     finally:
         os.close(fd)
     try:
-        returncode = child.wait(timeout_seconds)
+        returncode = _ended(child, timeout_seconds)
     except subprocess.TimeoutExpired as error:
         raise CommandFailed(argv, None, f"no end after {timeout_seconds:g} s. {tail(output, before)}") from error
     finally:
@@ -222,6 +241,19 @@ def run_with_output(
             child.wait()
     if returncode != 0:
         raise CommandFailed(argv, returncode, tail(output, before) or f"ended with {returncode} and without a word")
+
+
+def _ended(child: subprocess.Popen[bytes], timeout_seconds: float) -> int:
+    """Its exit code, at once when it ends: Popen.wait with a timeout looks every 50 ms only. Raises TimeoutExpired."""
+    fd = os.pidfd_open(child.pid)
+    try:
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        if not poll.poll(int(timeout_seconds * 1000)):
+            raise subprocess.TimeoutExpired(child.args, timeout_seconds)
+    finally:
+        os.close(fd)
+    return child.wait()
 
 
 def tail(path: Path, offset: int = 0, limit_bytes: int = 4096) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -295,9 +296,15 @@ class LocalVim:
         def tell(percent: int, message: str) -> None:
             loop.call_soon_threadsafe(report, percent, message)
 
+        def built() -> None:  # what is left is to watch it for a moment: the next one may be built meanwhile
+            loop.call_soon_threadsafe(place.close)
+
         self._forget(request.resource_id)
-        async with at.building:
-            made = await self._cancellable(lambda stop: at.computes.allocate(request, spec_digest, tell, stop))
+        await at.building.acquire()
+        place = contextlib.ExitStack()
+        place.callback(at.building.release)
+        with place:
+            made = await self._cancellable(lambda stop: at.computes.allocate(request, spec_digest, tell, stop, built))
         await self._follow(request.resource_id)
         return made
 

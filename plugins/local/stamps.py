@@ -23,7 +23,7 @@ from plugins.local.process import ProcessRef
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,47}")
 _VERSION = 1
 _LOG_BYTES = 1 << 20
-_LOG_SEARCH_SECONDS = 2.0
+_LOG_SEARCH_SECONDS, _LATELY_SECONDS = 2.0, 10.0
 _LOG_SECONDS, _LOG_STORM_SECONDS = 0.2, 0.02
 
 
@@ -79,15 +79,16 @@ class StampFolder:
         """Its stamp; None where there is none, or only a torn folder."""
         return _read(self.folder(resource_id) / "stamp.json")
 
-    def write(self, stamp: Stamp) -> None:
-        """Replaces the stamp atomically and durably."""
+    def write(self, stamp: Stamp, *, durable: bool = True) -> None:
+        """Replaces the stamp atomically; by itself only durable writing outlives a power cut."""
         folder = self.folder(stamp.resource_id)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         draft = folder / f".stamp.{os.getpid()}"
         with draft.open("w") as stream:
-            json.dump(asdict(stamp), stream)
+            stream.write(json.dumps(asdict(stamp)))
             stream.flush()
-            os.fsync(stream.fileno())
+            if durable:
+                os.fsync(stream.fileno())
         draft.replace(folder / "stamp.json")
 
     def all(self) -> Iterator[Stamp]:
@@ -97,6 +98,13 @@ class StampFolder:
                 stamp = _read(folder / "stamp.json")
                 if stamp is not None:
                     yield stamp
+
+    def came_lately(self) -> bool:
+        """Whether a compute came or went just now: its logs may be new."""
+        try:
+            return time.time() - self._computes.stat().st_mtime < _LATELY_SECONDS
+        except OSError:
+            return False
 
     def logs(self) -> list[Path]:
         """Outputs and consoles, which grow without end where nobody shortens them."""
@@ -174,7 +182,7 @@ class LogKeeper:
     def shorten(self) -> float:
         """After how many seconds it is to be called again: soon, where somebody writes a lot."""
         now = time.monotonic()
-        if now - self._looked > _LOG_SEARCH_SECONDS:
+        if now - self._looked > _LOG_SEARCH_SECONDS or self._stamps.came_lately():
             self._logs, self._looked = self._stamps.logs(), now
         shortened = [shorten(log, _LOG_BYTES) for log in self._logs]
         return _LOG_STORM_SECONDS if any(shortened) else _LOG_SECONDS

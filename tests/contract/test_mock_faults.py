@@ -181,15 +181,17 @@ def test_a_stopped_hop_shows_in_the_probe(mock: Mock) -> None:
     assert [(hop.sent, hop.received) for hop in answer.hops] == [(5, 0), (0, 0)]
 
 
-def test_hops_that_share_no_link_are_refused(mock: Mock) -> None:
+def test_hops_that_share_no_link_are_steered_and_a_port_that_is_not_there_is_refused(mock: Mock) -> None:
     world = mock.start(hosts=1)
     request = world.chain()
     hop = request.hops[1]
     hop.ingress_cp_id, hop.egress_cp_id = hop.egress_cp_id, hop.ingress_cp_id
+    assert world.path(request).state == pb.STATE_RUNNING
+    request.generation += 1
+    hop.ingress_cp_id = "nowhere"
     with pytest.raises(Refused) as refused:
         world.path(request)
-    assert refused.value.code == grpc.StatusCode.FAILED_PRECONDITION
-    assert "hops[1]" in refused.value.problem.detail
+    assert "nowhere" in refused.value.problem.detail
 
 
 def test_what_a_path_uses_is_not_removed(mock: Mock) -> None:

@@ -164,7 +164,8 @@ def _step(
     ended = [e for e in log if e.step == step.key and e.to not in (St.STARTED, St.UNDO_STARTED)]
     seconds = (ended[-1].at - begun[-1]).total_seconds() if begun and ended and ended[-1].at >= begun[-1] else 0.0
     failed = ended[-1].problem if ended else None
-    detail = words.get(step.key, "") or (failed.detail if failed else "")
+    said = ended[-1].output.word if ended and ended[-1].output else ""
+    detail = words.get(step.key, "") or (failed.detail if failed else said)
     return pb.StepView(name=step.title, state=state.value, seconds=round(seconds, 3), detail=detail)
 
 

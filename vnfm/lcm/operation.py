@@ -18,10 +18,11 @@ from vnfm.placement.types import LinkReservation, Reservation
 
 @dataclass(frozen=True, slots=True)
 class StepOutput:
-    """What a finished step gave: what the VIM reported, or what a probe counted."""
+    """What a finished step gave: what the VIM reported, or what a probe counted; and the VIM's last word on it."""
 
     resource: Resource | None = None
     probe: ProbeResult | None = None
+    word: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +113,11 @@ class Journal(Protocol):
         """Ids of operations in STARTING, PROCESSING or ROLLING_BACK."""
         ...
 
-    async def grant(self, operation: Operation, design: Design, at: datetime) -> Operation:
-        """STARTING -> PROCESSING, with the design stored; on to FAILED_TEMP where the design is held."""
+    async def grant(
+        self, operation: Operation, design: Design, at: datetime, entries: tuple[LogEntry, ...] = ()
+    ) -> Operation:
+        """STARTING -> PROCESSING, with the design stored and the first lines of its log; on to FAILED_TEMP where the
+        design is held."""
         ...
 
     async def append(self, operation: Operation, entries: tuple[LogEntry, ...]) -> Operation:
@@ -122,7 +126,13 @@ class Journal(Protocol):
         ...
 
     async def enter(
-        self, operation: Operation, state: LcmOperationState, at: datetime, error: Problem | None = None
+        self,
+        operation: Operation,
+        state: LcmOperationState,
+        at: datetime,
+        error: Problem | None = None,
+        entries: tuple[LogEntry, ...] = (),
     ) -> Operation:
-        """Change the operation's state and, where it ends, those of its chain and instances (see outcome.py)."""
+        """Change the operation's state and, where it ends, those of its chain and instances (see outcome.py); `entries`
+        are the lines that led there."""
         ...

@@ -176,7 +176,14 @@ class Runner:
             if refusal is not None or design is None:
                 return await self._journal.enter(operation, LcmOperationState.ROLLED_BACK, self._clock(), refusal)
             design = replace(design, held=held_back(operation))
-            return await self._journal.grant(operation, design, self._clock())
+            return await self._journal.grant(operation, design, self._clock(), self._first(operation, design))
+
+    def _first(self, operation: Operation, design: Design) -> tuple[LogEntry, ...]:
+        """The intent of what a grant begins with, to be on record with it."""
+        if design.held:
+            return ()
+        granted = replace(operation, state=LcmOperationState.PROCESSING, steps=design.steps)
+        return self._intents(granted.status, next_runs(granted.state, nodes(granted.steps), granted.status))
 
     async def _decide(self, operation: Operation) -> tuple[Design | None, Problem | None]:
         """A design, or why there is none."""
@@ -207,16 +214,26 @@ class Runner:
             operation, ended = await self._begin(operation, driven, fresh), ()
         ended = ended or await self._wait(operation, driven)
         if ended:
-            operation = await self._journal.append(operation, (*ended, *self._following(operation, ended, driven)))
+            operation = await self._record(operation, ended, driven)
             await self._notify()
         return operation
 
-    def _following(self, operation: Operation, ended: tuple[LogEntry, ...], driven: _Driven) -> tuple[LogEntry, ...]:
-        """The intent of what comes next, to be on record in the same transaction as what has ended: a chain of steps
-        costs one for each. They are taken up like those that a killed manager has left in flight."""
+    async def _record(self, operation: Operation, ended: tuple[LogEntry, ...], driven: _Driven) -> Operation:
+        """What has ended, and in the same transaction what follows from it: the state where the operation settles, else
+        the intent of what comes next."""
         after = replace(operation, log=operation.log + ended)
+        cancel = driven.cancel or operation.cancel_mode
+        state = settle(after.state, after.status, cancel is not None)
+        if state is not after.state:
+            error = _settled_error(after, state, cancel)
+            return await self._journal.enter(operation, state, self._clock(), error, ended)
+        return await self._journal.append(operation, (*ended, *self._following(after, driven)))
+
+    def _following(self, after: Operation, driven: _Driven) -> tuple[LogEntry, ...]:
+        """The intent of what comes next: so a chain of steps costs one transaction for each. They are taken up like
+        those that a killed manager has left in flight."""
         status = after.status
-        if driven.cancel or operation.cancel_mode or settle(after.state, status) is not after.state:
+        if driven.cancel or after.cancel_mode:
             return ()
         runs = next_runs(after.state, nodes(after.steps), status)
         return self._intents(status, (r for r in runs if r not in driven.tasks))
@@ -278,6 +295,8 @@ class Runner:
         try:
             async with self._slots:
                 output = await (action.undo if run.undo else action.do)(step, context)
+            if word := driven.words.get(step.key, ""):
+                output = replace(output, word=word)
         except ProblemError as error:
             found = error.problem.about(step.key)
         except asyncio.CancelledError:

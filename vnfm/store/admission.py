@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.exc import IntegrityError
 
 from vnfm.lcm.operation import Operation
@@ -16,10 +16,16 @@ from vnfm.model.problem import problem
 from vnfm.store import tables as t
 from vnfm.store.journal import load
 from vnfm.store.rows import announce
+from vnfm.store.statements import KEY, KEYS, new_row, value_where
 
 WAYS_OUT = (
     "`vnfm op retry {0}` goes on, `vnfm op rollback {0}` takes back what was done, "
     "`vnfm op fail {0}` gives up, so that what is there can be terminated"
+)
+OPEN_ON = (
+    select(t.operation.c.id, t.operation.c.operation, t.operation.c.state)
+    .join(t.op_subject, t.op_subject.c.operation_id == t.operation.c.id)
+    .where(t.op_subject.c.open, t.op_subject.c.subject_id.in_(bindparam(KEYS, expanding=True)))
 )
 OF_A_VNF = (LcmOperationType.HEAL, LcmOperationType.SCALE, LcmOperationType.MODIFY_INFO)
 
@@ -64,48 +70,45 @@ def insert_instance(
     c: Connection, tenant: str, instance: NewInstance, chain_id: str, request_id: str, at: datetime
 ) -> None:
     """A row of vnf_instance, NOT_INSTANTIATED."""
-    c.execute(
-        insert(t.vnf_instance).values(
-            id=instance.id,
-            tenant=tenant,
-            name=instance.name,
-            alias=instance.alias,
-            chain_id=chain_id,
-            vnfd_id=instance.vnfd_id,
-            package_id=instance.package_id,
-            flavour_id=instance.flavour_id,
-            instantiation_state=InstantiationState.NOT_INSTANTIATED.value,
-            vnfcs=[],
-            request_id=request_id or None,
-            created_at=at.isoformat(),
-        )
-    )
+    row: dict[str, Any] = {
+        "id": instance.id,
+        "tenant": tenant,
+        "name": instance.name,
+        "alias": instance.alias,
+        "chain_id": chain_id,
+        "vnfd_id": instance.vnfd_id,
+        "package_id": instance.package_id,
+        "flavour_id": instance.flavour_id,
+        "instantiation_state": InstantiationState.NOT_INSTANTIATED.value,
+        "vnfcs": [],
+        "request_id": request_id or None,
+        "created_at": at.isoformat(),
+    }
+    c.execute(new_row(t.vnf_instance), row)
 
 
 def insert_operation(
     c: Connection, order: Order, at: datetime, state: LcmOperationState = LcmOperationState.STARTING
 ) -> Operation:
     """The operation with its locks and its notification. Raises ProblemError `conflict`."""
-    c.execute(
-        insert(t.operation).values(
-            id=order.operation_id,
-            tenant=order.tenant,
-            operation=order.type.value,
-            state=state.value,
-            target=order.target,
-            target_id=order.target_id,
-            request_id=order.request_id or None,
-            params=dict(order.params or {}),
-            steps=[],
-            started_at=at.isoformat(),
-            state_entered_at=at.isoformat(),
-        )
-    )
+    row: dict[str, Any] = {
+        "id": order.operation_id,
+        "tenant": order.tenant,
+        "operation": order.type.value,
+        "state": state.value,
+        "target": order.target,
+        "target_id": order.target_id,
+        "request_id": order.request_id or None,
+        "params": dict(order.params or {}),
+        "steps": [],
+        "started_at": at.isoformat(),
+        "state_entered_at": at.isoformat(),
+    }
+    c.execute(new_row(t.operation), row)
     for subject, lane in order.subjects.items():
         try:
-            c.execute(
-                insert(t.op_subject).values(operation_id=order.operation_id, subject_id=subject, lane=lane, open=True)
-            )
+            locked = {"operation_id": order.operation_id, "subject_id": subject, "lane": lane, "open": True}
+            c.execute(new_row(t.op_subject), locked)
         except IntegrityError as error:
             raise problem(
                 "conflict",
@@ -130,12 +133,7 @@ def insert_operation(
 
 def refuse_while_open(c: Connection, order: Order) -> None:
     """One open operation a subject: says which, and how to end it. Raises ProblemError `conflict`."""
-    query = (
-        select(t.operation.c.id, t.operation.c.operation, t.operation.c.state)
-        .join(t.op_subject, t.op_subject.c.operation_id == t.operation.c.id)
-        .where(t.op_subject.c.open, t.op_subject.c.subject_id.in_(list(order.subjects)))
-    )
-    other = c.execute(query).first()
+    other = c.execute(OPEN_ON, {KEYS: list(order.subjects)}).first()
     if other is None:
         return
     ways = WAYS_OUT if other.state == LcmOperationState.FAILED_TEMP else "`vnfm op cancel {0}` stops it"
@@ -172,13 +170,13 @@ def _expect(order: Order, state: str | None, admitted: tuple[str, ...]) -> None:
 
 
 def _chain_state(c: Connection, chain_id: str) -> str | None:
-    found: str | None = c.scalar(select(t.chain.c.state).where(t.chain.c.id == chain_id))
+    found: str | None = c.scalar(value_where(t.chain.c.state, t.chain.c.id), {KEY: chain_id})
     return found
 
 
 def _instance_state(c: Connection, instance_id: str) -> str | None:
-    query = select(t.vnf_instance.c.instantiation_state).where(t.vnf_instance.c.id == instance_id)
-    found: str | None = c.scalar(query)
+    query = value_where(t.vnf_instance.c.instantiation_state, t.vnf_instance.c.id)
+    found: str | None = c.scalar(query, {KEY: instance_id})
     return found
 
 

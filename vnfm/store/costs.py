@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from vnfm.model.placement import Runtime
 from vnfm.placement.types import ObservedCost
@@ -17,6 +17,19 @@ from vnfm.store import tables as t
 WINDOW = 8  # observations that the mean remembers
 HOP_SAMPLES = 3  # before these, a latency is no better than the plugin's prior
 ENDS_A_ROUND_TRIP = 4  # a probe enters and leaves a VNF on its way there and on its way back
+
+
+_COST = t.observed_cost.c
+_HERE = (
+    (_COST.vim == bindparam("wanted_vim"))
+    & (_COST.host == bindparam("wanted_host"))
+    & (_COST.runtime == bindparam("wanted_runtime"))
+)
+_ALL, _FOUND, _CHANGED = (
+    select(t.observed_cost),
+    select(t.observed_cost).where(_HERE),
+    update(t.observed_cost).where(_HERE),
+)
 
 
 def observe(c: Connection, vim: str, host: str, runtime: Runtime, start_ms: int, memory_bytes: int) -> None:
@@ -51,24 +64,23 @@ def observed(c: Connection) -> tuple[ObservedCost, ...]:
             memory_bytes=r["memory_bytes"] or None,
             hop_us=r["hop_us"] if r["hop_samples"] >= HOP_SAMPLES else None,
         )
-        for r in c.execute(select(t.observed_cost)).mappings()
+        for r in c.execute(_ALL).mappings()
     )
 
 
-def _where(vim: str, host: str, runtime: str) -> Any:
-    cost = t.observed_cost.c
-    return (cost.vim == vim) & (cost.host == host) & (cost.runtime == runtime)
+def _here(vim: str, host: str, runtime: str) -> dict[str, Any]:
+    return {"wanted_vim": vim, "wanted_host": host, "wanted_runtime": runtime}
 
 
 def _row(c: Connection, vim: str, host: str, runtime: Runtime) -> Any:
-    query = select(t.observed_cost).where(_where(vim, host, runtime.value))
-    row = c.execute(query).mappings().first()
+    here = _here(vim, host, runtime.value)
+    row = c.execute(_FOUND, here).mappings().first()
     if row is None:
         fresh = {"vim": vim, "host": host, "runtime": runtime.value, "start_ms": 0, "memory_bytes": 0, "samples": 0}
         c.execute(insert(t.observed_cost).values(**fresh))
-        row = c.execute(query).mappings().one()
+        row = c.execute(_FOUND, here).mappings().one()
     return row
 
 
 def _update(c: Connection, row: Any, **values: int) -> None:
-    c.execute(update(t.observed_cost).where(_where(row["vim"], row["host"], row["runtime"])).values(**values))
+    c.execute(_CHANGED, {**_here(row["vim"], row["host"], row["runtime"]), **values})

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, or_, select, update
 
 from vnfm.lcm.machine import St
 from vnfm.lcm.operation import Design, LogEntry, Operation
@@ -24,8 +24,26 @@ from vnfm.store.costs import observe, observe_hop
 from vnfm.store.database import Database
 from vnfm.store.outcomes import apply_outcome
 from vnfm.store.rows import announce, operations_of
+from vnfm.store.statements import (
+    KEY,
+    KEYS,
+    change_where,
+    new_row,
+    removal_where,
+    rows_among,
+    rows_where,
+    value_where,
+)
 
 ID_LENGTH = 36  # of a UUID
+AS_KNOWN = select(
+    t.operation.c.state,
+    select(func.count())
+    .select_from(t.step_event)
+    .where(t.step_event.c.operation_id == t.operation.c.id)
+    .scalar_subquery()
+    .label("lines"),
+).where(t.operation.c.id == bindparam(KEY))
 OPEN = (LcmOperationState.STARTING, LcmOperationState.PROCESSING, LcmOperationState.ROLLING_BACK)
 
 
@@ -44,12 +62,17 @@ class SqlJournal:
         query = select(t.operation.c.id).where(t.operation.c.state.in_(OPEN)).order_by(t.operation.c.started_at)
         return await self._db.read(lambda c: list(c.scalars(query)))
 
-    async def grant(self, operation: Operation, design: Design, at: datetime) -> Operation:
-        """STARTING -> PROCESSING with steps and reservations. Raises ProblemError `conflict` like `enter`."""
+    async def grant(
+        self, operation: Operation, design: Design, at: datetime, entries: tuple[LogEntry, ...] = ()
+    ) -> Operation:
+        """STARTING -> PROCESSING with steps, reservations, and the intent of what comes first. Raises ProblemError
+        `conflict` like `enter`."""
 
         def work(c: Connection) -> Operation:
             _expect_unchanged(c, operation)
-            return _grant(c, operation, design, at)
+            granted = _grant(c, operation, design, at)
+            _append(c, granted, entries)
+            return replace(granted, log=granted.log + entries)
 
         return await self._db.write(work)
 
@@ -59,14 +82,20 @@ class SqlJournal:
         return replace(operation, log=operation.log + entries)
 
     async def enter(
-        self, operation: Operation, state: LcmOperationState, at: datetime, error: Problem | None = None
+        self,
+        operation: Operation,
+        state: LcmOperationState,
+        at: datetime,
+        error: Problem | None = None,
+        entries: tuple[LogEntry, ...] = (),
     ) -> Operation:
-        """Change the state, with everything that follows from it. Raises ProblemError `conflict` where the operation is
-        no longer as `operation` has it: of two who decide at once, one is late."""
+        """Change the state, with everything that follows from it, after the lines that led to it. Raises ProblemError
+        `conflict` where the operation is no longer as `operation` has it: of two who decide at once, one is late."""
 
         def work(c: Connection) -> Operation:
             _expect_unchanged(c, operation)
-            return _enter(c, operation, state, at, error)
+            _append(c, operation, entries)
+            return _enter(c, replace(operation, log=operation.log + entries), state, at, error)
 
         return await self._db.write(work)
 
@@ -99,7 +128,7 @@ class SqlJournal:
 
 def load(connection: Connection, operation_id: str) -> Operation:
     """Raises ProblemError `not-found`."""
-    row = connection.execute(select(t.operation).where(t.operation.c.id == operation_id)).mappings().first()
+    row = connection.execute(rows_where(t.operation.c.id), {KEY: operation_id}).mappings().first()
     if row is None:
         raise problem("not-found", f"there is no operation {operation_id}", instance=operation_id)
     return operations_of(connection, [row])[0]
@@ -107,15 +136,14 @@ def load(connection: Connection, operation_id: str) -> Operation:
 
 def load_all(connection: Connection, ids: Sequence[str]) -> list[Operation]:
     """In the order of `ids`; those that are gone are passed over."""
-    rows = connection.execute(select(t.operation).where(t.operation.c.id.in_(ids))).mappings().all()
+    rows = connection.execute(rows_among(t.operation.c.id), {KEYS: list(ids)}).mappings().all()
     by_id = {o.id: o for o in operations_of(connection, rows)}
     return [by_id[i] for i in ids if i in by_id]
 
 
 def _expect_unchanged(c: Connection, operation: Operation) -> None:
-    state = c.scalar(select(t.operation.c.state).where(t.operation.c.id == operation.id))
-    lines = c.scalar(select(func.count()).where(t.step_event.c.operation_id == operation.id))
-    if state != operation.state or lines != len(operation.log):
+    row = c.execute(AS_KNOWN, {KEY: operation.id}).first()
+    if row is None or row.state != operation.state or row.lines != len(operation.log):
         raise _late(operation)
 
 
@@ -130,33 +158,38 @@ def _late(operation: Operation) -> ProblemError:
 
 def _grant(c: Connection, operation: Operation, design: Design, at: datetime) -> Operation:
     desired = encode(design.desired) if design.desired else None
-    mine = t.operation.c.id == operation.id
-    c.execute(update(t.operation).where(mine).values(steps=encode(list(design.steps)), desired=desired))
-    for kind, items in (("host", design.reservations), ("link", design.link_reservations)):
-        for item in items:
-            c.execute(
-                insert(t.reservation).values(
-                    resource_id=item.resource_id,
-                    tenant=operation.tenant,
-                    operation_id=operation.id,
-                    kind=kind,
-                    body=encode(item),
-                )
-            )
-    values: dict[str, Any] = {"grants": t.chain.c.grants + 1}
-    if design.body:
-        values["body"] = dict(design.body)
-    if design.plan:
-        values["plan"] = dict(design.plan)
-    c.execute(update(t.chain).where(t.chain.c.id == operation.chain_id).values(**values))
+    steps = encode(list(design.steps))
+    c.execute(change_where(t.operation.c.id), {KEY: operation.id, "steps": steps, "desired": desired})
+    held = [
+        {
+            "resource_id": item.resource_id,
+            "tenant": operation.tenant,
+            "operation_id": operation.id,
+            "kind": kind,
+            "body": encode(item),
+        }
+        for kind, items in (("host", design.reservations), ("link", design.link_reservations))
+        for item in items
+    ]
+    if held:
+        c.execute(new_row(t.reservation), held)
+    if operation.chain_id:
+        values: dict[str, Any] = {"grants": t.chain.c.grants + 1}
+        if design.body:
+            values["body"] = dict(design.body)
+        if design.plan:
+            values["plan"] = dict(design.plan)
+        c.execute(update(t.chain).where(t.chain.c.id == operation.chain_id).values(**values))
     granted = _enter(c, replace(operation, steps=design.steps), LcmOperationState.PROCESSING, at, None)
     return _enter(c, granted, LcmOperationState.FAILED_TEMP, at, design.held) if design.held else granted
 
 
 def _append(c: Connection, operation: Operation, entries: tuple[LogEntry, ...]) -> None:
+    if not entries:
+        return
     steps = {s.key: s for s in operation.steps}
-    for entry in entries:
-        line = {
+    lines = [
+        {
             "operation_id": operation.id,
             "step": entry.step,
             "state": entry.to.value,
@@ -164,7 +197,10 @@ def _append(c: Connection, operation: Operation, entries: tuple[LogEntry, ...]) 
             "output": encode(entry.output) if entry.output else None,
             "problem": encode(entry.problem) if entry.problem else None,
         }
-        c.execute(insert(t.step_event), line)
+        for entry in entries
+    ]
+    c.execute(new_row(t.step_event), lines)
+    for entry in entries:
         _keep_record(c, operation, steps[entry.step], entry)
 
 
@@ -214,23 +250,22 @@ def _observe_hops(c: Connection, operation: Operation, probe: ProbeResult) -> No
 
 
 def _may_exist(c: Connection, operation: Operation, step: Step) -> None:
-    known = c.scalar(select(t.resource.c.id).where(t.resource.c.id == step.allocates))
+    known = c.scalar(value_where(t.resource.c.id, t.resource.c.id), {KEY: step.allocates})
     kind = step.resource_kind
     if known or kind is None:
         return
-    c.execute(
-        insert(t.resource).values(
-            id=step.allocates,
-            tenant=operation.tenant,
-            chain_id=operation.chain_id,
-            vnf_instance_id=step.vnf_instance_id,
-            vim=step.vim,
-            host=_host(step),
-            kind=kind.value,
-            name=step.title,
-            handle=encode(Handle(step.allocates)),
-        )
-    )
+    fresh = {
+        "id": step.allocates,
+        "tenant": operation.tenant,
+        "chain_id": operation.chain_id,
+        "vnf_instance_id": step.vnf_instance_id,
+        "vim": step.vim,
+        "host": _host(step),
+        "kind": kind.value,
+        "name": step.title,
+        "handle": encode(Handle(step.allocates)),
+    }
+    c.execute(new_row(t.resource), fresh)
 
 
 def _host(step: Step) -> str:
@@ -239,17 +274,14 @@ def _host(step: Step) -> str:
 
 
 def _exists(c: Connection, step: Step, resource: Resource) -> None:
-    c.execute(
-        update(t.resource)
-        .where(t.resource.c.id == step.allocates)
-        .values(handle=encode(resource.handle), addresses=list(resource.addresses))
-    )
+    known = {"handle": encode(resource.handle), "addresses": list(resource.addresses)}
+    c.execute(change_where(t.resource.c.id), {KEY: step.allocates, **known})
     if step.compute and resource.start_ms:
         observe(c, step.vim, step.compute.host, step.compute.runtime, resource.start_ms, resource.overhead_memory_bytes)
 
 
 def _forget(c: Connection, resource_id: str) -> None:
-    c.execute(delete(t.resource).where(t.resource.c.id == resource_id))
+    c.execute(removal_where(t.resource.c.id), {KEY: resource_id})
 
 
 def _held_for(resource_id: str) -> ColumnElement[bool]:
@@ -262,13 +294,14 @@ def _enter(
     c: Connection, operation: Operation, state: LcmOperationState, at: datetime, error: Problem | None
 ) -> Operation:
     changed = replace(operation, state=state, state_entered_at=at, error=error)
-    c.execute(
-        update(t.operation)
-        .where(t.operation.c.id == operation.id)
-        .values(state=state.value, state_entered_at=at.isoformat(), error=encode(error) if error else None)
-    )
+    entered = {
+        "state": state.value,
+        "state_entered_at": at.isoformat(),
+        "error": encode(error) if error else None,
+    }
+    c.execute(change_where(t.operation.c.id), {KEY: operation.id, **entered})
     if state.final:
-        c.execute(update(t.op_subject).where(t.op_subject.c.operation_id == operation.id).values(open=False))
+        c.execute(change_where(t.op_subject.c.operation_id), {KEY: operation.id, "open": False})
         apply_outcome(c, changed)
     announce(c, operation.tenant, at, "VnfLcmOperationOccurrenceNotification", _notification(changed))
     for subject, lane in operation.subjects.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from vnfm.lcm.changes import isolation_of
 from vnfm.lcm.operation import Desired, Operation
@@ -15,8 +15,16 @@ from vnfm.model.realization import NOTHING_STANDS, Realization
 from vnfm.model.resources import Handle
 from vnfm.store import realizations
 from vnfm.store import tables as t
+from vnfm.store.statements import KEY, KEYS, change_where, rows_where, value_where
 
 ID_LENGTH = 36  # of a UUID
+_UNFOUNDED = delete(t.reservation).where(
+    t.reservation.c.operation_id == bindparam(KEY),
+    func.substr(t.reservation.c.resource_id, 1, ID_LENGTH).not_in(select(t.resource.c.id)),
+)
+_HANDLES = select(t.resource.c.id, t.resource.c.handle, t.resource.c.addresses).where(
+    t.resource.c.id.in_(bindparam(KEYS, expanding=True))
+)
 CREATIONS = (LcmOperationType.CHAIN_CREATE, LcmOperationType.INSTANTIATE)
 REMOVALS = (LcmOperationType.CHAIN_TERMINATE, LcmOperationType.TERMINATE)
 
@@ -59,26 +67,21 @@ def apply_outcome(c: Connection, operation: Operation) -> None:
 
 def _free_capacity(c: Connection, operation: Operation) -> None:
     """Capacity whose resource never came to be, or is gone, is free again."""
-    c.execute(
-        delete(t.reservation).where(
-            t.reservation.c.operation_id == operation.id,
-            func.substr(t.reservation.c.resource_id, 1, ID_LENGTH).not_in(select(t.resource.c.id)),
-        )
-    )
+    c.execute(_UNFOUNDED, {KEY: operation.id})
 
 
 def _stands(c: Connection, operation: Operation) -> Realization:
     """What stands from now on, kept with the chain or the VNF."""
     table = t.chain if operation.chain_id else t.vnf_instance
     subject = operation.chain_id or operation.target_id
-    row = c.execute(select(table).where(table.c.id == subject)).mappings().first()
+    row = c.execute(rows_where(table.c.id), {KEY: subject}).mappings().first()
     if row is None:
         return NOTHING_STANDS
     before = NOTHING_STANDS
     if operation.type not in CREATIONS:
         before = realizations.of_chain(c, row) if operation.chain_id else realizations.of_instance(c, row)
     standing = realized(before, operation)
-    c.execute(update(table).where(table.c.id == subject).values(realization=encode(standing)))
+    c.execute(change_where(table.c.id), {KEY: subject, "realization": encode(standing)})
     return standing
 
 
@@ -91,7 +94,7 @@ def _forget_instances(c: Connection, operation: Operation, serves: bool) -> set[
 
 
 def _apply_desired(c: Connection, operation: Operation) -> None:
-    data = c.scalar(select(t.operation.c.desired).where(t.operation.c.id == operation.id))
+    data = c.scalar(value_where(t.operation.c.desired, t.operation.c.id), {KEY: operation.id})
     if data is None:
         return
     desired = decode(Desired, data)
@@ -104,15 +107,11 @@ def _apply_desired(c: Connection, operation: Operation) -> None:
     if desired.plan:
         c.execute(update(t.chain).where(chain).values(plan=encode(desired.plan)))
     for instance_id, levels in desired.scale_levels.items():
-        c.execute(update(t.vnf_instance).where(t.vnf_instance.c.id == instance_id).values(scale_levels=dict(levels)))
+        c.execute(change_where(t.vnf_instance.c.id), {KEY: instance_id, "scale_levels": dict(levels)})
 
 
 def _record_vnfcs(c: Connection, standing: Realization, instances: list[str]) -> None:
-    rows = c.execute(
-        select(t.resource.c.id, t.resource.c.handle, t.resource.c.addresses).where(
-            t.resource.c.id.in_([v.resource_id for v in standing.vnfcs])
-        )
-    )
+    rows = c.execute(_HANDLES, {KEYS: [v.resource_id for v in standing.vnfcs]})
     known = {r.id: r for r in rows}
     for instance_id in instances:
         vnfcs = [
@@ -128,15 +127,12 @@ def _record_vnfcs(c: Connection, standing: Realization, instances: list[str]) ->
             for v in sorted(standing.of_instance(instance_id), key=lambda v: (v.vdu_id, v.index))
             if v.resource_id in known
         ]
-        c.execute(
-            update(t.vnf_instance)
-            .where(t.vnf_instance.c.id == instance_id)
-            .values(
-                instantiation_state=InstantiationState.INSTANTIATED.value,
-                vnf_state=VnfState.STARTED.value,
-                vnfcs=encode(vnfcs),
-            )
-        )
+        is_now = {
+            "instantiation_state": InstantiationState.INSTANTIATED.value,
+            "vnf_state": VnfState.STARTED.value,
+            "vnfcs": encode(vnfcs),
+        }
+        c.execute(change_where(t.vnf_instance.c.id), {KEY: instance_id, **is_now})
 
 
 def _modify(c: Connection, operation: Operation) -> None:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Connection, RowMapping, Table, or_, select
+from functools import cache
+from typing import Any
+
+from sqlalchemy import BindParameter, Column, Connection, RowMapping, Select, Table, bindparam, or_, select
 
 from vnfm.model.problem import problem
 
 MIN_PREFIX = 4
+
+
+@cache
+def _exact(table: Table, names: tuple[Column[str], ...]) -> Select[Any]:
+    ref: BindParameter[str] = bindparam("wanted_ref")
+    by_name = (n == ref for n in names)
+    return select(table).where(table.c.tenant == bindparam("wanted_tenant"), or_(table.c.id == ref, *by_name))
 
 
 def find(c: Connection, table: Table, tenant: str, ref: str, names: tuple[Column[str], ...], what: str) -> RowMapping:
@@ -14,8 +24,7 @@ def find(c: Connection, table: Table, tenant: str, ref: str, names: tuple[Column
     if not ref:  # some names are empty: a package has no VNFD id before it is onboarded
         raise problem("bad-request", f"expected the name or id of a {what}, found nothing")
     mine = table.c.tenant == tenant
-    exact = select(table).where(mine, or_(table.c.id == ref, *(n == ref for n in names)))
-    rows = c.execute(exact).mappings().all()
+    rows = c.execute(_exact(table, names), {"wanted_tenant": tenant, "wanted_ref": ref}).mappings().all()
     if not rows and len(ref) >= MIN_PREFIX:
         rows = c.execute(select(table).where(mine, table.c.id.startswith(ref, autoescape=True))).mappings().all()
     if not rows:

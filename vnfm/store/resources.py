@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Connection, RowMapping, or_, select
+from sqlalchemy import BindParameter, Connection, RowMapping, bindparam, or_, select
 
 from vnfm.lcm.operation import Operation
 from vnfm.model.codec import decode
@@ -16,8 +16,12 @@ from vnfm.placement.types import LinkReservation, ObservedCost, Reservation
 from vnfm.store import tables as t
 from vnfm.store.costs import observed
 from vnfm.store.database import Database
+from vnfm.store.statements import KEY
 
 T = TypeVar("T")
+_SUBJECT: BindParameter[str] = bindparam(KEY)
+_OF_SUBJECT = select(t.resource).where(or_(t.resource.c.chain_id == _SUBJECT, t.resource.c.vnf_instance_id == _SUBJECT))
+_RESERVATIONS = select(t.reservation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +82,9 @@ class ResourceStore:
 
     async def of_subject(self, subject_id: str) -> list[KnownResource]:
         """Everything on record of a chain or of a VNF instance."""
-        query = select(t.resource).where(
-            or_(t.resource.c.chain_id == subject_id, t.resource.c.vnf_instance_id == subject_id)
+        return await self._db.read(
+            lambda c: [_resource(r) for r in c.execute(_OF_SUBJECT, {KEY: subject_id}).mappings()]
         )
-        return await self._db.read(lambda c: [_resource(r) for r in c.execute(query).mappings()])
 
     async def known(self, resource_ids: Sequence[str]) -> dict[str, KnownResource]:
         """Those of them that are on record, with the chain and instance that they belong to."""
@@ -96,7 +99,7 @@ class ResourceStore:
         """What placement has to subtract, and to prefer."""
 
         def work(c: Connection) -> Holdings:
-            rows = c.execute(select(t.reservation)).mappings().all()
+            rows = c.execute(_RESERVATIONS).mappings().all()
             hosts = tuple(
                 self._host_reservations.take(r["resource_id"], r["body"]) for r in rows if r["kind"] == "host"
             )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, insert, select
+from sqlalchemy import Connection, RowMapping
 
 from vnfm.lcm.machine import St
 from vnfm.lcm.operation import LogEntry, Operation, StepOutput
@@ -25,6 +25,7 @@ from vnfm.model.package import Finding, OnboardingState, OperationalState, Usage
 from vnfm.model.problem import Problem
 from vnfm.model.vnfd import Isolation
 from vnfm.store import tables as t
+from vnfm.store.statements import KEYS, new_row, rows_among
 
 
 def problem_or_none(data: Any) -> Problem | None:
@@ -36,11 +37,11 @@ def operations_of(connection: Connection, rows: Sequence[RowMapping]) -> list[Op
     """Operations with their steps, logs and subjects: two queries for however many."""
     ids = [r["id"] for r in rows]
     logs: dict[str, list[LogEntry]] = {i: [] for i in ids}
-    lines = select(t.step_event).where(t.step_event.c.operation_id.in_(ids)).order_by(t.step_event.c.seq)
-    for line in connection.execute(lines).mappings():
+    lines = rows_among(t.step_event.c.operation_id, t.step_event.c.seq)
+    for line in connection.execute(lines, {KEYS: ids}).mappings():
         logs[line["operation_id"]].append(log_entry_of(line))
     subjects: dict[str, dict[str, str]] = {i: {} for i in ids}
-    for subject in connection.execute(select(t.op_subject).where(t.op_subject.c.operation_id.in_(ids))).mappings():
+    for subject in connection.execute(rows_among(t.op_subject.c.operation_id), {KEYS: ids}).mappings():
         subjects[subject["operation_id"]][subject["subject_id"]] = subject["lane"]
     return [_operation_of(r, tuple(logs[r["id"]]), subjects[r["id"]]) for r in rows]
 
@@ -115,8 +116,7 @@ def package_of(row: RowMapping, in_use: bool) -> VnfPackage:
 
 def announce(connection: Connection, tenant: str, at: datetime, kind: str, body: dict[str, Any]) -> None:
     """Put a notification into the outbox, in the caller's transaction."""
-    # parameters beside the statement, not in it: it is built and looked up once, not value by value each time
-    connection.execute(insert(t.outbox), {"tenant": tenant, "at": at.isoformat(), "type": kind, "body": body})
+    connection.execute(new_row(t.outbox), {"tenant": tenant, "at": at.isoformat(), "type": kind, "body": body})
 
 
 def encoded(value: object) -> Any:

@@ -29,9 +29,11 @@ class TellingJournal(SqlJournal):
         self._on_state = on_state
         self._followers = followers
 
-    async def grant(self, operation: Operation, design: Design, at: datetime) -> Operation:
+    async def grant(
+        self, operation: Operation, design: Design, at: datetime, entries: tuple[LogEntry, ...] = ()
+    ) -> Operation:
         """As SqlJournal."""
-        return self._entered(await super().grant(operation, design, at))
+        return self._entered(await super().grant(operation, design, at, entries))
 
     async def append(self, operation: Operation, entries: tuple[LogEntry, ...]) -> Operation:
         """As SqlJournal."""
@@ -40,10 +42,15 @@ class TellingJournal(SqlJournal):
         return changed
 
     async def enter(
-        self, operation: Operation, state: LcmOperationState, at: datetime, error: Problem | None = None
+        self,
+        operation: Operation,
+        state: LcmOperationState,
+        at: datetime,
+        error: Problem | None = None,
+        entries: tuple[LogEntry, ...] = (),
     ) -> Operation:
         """As SqlJournal."""
-        return self._entered(await super().enter(operation, state, at, error))
+        return self._entered(await super().enter(operation, state, at, error, entries))
 
     async def control(
         self, operation: Operation, state: LcmOperationState, entries: tuple[LogEntry, ...], at: datetime

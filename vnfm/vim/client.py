@@ -81,6 +81,7 @@ class VimClient:
                         await call.write(chunk)
                     await call.done_writing()
                 await call
+                say(f"sent image {sha256[:12]}")
 
         await self._again("PutImage", call)
 

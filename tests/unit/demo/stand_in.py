@@ -50,7 +50,12 @@ class Records:
         operation, chain, since = self.ops[op_id]
         done = min(1.0, (time.time() - since) / DURATION_S.get(operation, 0.2))
         state = "COMPLETED" if done == 1 else "PROCESSING"
-        steps = [step("path default", "DONE", 0.1), step("compute", "DONE" if done == 1 else "STARTED", 1.0, "booting")]
+        link = step("link", "DONE" if done > 0.3 else "STARTED", 0.1)
+        steps = [
+            step("path default", "DONE", 0.1),
+            link,
+            step("compute", "DONE" if done == 1 else "STARTED", 1.0, "booting"),
+        ]
         return nfvo_pb2.VnfLcmOpOcc(
             id=op_id, operation=operation, state=state, target=chain, progress_percent=int(done * 100), steps=steps
         )

@@ -182,17 +182,17 @@ def test_a_forceful_cancel_while_the_intent_is_written_is_heard(play) -> None:
     async def story(bench: Bench) -> None:
         bench.do = never
         operation = await bench.ordered()
-        append = bench.journal.append
+        grant = bench.journal.grant  # the first intent is on record with the grant
         told = asyncio.Event()
 
-        async def append_then_cancel(*args: Any) -> Operation:
-            changed = await append(*args)
+        async def grant_then_cancel(*args: Any) -> Operation:
+            changed = await grant(*args)
             if not told.is_set():
                 told.set()
                 await control.cancel(bench.journal, bench.runner, changed, CancelMode.FORCEFUL)
             return changed
 
-        bench.journal.append = append_then_cancel  # type: ignore[method-assign]
+        bench.journal.grant = grant_then_cancel  # type: ignore[method-assign]
         bench.runner.drive(operation.id)
         ended = await bench.until(operation, S.FAILED_TEMP)
         assert ended.status["a"] is St.FAILED

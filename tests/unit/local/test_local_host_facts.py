@@ -29,11 +29,15 @@ def test_hybrid_whose_cgroup2_owns_controllers_hides_it_from_crun(tmp_path: Path
     listing.write_text("hugetlb\n")
     found = cgroups.detect(V1 + UNIFIED, listing)
     assert found.mode is Mode.HYBRID
-    argv = crun(found, tmp_path).argv
+    hiding = crun(found, tmp_path)
+    assert hiding.hidden == Path("/sys/fs/cgroup/unified")
+    argv = hiding.start_argv("c")
     assert argv[0] == "unshare"
     assert "/sys/fs/cgroup/unified" in argv
     listing.write_text("")
-    assert crun(cgroups.detect(V1 + UNIFIED, listing), tmp_path).argv[0] == "crun"
+    plain = crun(cgroups.detect(V1 + UNIFIED, listing), tmp_path)
+    assert plain.hidden is None
+    assert plain.start_argv("c")[0] == "crun"
 
 
 def test_version_two_lacks_what_is_not_delegated(tmp_path: Path) -> None:
