@@ -71,6 +71,16 @@ def read(
     return read_package(path, digests=digests.value, signature=policy, flavour=flavour)
 
 
+def signature_faults(path: Path, trust_store: Path) -> list[str]:
+    """What is wrong with the signature of the package at `path`; empty where someone trusted signed it."""
+    try:
+        reading = read(path, signature=SignatureRule.REQUIRE, trust_store=trust_store)
+    except ProblemError as error:
+        return [error.problem.detail]
+    wrong = [f.message for f in reading.findings if f.severity is Severity.ERROR]
+    return wrong or ([] if reading.signature.state == "VERIFIED" else ["the package is not signed"])
+
+
 def reading_json(reading: PackageReading) -> dict[str, Any]:
     """The JSON of `validate` and `show`: ok, problems, vnfd (null where refused), and the package around it."""
     return {

@@ -6,15 +6,13 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from vnfm.tosca.archive import Archive, UnsafeArchive, open_archive, open_zip
+from vnfm.tosca.archive import DAMAGE, Archive, UnsafeArchive, open_archive, open_zip
 from vnfm.tosca.limits import Limits
 from vnfm.tosca.manifest import META
 from vnfm.tosca.notes import Notes, Place
@@ -23,7 +21,6 @@ from vnfm.tosca.signatures.trust import PEM_HEAD
 from vnfm.tosca.signatures.verify import GOOD_DIGESTS
 
 YAML_SUFFIXES = (".yaml", ".yml")
-DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
 _ZIP = b"PK\x03\x04"
 
 
@@ -168,7 +165,9 @@ def _unpack(outer: Archive, name: str, inner: IO[bytes], notes: Notes) -> dict[s
             inner.write(chunk)
             for h in hashes.values():
                 h.update(chunk)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except DAMAGE as error:
+        if isinstance(error, OSError):
+            raise  # a full disk, not the archive
         notes.error("archive-damaged", f"{name} cannot be unpacked: {error}", Place(name), "write the archive anew")
         raise UnsafeArchive from error
     inner.flush()

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
-from vnfm.tosca.archive import Archive
-from vnfm.tosca.container import DAMAGE, Envelope, small_file
+from vnfm.tosca.archive import DAMAGE, Archive
+from vnfm.tosca.container import Envelope, small_file
 from vnfm.tosca.digests import PackageFile, clean_source, is_url
 from vnfm.tosca.layout import CERTIFICATE_SUFFIXES, SIGNATURE_SUFFIXES, Layout
 from vnfm.tosca.manifest import META
