@@ -164,7 +164,10 @@ class Normaliser:
     def _states_flavour(self, template: Template) -> bool:
         if template.topology.sub("substitution_mappings"):
             return True
-        return any(not self.types.is_a(NODE, n.type, VNF) for n in template.nodes.values())
+        return any(
+            not self.types.is_a(NODE, n.type, VNF) and not template.seems_vnf(n.type, n.body)
+            for n in template.nodes.values()
+        )
 
     def _vnfs(self, template: Template) -> list[Entity]:
         """VNF nodes; where there is none, the one that substitution_mappings describe."""
