@@ -293,7 +293,8 @@ def _interface_number(properties: View, name: str) -> int:
 
 def _mappings(template: Template) -> Iterator[tuple[str, str, Place]]:
     """(requirement, node, place) of each requirement in substitution_mappings, in any of its notations."""
-    raw: Any = template.topology.sub("substitution_mappings").get("requirements")
+    mappings = template.topology.sub("substitution_mappings")
+    raw: Any = mappings.get("requirements") or mappings.sub("properties").get("requirements")  # some indent it too far
     holders = [m for m in raw if isinstance(m, Map)] if isinstance(raw, Seq) else [raw] if isinstance(raw, Map) else []
     for holder in holders:
         for name, value in holder.items():

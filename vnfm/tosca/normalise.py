@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +17,12 @@ from vnfm.tosca.policies import PolicyReader
 from vnfm.tosca.rules import check, check_flavours
 from vnfm.tosca.template import Entity, Template
 from vnfm.tosca.types import NODE, TypeTable
-from vnfm.tosca.vdus import ReadText, VduReader
-from vnfm.tosca.yamldoc import Map, Seq
+from vnfm.tosca.vdus import COMPUTE, STORAGES, UNIT, ReadText, VduReader
+from vnfm.tosca.yamldoc import Map, Seq, plain
 
 VNF = "tosca.nodes.nfv.VNF"
 NS = "tosca.nodes.nfv.NS"
+DESCRIBED = (COMPUTE, UNIT, "tosca.nodes.nfv.Cp", "tosca.nodes.nfv.VnfVirtualLink", "tosca.nodes.nfv.Mciop", *STORAGES)
 IDENTITY = ("descriptor_id", "provider", "product_name", "descriptor_version", "software_version")
 
 
@@ -162,11 +164,14 @@ class Normaliser:
     def _states_flavour(self, template: Template) -> bool:
         if template.topology.sub("substitution_mappings"):
             return True
-        return any(not self.types.is_a(NODE, n.type, VNF) for n in template.nodes.values())
+        return any(
+            not self.types.is_a(NODE, n.type, VNF) and not template.seems_vnf(n.type, n.body)
+            for n in template.nodes.values()
+        )
 
     def _vnfs(self, template: Template) -> list[Entity]:
         """VNF nodes; where there is none, the one that substitution_mappings describe."""
-        found = list(template.nodes_of(VNF))
+        found = [*template.nodes_of(VNF), *(n for n in template.nodes.values() if template.seems_vnf(n.type, n.body))]
         mappings = template.topology.sub("substitution_mappings")
         node_type = mappings.get("node_type")
         if isinstance(node_type, str) and self.types.is_a(NODE, node_type, VNF):
@@ -190,19 +195,27 @@ class Normaliser:
         return ""
 
     def _identity(self, templates: list[Template]) -> dict[str, str] | None:
-        if not any(self._vnfs(t) for t in templates):
+        """Who the VNF is. What the author left out is made up, with a warning: the rest of the model is right."""
+        vnf = next((v for t in templates for v in self._vnfs(t)), None)
+        if vnf is None and not any(self._describes(t) for t in templates):
             self.notes.error(
                 "vnf-missing",
-                "no node template is a VNF",
+                "no node template is a VNF, a VDU or a connection point",
                 Place(templates[0].file),
                 f"add a node template whose type derives from {VNF}",
             )
             return None
+        if vnf is None:
+            self.notes.warn(
+                "vnf-missing",
+                "no node template is a VNF: it has neither name nor id of its own",
+                templates[0].topology.place(),
+                f"add a node template whose type derives from {VNF}",
+            )
         identity = {name: self._text(templates, name) for name in IDENTITY}
         for name, value in identity.items():
-            if not value:
-                vnf = next(v for t in templates for v in self._vnfs(t))
-                self.notes.error(
+            if not value and vnf is not None:
+                self.notes.warn(
                     "property-missing",
                     f"the VNF has no {name}",
                     vnf.body.place("properties"),
@@ -216,7 +229,10 @@ class Normaliser:
                 Place(templates[0].file),
                 "a package has one",
             )
-        return identity
+        return {**identity, "descriptor_id": identity["descriptor_id"] or _id_of(templates)}
+
+    def _describes(self, template: Template) -> bool:
+        return any(self.types.is_a(NODE, n.type, base) for n in template.nodes.values() for base in DESCRIBED)
 
     def _text(self, templates: list[Template], name: str) -> str:
         return next((text for t in templates if (text := self._property(t, None, name))), "")
@@ -224,6 +240,11 @@ class Normaliser:
     def _first(self, templates: list[Template], name: str) -> Any:
         values = (t.property(v, name)[0] for t in templates for v in self._vnfs(t))
         return next((v for v in values if v), None)
+
+
+def _id_of(templates: list[Template]) -> str:
+    """An id for a descriptor that has none: the same for the same templates."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, repr([(t.file, plain(t.topology)) for t in templates])))
 
 
 def _filtered(mappings: Map) -> Any:

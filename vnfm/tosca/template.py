@@ -52,6 +52,15 @@ class Template:
         self.groups |= {k: v for k, v in other.groups.items() if k not in self.groups}
         self.policies |= {k: v for k, v in other.policies.items() if k not in self.policies}
 
+    def seems_vnf(self, entity_type: str, body: Map) -> bool:
+        """Whether a node of a type that nobody defines can only be the VNF: the one that is substituted, or who says
+        what only a VNF says."""
+        if self.types.known(NODE, entity_type):
+            return False
+        said = body.sub("properties")
+        substituted = self.topology.sub("substitution_mappings").get("node_type") == entity_type
+        return substituted or any(key in said for key in ("descriptor_id", "flavour_id", "flavour_description"))
+
     def nodes_of(self, *bases: str) -> Iterator[Entity]:
         """Node templates whose type is or derives from one of `bases`, in their order."""
         for node in self.nodes.values():
@@ -219,6 +228,11 @@ class Template:
                 continue
             if not self.types.known(kind, entity_type):
                 hint = "define it under node_types or import the file that does" if kind == NODE else ""
+                if kind == NODE and self.seems_vnf(entity_type, body):
+                    note, hint = (
+                        self.notes.warn,
+                        "it was taken as the VNF; put the file that defines it into the package",
+                    )
                 note("type-unknown", f"{name} is of the type {entity_type}, which nobody defines", at, hint)
             found[name] = Entity(name, entity_type, body)
         return found

@@ -274,3 +274,30 @@ def test_the_json_tells_what_is_written_from_what_follows(tmp_path: Path) -> Non
     assert [e["id"] for e in flavour["implied_external_cps"]] == ["main"]
     for key in ("vdus", "cps", "virtual_links", "storages", "scaling_aspects", "instantiation_levels", "affinity"):
         assert isinstance(flavour[key], list)
+
+
+def test_a_vnf_of_a_type_that_is_not_in_the_package_is_taken_for_one(tmp_path: Path) -> None:
+    text = vnfd(VDU, types="").replace(
+        "      type: acme.VNF\n",
+        "      type: elsewhere.VNF\n      properties: { descriptor_id: abc, provider: P, product_name: N,"
+        " descriptor_version: '1.0', software_version: '2', flavour_id: tiny, flavour_description: small }\n",
+    )
+    reading = read(tmp_path, text)
+    flavour = only(reading)
+    assert flavour.id == "tiny"
+    assert reading.vnfd is not None
+    assert (reading.vnfd.id, reading.vnfd.provider) == ("abc", "P")
+    assert [(f.code, f.severity) for f in reading.findings if f.code == "type-unknown"] == [("type-unknown", "WARNING")]
+
+
+def test_mappings_that_are_indented_too_far_are_mappings(tmp_path: Path) -> None:
+    more = """
+    substitution_mappings:
+      node_type: acme.VNF
+      properties:
+        flavour_id: simple
+        requirements:
+          - outside: [ main, virtual_link ]
+    """
+    flavour = only(read(tmp_path, vnfd(VDU + block(PORTS, 4), more=more)))
+    assert [(e.id, e.requirement, e.implied) for e in flavour.external_cps] == [("main", "outside", False)]

@@ -80,12 +80,26 @@ def test_all_problems_come_at_once(tmp_path: Path) -> None:
 )
 def test_a_vnf_that_does_not_say_who_it_is(tmp_path: Path, name: str) -> None:
     types = "\n".join(line for line in TYPES.splitlines() if f"      {name}:" not in line) + "\n"
-    found = errors(read(tmp_path, vnfd(types=types)))
-    assert [(f.code, name in f.message) for f in found] == [("property-missing", True)]
+    reading = read(tmp_path, vnfd(types=types))
+    found = [f for f in reading.findings if f.code == "property-missing"]
+    assert [(f.severity, name in f.message) for f in found] == [("WARNING", True)]
+    assert reading.vnfd is not None
+    assert reading.vnfd.id  # made up where it is the id that is missing
 
 
-def test_no_vnf_at_all(tmp_path: Path) -> None:
+def test_vdus_without_a_vnf_get_an_id_that_stays(tmp_path: Path) -> None:
     text = HEAD + "topology_template:\n  node_templates:\n" + block(VDU, 4)
+    first, second = read(tmp_path, text), read(tmp_path, text.replace("512 MiB", "1 GiB"))
+    assert "vnf-missing" in {f.code for f in first.findings}
+    assert first.vnfd is not None
+    assert second.vnfd is not None
+    assert [v.id for v in first.vnfd.flavours[0].vdus] == ["vdu1"]
+    assert first.vnfd.id == getattr(read(tmp_path, text).vnfd, "id", "")
+    assert first.vnfd.id != second.vnfd.id
+
+
+def test_nothing_of_a_vnf_at_all(tmp_path: Path) -> None:
+    text = HEAD + "topology_template:\n  node_templates:\n    host: { type: tosca.nodes.Compute }\n"
     assert {f.code for f in errors(read(tmp_path, text))} == {"vnf-missing"}
 
 
