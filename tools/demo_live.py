@@ -46,7 +46,7 @@ def insert_and_remove(teller: Teller, cli: Cli, chain: str, look: Callable[[], N
     passed = seen["left_to_right"]["packets"]
     teller.good(f"mon went in and out of the living chain; meanwhile it counted {passed} packets from left to right")
     teller.good(f"{count.sent} pings, {count.per_second:.0f} a second, none lost; the longest gap: {gap(count)}")
-    teller.good(f"the switches themselves took {switch(insert)} and {switch(remove)}")
+    teller.good(f"the switches: in, {switch(insert)}; out, {switch(remove)}")
 
 
 def kill_and_heal(teller: Teller, cli: Cli, chain: str, alias: str) -> None:
@@ -180,9 +180,9 @@ def outage_ms(op: dict[str, Any]) -> float | None:
 
 
 def switch(op: dict[str, Any]) -> str:
-    """How long the operation's path steps took."""
-    took = [s["seconds"] for s in op["steps"] if s["name"].startswith("path ")]
-    return f"{sum(took) * 1000:.0f} ms" if took else "an unknown time"
+    """What the VIM said of the switch of the operation's path."""
+    said = [s["detail"] for s in op["steps"] if s["name"].startswith("path ") and s.get("detail")]
+    return "; ".join(said) or "nothing said of it"
 
 
 def gap(count: Any) -> str:

@@ -52,7 +52,7 @@ class Records:
         state = "COMPLETED" if done == 1 else "PROCESSING"
         link = step("link", "DONE" if done > 0.3 else "STARTED", 0.1)
         steps = [
-            step("path default", "DONE", 0.1),
+            step("path default", "DONE", 0.1, "switched in 1.0 ms, drained for 100 ms"),
             link,
             step("compute", "DONE" if done == 1 else "STARTED", 1.0, "booting"),
         ]

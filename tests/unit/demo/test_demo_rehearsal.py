@@ -116,6 +116,7 @@ def test_the_story_is_told_to_its_end_and_leaves_nothing(stage: Stage) -> None:
     assert child.returncode == 0, out
     for part in (
         "a second, none lost",
+        "in, switched in 1.0 ms",
         "HEAL is COMPLETED",
         "kill -9 of the manager at",
         "went on by itself to COMPLETED",
