@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vnfm.graph.servicegraph import Attachment
-from vnfm.lcm.latecomers import PortKey, Wiring, late_ports
+from vnfm.lcm.latecomers import PortKey, Wiring, late_ports, spots_of
+from vnfm.lcm.moving import misled
 from vnfm.lcm.offers import BALANCE, STEER, UNTOLD, Capabilities, need
 from vnfm.lcm.planning import port_name, refused, ways_of
 from vnfm.lcm.recipes.change import ChangeFacts, change_steps
@@ -48,10 +49,12 @@ class Wanted:
 @dataclass(frozen=True, slots=True)
 class Renewal:
     """VNFCs, by resource id, that are made anew although they are wanted. `dead`: what they hold does not count any
-    more, they had best come back where they were, and their links are mended."""
+    more, they had best come back where they were, and their links are mended. `moved`: VNFs are in another order; those
+    whose routes lead astray then are made anew, too."""
 
     vnfcs: frozenset[str] = frozenset()
     dead: bool = False
+    moved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,10 @@ def change(
     slots = sort_out(before, wanted.lanes, anew, operation_id)
     wiring = Wiring(wanted.lanes, wanted.paths, before)
     _check_steerable(wanted)
-    ports = late_ports(wiring, slots)
+    if renewal.moved:
+        astray = misled(wanted.paths, wanted.lanes, slots.kept, spots_of(wiring, slots.kept))
+        slots = sort_out(before, wanted.lanes, anew | together(before, astray), operation_id)
+    ports = late_ports(wiring, slots, moved=renewal.moved)
     if renewal.dead:
         snapshot = snapshot.releasing(v.resource_id for v in slots.gone)
     vim = _vim(before)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from vnfm.graph.servicegraph import Attachment
 from vnfm.lcm.blocks import free_blocks, no_block
+from vnfm.lcm.moving import rerouted
 from vnfm.lcm.recipes.chain_create import chain_port
 from vnfm.lcm.recipes.computes import Lane
 from vnfm.lcm.routes import PathLayout, Position, Spot, routes
@@ -45,9 +46,11 @@ class Wiring:
         return self.lanes[port.owner].cpd_of_external(port.cp).id
 
 
-def late_ports(wiring: Wiring, slots: Slots) -> dict[PortKey, PortSpec]:
-    """The chain ports of every fresh VNFC. Raises ProblemError `no-addresses`, `unsupported`."""
-    spots, taken = _spots(wiring, slots.kept), _taken(wiring.before)
+def late_ports(wiring: Wiring, slots: Slots, *, moved: bool = False) -> dict[PortKey, PortSpec]:
+    """The chain ports of every fresh VNFC; `moved`: also those that are inherited get routes for the new order. Raises
+    ProblemError `no-addresses`, `unsupported`."""
+    spots, taken = spots_of(wiring, slots.kept), _taken(wiring.before)
+    inherited: list[Attachment] = []
     found: dict[PortKey, PortSpec] = {}
     cut: list[tuple[Fresh, Attachment, LinkThere]] = []
     for fresh in slots.fresh:
@@ -70,17 +73,21 @@ def late_ports(wiring: Wiring, slots: Slots) -> dict[PortKey, PortSpec]:
             else:
                 _refuse_bridge(wiring, spec.link_id, fresh.lane.alias)
                 spots[at] = _spot(wiring.before, spec)
-                inherited = replace(spec, cp_id=cpd.id, vnic_type=cpd.vnic_type, bandwidth_bps=cpd.bandwidth_bps)
-                found[fresh.lane.alias, cpd.id, fresh.index] = inherited
-    if cut:
+                same = replace(spec, cp_id=cpd.id, vnic_type=cpd.vnic_type, bandwidth_bps=cpd.bandwidth_bps)
+                found[fresh.lane.alias, cpd.id, fresh.index] = same
+                inherited.append(at)
+    if cut or (moved and inherited):
         ways = routes(wiring.paths, spots)
+        for at in inherited if moved else ():
+            key = (at.owner, wiring.cpd(at), at.index)
+            found[key] = rerouted(wiring.before, found[key], ways.get(at, ()))
         for fresh, at, _ in cut:
             key = (fresh.lane.alias, wiring.cpd(at), at.index)
             found[key] = replace(found[key], routes=ways.get(at, ()))
     return found
 
 
-def _spots(wiring: Wiring, kept: Sequence[VnfcThere]) -> dict[Attachment, Spot]:
+def spots_of(wiring: Wiring, kept: Sequence[VnfcThere]) -> dict[Attachment, Spot]:
     """Where the ports of ends and of what stays are."""
     spots: dict[Attachment, Spot] = {}
     there = {(v.alias, v.vdu_id, v.index): v for v in kept}

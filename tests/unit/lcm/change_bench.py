@@ -17,7 +17,7 @@ from vnfm.lcm.recipes.computes import Lane
 from vnfm.lcm.routes import PathLayout
 from vnfm.lcm.scaling import scaled_hop
 from vnfm.model.chain import ServiceChain
-from vnfm.model.change import ChainChange, Replace, Scale
+from vnfm.model.change import ChainChange, Reorder, Replace, Scale
 from vnfm.model.realization import NOTHING_STANDS, PathThere, Realization, VnfcThere
 from vnfm.model.vnfd import Cpd, ExtCpd, Flavour, Isolation, Vdu, Vnfd
 from vnfm.placement.snapshot import Snapshot
@@ -66,7 +66,7 @@ class Living:
         """What would be done."""
         after = self._after(asked)
         self._mint(asked, after)
-        anew = renewal or Renewal()
+        anew = renewal or Renewal(moved=isinstance(asked, Reorder))
         if isinstance(asked, Replace):
             anew = Renewal(frozenset(v.resource_id for v in self.stands.vnfcs if v.alias == asked.alias))
         lanes, paths = self.wired(after)

@@ -19,7 +19,7 @@ from vnfm.lcm.routes import PathLayout
 from vnfm.lcm.scaling import scaled_by_aspect, scaled_hop
 from vnfm.lcm.told import changed_links, changed_plan
 from vnfm.model.chain import ServiceChain
-from vnfm.model.change import Replace, Scale
+from vnfm.model.change import Reorder, Replace, Scale
 from vnfm.model.lcm import LcmOperationType
 from vnfm.model.problem import problem
 from vnfm.placement.snapshot import Snapshot
@@ -99,7 +99,7 @@ def _aim(chain: _Chain, operation: Operation) -> tuple[ServiceChain, Renewal, di
     if isinstance(asked, Replace):
         mine = (v.resource_id for v in chain.standing.realization.vnfcs if v.alias == asked.alias)
         return after, Renewal(frozenset(mine)), {}
-    return after, Renewal(), {}
+    return after, Renewal(moved=isinstance(asked, Reorder)), {}
 
 
 def _to_heal(chain: _Chain, operation: Operation) -> frozenset[str]:
