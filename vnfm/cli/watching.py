@@ -45,7 +45,7 @@ def watch(
     gatherer.start()
     try:
         if session.form is Format.table and sys.stdout.isatty():
-            _on_screen(now)
+            _on_screen(now, interval * count if count else None)
         else:
             _line_by_line(session, now, interval, count)
     except KeyboardInterrupt:
@@ -56,7 +56,8 @@ def watch(
         raise Refused(own_problem("not-found", "Chain gone", now.gone, str(now.chain.get("id", ""))))
 
 
-def _on_screen(now: Situation) -> None:
+def _on_screen(now: Situation, seconds: float | None = None) -> None:
+    """`seconds`: how long at most."""
     from rich.live import Live
 
     from vnfm.cli.live_view import view
@@ -66,7 +67,8 @@ def _on_screen(now: Situation) -> None:
         keys() as pressed,
         Live(get_renderable=lambda: view(now, screen), console=screen, screen=True, auto_refresh=False) as live,
     ):
-        while not now.gone:
+        until = None if seconds is None else time.monotonic() + seconds
+        while not now.gone and (until is None or time.monotonic() < until):
             live.refresh()
             if pressed(FRAME_S) in QUIT_KEYS:
                 return

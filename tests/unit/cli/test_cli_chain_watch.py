@@ -232,3 +232,12 @@ def test_on_a_terminal_it_goes_on_over_a_restart_and_a_resize_and_leaves_the_scr
         assert "Traceback" not in terminal.seen
     finally:
         terminal.close()
+
+
+def test_a_count_ends_the_whole_screen_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vnfm.cli import live_view, watching
+
+    monkeypatch.setattr(live_view, "view", lambda now, screen: "")
+    began = time.monotonic()
+    watching._on_screen(watching.Situation(chain={}), 0.5)
+    assert 0.5 <= time.monotonic() - began < 5
