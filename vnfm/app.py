@@ -12,7 +12,7 @@ import sys
 import threading
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any
@@ -37,7 +37,7 @@ from vnfm.api.vims import VimsServicer
 from vnfm.lcm.amending import Amending
 from vnfm.lcm.granting import Granting
 from vnfm.lcm.healing import HealingPolicy
-from vnfm.lcm.onboarding import Onboarding, PackageReading
+from vnfm.lcm.onboarding import Onboarding, PackageReading, Reader
 from vnfm.lcm.operation import Journal, Operation
 from vnfm.lcm.ports import Vims
 from vnfm.lcm.runner import Runner
@@ -47,6 +47,7 @@ from vnfm.pb.nfvo.v1 import nfvo_pb2_grpc as rpc
 from vnfm.store.blobs import BlobStore
 from vnfm.store.database import Database, sqlite_url
 from vnfm.store.facts import StoredFacts
+from vnfm.store.fetching import PackageSources
 from vnfm.store.lease import acquire
 from vnfm.store.orders import OrderStore
 from vnfm.store.packages import PackageStore
@@ -64,8 +65,26 @@ STOP_S = 8.0  # after SIGTERM; what is not over by then is resumed like after a 
 KEEP_EVENTS = timedelta(days=30)
 PRUNE_EVERY_S = 3600.0
 VIM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+WRONG_SETTINGS = (
+    "vim-config",
+    "vim-kind",
+    "bad-listen",
+    "bad-database",
+    "bad-trust-store",
+    "bad-signature-policy",
+    "bad-package-source",
+)
 RECEIVE_BYTES = 16 << 20
 SEND_BYTES = 64 << 20  # an inventory of ten thousand hosts
+
+
+@dataclass(frozen=True, slots=True)
+class PackageRules:
+    """What is asked of packages, and where they may be fetched from."""
+
+    trust_store: Path | None = None
+    signature_required: bool = False
+    sources: PackageSources = field(default_factory=PackageSources)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +96,7 @@ class Settings:
     database_url: str
     vims: tuple[VimSettings, ...]
     healing: HealingPolicy | None  # None: nothing is healed by itself
+    packages: PackageRules = field(default_factory=PackageRules)
 
 
 def parse_vim(text: str) -> VimSettings:
@@ -157,7 +177,7 @@ class Manager:
         self.liveness = Liveness(self.orders, self.watching.condition, watched.last_heal)
         self.views = OperationViews(self.orders, self.runner, self.pulses)
         self.registry.followers.append(self.watching.follow)
-        self.onboarding = Onboarding(self.packages, self.blobs, read_package, now)
+        self.onboarding = Onboarding(self.packages, self.blobs, package_reader(settings.packages), now)
         self.execs = Execs(self.orders, self.resources, self.registry)
         self.observations = Observations(self.orders, self.packages, self.resources, checked_vims, now)
         self.journal = journal
@@ -166,7 +186,8 @@ class Manager:
     def add_servicers(self, server: grpc.aio.Server) -> list[str]:
         """Register the northbound services; returns their names."""
         rpc.add_PackagesServicer_to_server(
-            PackagesServicer(self.packages, self.blobs, self.onboarding, now, new_id), server
+            PackagesServicer(self.packages, self.blobs, self.onboarding, self.settings.packages.sources, now, new_id),
+            server,
         )
         rpc.add_LifecycleServicer_to_server(
             LifecycleServicer(
@@ -258,11 +279,41 @@ def new_id() -> str:
     return str(uuid.uuid4())
 
 
-def read_package(path: Path, policy: str) -> PackageReading:
-    """The TOSCA room, loaded when first needed."""
-    from vnfm.tosca import read_package as read
+def package_reader(rules: PackageRules) -> Reader:
+    """Reads packages in the TOSCA room, which is loaded when first needed.
 
-    return read(path, digests="warn" if policy == "warn" else "strict")
+    The trust store is read for each package, so that what an operator adds or takes away counts from then on.
+    """
+
+    def read(path: Path, policy: str) -> PackageReading:
+        from vnfm.tosca import SignaturePolicy, TrustStore, read_package
+
+        digests, _, signature = policy.partition("+")
+        asked = SignaturePolicy(
+            required=rules.signature_required or signature == "require",
+            trust=TrustStore.load(rules.trust_store) if rules.trust_store is not None else None,
+        )
+        return read_package(
+            path, digests="warn" if digests == "warn" else "auto" if digests == "auto" else "strict", signature=asked
+        )
+
+    return read
+
+
+def package_rules(trust_store: Path | None, signature: str, sources: Sequence[str]) -> PackageRules:
+    """From `vnfm serve`'s options. Raises ProblemError: bad-trust-store, bad-package-source, bad-signature-policy."""
+    if signature not in ("if-present", "require"):
+        raise problem("bad-signature-policy", f"--signature {signature}: expected require or if-present")
+    if signature == "require" and trust_store is None:
+        raise problem(
+            "bad-trust-store", "--signature require needs --trust-store FILE|DIR: the certificates of whom you trust"
+        )
+    if trust_store is not None:
+        from vnfm.tosca import TrustStore
+
+        trust_store = trust_store.absolute()
+        TrustStore.load(trust_store)
+    return PackageRules(trust_store, signature == "require", PackageSources.of(sources))
 
 
 @contextlib.contextmanager
@@ -366,7 +417,14 @@ def default_state_dir(environ: Mapping[str, str], uid: int) -> Path:
 
 
 def run(
-    state: Path | None, listen: str, database: str, vims: Sequence[str], healing: HealingPolicy | None = None
+    state: Path | None,
+    listen: str,
+    database: str,
+    vims: Sequence[str],
+    healing: HealingPolicy | None = None,
+    trust_store: Path | None = None,
+    signature: str = "if-present",
+    package_sources: Sequence[str] = (),
 ) -> int:
     """What `vnfm serve` does. Returns the exit code."""
     structlog.configure(
@@ -383,6 +441,7 @@ def run(
         configured = tuple(parse_vim(v) for v in vims) or (VimSettings("local", "local", {}),)
         for vim in configured:
             settings_for(state_dir, vim.name, vim.kind, vim.config)
+        rules = package_rules(trust_store, signature, package_sources)
         names = [v.name for v in configured]
         if twice := next((n for n in names if names.count(n) > 1), ""):
             raise problem("vim-config", f"--vim: two VIMs are called {twice}; give each a name of its own")
@@ -393,11 +452,12 @@ def run(
                 database or sqlite_url(state_dir),
                 configured,
                 healing,
+                rules,
             )
             asyncio.run(serve(settings))
     except ProblemError as error:
         sys.stderr.write(f"vnfm: {error.problem.title}: {error.problem.detail}\n")
-        return 2 if error.problem.word in ("vim-config", "vim-kind", "bad-listen", "bad-database") else 1
+        return 2 if error.problem.word in WRONG_SETTINGS else 1
     except OSError as error:
         sys.stderr.write(f"vnfm: {error}\n")
         return 1

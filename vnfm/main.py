@@ -19,11 +19,16 @@ from vnfm.tools import package as package_files
 
 packages.app.command("validate")(package_files.validate)
 packages.app.command("build")(package_files.build)
+packages.app.command("extract")(package_files.extract)
 packages.app.command("graph")(package_files.graph)
 
 
 class Local:
     """What the client hands over because it needs no manager."""
+
+    def check_signature(self, path: str, trust_store: str) -> list[str]:
+        """What is wrong with a package's signature; empty where someone trusted signed it."""
+        return package_files.signature_faults(Path(path), Path(trust_store))
 
     def show_package(self, path: str, form: str) -> int:
         """`package show PATH`."""
@@ -58,6 +63,17 @@ def serve(
     heal_window: Annotated[
         float, typer.Option(min=1, metavar="SECONDS", help="The window; beyond the limit HEAL waits in FAILED_TEMP.")
     ] = 600.0,
+    trust_store: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE|DIR", help="Certificates of those whose signatures of packages count."),
+    ] = None,
+    signature: Annotated[
+        str, typer.Option(metavar="require|if-present", help="Whether a package has to be signed.")
+    ] = "if-present",
+    package_source: Annotated[
+        list[str] | None,
+        typer.Option(metavar="URL", help="Packages may be fetched from below this address; default: from nowhere."),
+    ] = None,
 ) -> None:
     """Run the manager until SIGTERM; prints `ready ENDPOINT` once it answers."""
     import gc
@@ -70,7 +86,8 @@ def serve(
     gc.freeze()
     gc.enable()
     healing = HealingPolicy(limit=heal_limit, window_s=heal_window) if auto_heal else None
-    raise typer.Exit(run(state, listen, database, vim or (), healing))
+    told = run(state, listen, database, vim or (), healing, trust_store, signature, package_source or ())
+    raise typer.Exit(told)
 
 
 def main() -> None:

@@ -39,6 +39,9 @@ STATUS_OF = {
     "storage": grpc.StatusCode.UNAVAILABLE,
     "vim-unreachable": grpc.StatusCode.UNAVAILABLE,
     "vim-timeout": grpc.StatusCode.DEADLINE_EXCEEDED,
+    "source-refused": grpc.StatusCode.PERMISSION_DENIED,
+    "source-unreachable": grpc.StatusCode.UNAVAILABLE,
+    "source-timeout": grpc.StatusCode.DEADLINE_EXCEEDED,
     "unimplemented": grpc.StatusCode.UNIMPLEMENTED,
     "internal": grpc.StatusCode.INTERNAL,
 }

@@ -18,6 +18,7 @@ from vnfm.model.problem import problem
 from vnfm.pb.nfvo.v1 import nfvo_pb2 as pb
 from vnfm.store.orders import OrderStore
 
+ID_LENGTH = 36  # of a UUID
 LOOK_AGAIN_S = 0.5  # words of plugins change without a notice
 READ_AGAIN_S = 10.0  # should a change ever not be told
 EVENTS_S = 1.0
@@ -51,9 +52,10 @@ class OperationViews:
     async def watch(self, tenant: str, ref: str) -> AsyncIterator[pb.VnfLcmOpOcc]:
         """Each change until it is final or FAILED_TEMP."""
         operation_ref, _, lane = ref.partition(":")
-        known = await self._orders.operation(tenant, operation_ref)
-        with self._pulses.listening(known.id) as ear:
-            operation = await self._orders.operation(tenant, known.id)
+        whole = len(operation_ref) == ID_LENGTH  # then it is listened to without looking first for what is meant
+        known_id = operation_ref if whole else (await self._orders.operation(tenant, operation_ref)).id
+        with self._pulses.listening(known_id) as ear:
+            operation = await self._orders.operation(tenant, known_id)
             last, read_at, wish = b"", time.monotonic(), operation.cancel_mode
             while True:
                 message = self._view(operation, lane)
@@ -67,7 +69,7 @@ class OperationViews:
                 if told:
                     operation = replace(told, cancel_mode=told.cancel_mode or wish)
                 elif news or time.monotonic() - read_at > READ_AGAIN_S:
-                    operation = await self._orders.operation(tenant, known.id)
+                    operation = await self._orders.operation(tenant, known_id)
                     read_at, wish = time.monotonic(), operation.cancel_mode
 
     async def events(self, tenant: str, after: int) -> AsyncIterator[pb.Event]:

@@ -16,21 +16,30 @@ from vnfm.model.problem import ProblemError, problem
 from vnfm.pb.nfvo.v1 import nfvo_pb2 as pb
 from vnfm.pb.nfvo.v1 import nfvo_pb2_grpc as rpc
 from vnfm.store.blobs import BlobStore
+from vnfm.store.fetching import PackageSources
 from vnfm.store.packages import PackageStore
 
 Context = grpc.aio.ServicerContext[Any, Any]
-POLICIES = ("strict", "warn")
+DIGEST_POLICIES = ("strict", "auto", "warn")
+SIGNATURE_POLICIES = ("", "if-present", "require")
 
 
 class PackagesServicer(rpc.PackagesServicer):
     """vnfm.nfvo.v1.Packages."""
 
     def __init__(
-        self, store: PackageStore, blobs: BlobStore, onboarding: Onboarding, clock: Clock, new_id: Any
+        self,
+        store: PackageStore,
+        blobs: BlobStore,
+        onboarding: Onboarding,
+        sources: PackageSources,
+        clock: Clock,
+        new_id: Any,
     ) -> None:
         self._store = store
         self._blobs = blobs
         self._onboarding = onboarding
+        self._sources = sources
         self._clock = clock
         self._new_id = new_id
 
@@ -48,25 +57,37 @@ class PackagesServicer(rpc.PackagesServicer):
         return await answered(context, self._upload(requests, context))
 
     async def _upload(self, requests: AsyncIterator[pb.UploadPackageChunk], context: Context) -> pb.Package:
-        tenant = tenant_of(context)
         first = await anext(aiter(requests), None)
         if first is None or not first.package_id:
             raise problem("bad-request", "package_id: expected in the first chunk")
-        policy = first.digest_policy or "strict"
-        if policy not in POLICIES:
-            raise problem("bad-request", f"digest_policy: {policy!r} is none of {', '.join(POLICIES)}")
-        package = await self._store.get(tenant, first.package_id)
+        policy = _policy(first.digest_policy, first.signature_policy)
+        return await self._take(tenant_of(context), first.package_id, policy, _data(first, requests))
+
+    async def FetchPackage(self, request: pb.FetchPackageRequest, context: Context) -> pb.Package:
+        """Content from an address that the operator allows, then the same way."""
+
+        async def work() -> pb.Package:
+            if not request.package_id or not request.url:
+                raise problem("bad-request", "package_id and url: expected both")
+            policy = _policy(request.digest_policy, request.signature_policy)
+            self._sources.check(request.url)
+            content = self._sources.fetch(request.url)
+            return await self._take(tenant_of(context), request.package_id, policy, content)
+
+        return await answered(context, work())
+
+    async def _take(self, tenant: str, ref: str, policy: str, content: AsyncIterator[bytes]) -> pb.Package:
+        package = await self._store.get(tenant, ref)
         await self._store.uploading(tenant, package.id, policy)
         with self._onboarding.hold():
             try:
-                blob = await self._blobs.take(_data(first, requests))
+                blob = await self._blobs.take(content)
                 await self._store.processing(tenant, package.id, blob)
             except BaseException as error:
                 found = error.problem if isinstance(error, ProblemError) else _broken().problem
                 await self._onboarding.fail(tenant, package.id, found)
                 raise
-        done = await self._onboarding.process(tenant, package.id, blob, policy)
-        return package_message(done)
+        return package_message(await self._onboarding.process(tenant, package.id, blob, policy))
 
     async def GetPackage(self, request: pb.GetRequest, context: Context) -> pb.Package:
         """One."""
@@ -114,6 +135,18 @@ async def _data(first: pb.UploadPackageChunk, rest: AsyncIterator[pb.UploadPacka
         yield first.data
     async for chunk in rest:
         yield chunk.data
+
+
+def _policy(digests: str, signature: str) -> str:
+    """Both in one word, as it is kept with the package for a start after a crash: `strict`, `strict+require`."""
+    digests = digests or "strict"
+    for name, given, known in (
+        ("digest_policy", digests, DIGEST_POLICIES),
+        ("signature_policy", signature, SIGNATURE_POLICIES),
+    ):
+        if given not in known:
+            raise problem("bad-request", f"{name}: {given!r} is none of {', '.join(k for k in known if k)}")
+    return f"{digests}+require" if signature == "require" else digests
 
 
 def _broken() -> ProblemError:

@@ -63,6 +63,10 @@ TimeoutOption = Annotated[
 class LocalTools(Protocol):
     """What can be done to a file without a manager; the composition hands it in as the context's object."""
 
+    def check_signature(self, path: str, trust_store: str) -> list[str]:
+        """What is wrong with a package's signature; empty where someone whom the trust store names signed it."""
+        ...
+
     def show_package(self, path: str, form: str) -> int:
         """Print what is in the package at `path`; the exit code."""
         ...

@@ -34,21 +34,33 @@ CHUNK_BYTES = 256 * 1024
 @client_command(app, "onboard")
 def onboard(
     session: Session,
-    file: str = typer.Argument(metavar="FILE|URL", help="A CSAR: a file, or an http(s) address to fetch it from."),
-    digest_policy: str = typer.Option("strict", help="What a wrong or missing digest means: strict | warn."),
+    ctx: typer.Context,
+    file: str = typer.Argument(metavar="FILE|URL", help="A CSAR: a file, or an address that the manager fetches from."),
+    digest_policy: str = typer.Option("strict", help="What a wrong or missing digest means: strict | auto | warn."),
+    signature: str = typer.Option("if-present", help="Whether it has to be signed: require | if-present."),
+    trust_store: str = typer.Option(
+        "", metavar="FILE|DIR", help="Check a file's signature here first, against these certificates."
+    ),
+    fetch_here: bool = typer.Option(False, "--fetch-here", help="Fetch a URL here and send it, not the manager."),
     keep_failed: bool = typer.Option(False, "--keep-failed", help="Keep a refused package, in state ERROR."),
     request_id: RequestIdOption = "",
 ) -> None:
     """Hand a package to the manager, which checks it whole; prints it once it is ONBOARDED."""
+    if trust_store:
+        check_here(ctx.obj, file, trust_store)
     client = session.client
-    with opened(file) as (stream, total_bytes):
+    by_manager = is_url(file) and not fetch_here
+    with contextlib.nullcontext((None, None)) if by_manager else opened(file) as (stream, total_bytes):
         created = client.call(client.packages.CreatePackage, nfvo_pb2.CreatePackageRequest(request_id=request_id))
         if created.onboarding_state == "ONBOARDED":  # the same request id, done before
             session.print(shapes.package(created), lambda: render.package(created))
             return
         try:
-            chunks = upload(created.id, digest_policy, reading(stream, total_bytes, file))
-            done = client.guard(lambda: client.packages.UploadPackage(chunks, metadata=client.metadata))
+            if stream is None:
+                done = fetch(session, created.id, file, digest_policy, signature)
+            else:
+                chunks = upload(created.id, digest_policy, signature, reading(stream, total_bytes, file))
+                done = client.guard(lambda: client.packages.UploadPackage(chunks, metadata=client.metadata))
         except (CliError, OSError):
             discard(session, created.id, keep_failed)
             raise
@@ -66,10 +78,37 @@ def onboard(
     session.print(data, lambda: render.package(done))
 
 
+def is_url(source: str) -> bool:
+    """Whether it is an address rather than a file."""
+    return source.startswith(("http://", "https://"))
+
+
+def check_here(local: LocalTools | None, file: str, trust_store: str) -> None:
+    """Refuse a file that nobody trusted has signed, before anything of it is sent."""
+    if is_url(file):
+        raise WrongUse("--trust-store checks a file; for an address use --signature require and the manager's own")
+    if local is None:
+        raise WrongUse("--trust-store needs the whole vnfm command")
+    if not os.path.exists(file):
+        raise WrongUse(f"cannot read {file}: No such file or directory")
+    if wrong := local.check_signature(file, trust_store):
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        raise Refused(own_problem("package-refused", "Package refused", f"{file}: {wrong[0]}{more}"))
+
+
+def fetch(session: Session, package_id: str, url: str, digest_policy: str, signature: str) -> nfvo_pb2.Package:
+    """The manager gets the content by itself."""
+    request = nfvo_pb2.FetchPackageRequest(
+        package_id=package_id, url=url, digest_policy=digest_policy, signature_policy=signature
+    )
+    client = session.client
+    return client.guard(lambda: client.packages.FetchPackage(request, metadata=client.metadata))
+
+
 @contextmanager
 def opened(source: str) -> Iterator[tuple[BinaryIO, int | None]]:
     """The bytes of a file or an http(s) address, and how many there are where that is known."""
-    if source.startswith(("http://", "https://")):
+    if is_url(source):
         import urllib.request
 
         try:
@@ -106,9 +145,11 @@ def reading(stream: BinaryIO, total_bytes: int | None, name: str) -> Iterator[by
         progress.update(task, description="the manager checks it")
 
 
-def upload(package_id: str, digest_policy: str, pieces: Iterator[bytes]) -> Iterator[nfvo_pb2.UploadPackageChunk]:
+def upload(
+    package_id: str, digest_policy: str, signature: str, pieces: Iterator[bytes]
+) -> Iterator[nfvo_pb2.UploadPackageChunk]:
     """The first chunk says which package, the others carry data."""
-    yield nfvo_pb2.UploadPackageChunk(package_id=package_id, digest_policy=digest_policy)
+    yield nfvo_pb2.UploadPackageChunk(package_id=package_id, digest_policy=digest_policy, signature_policy=signature)
     for piece in pieces:
         yield nfvo_pb2.UploadPackageChunk(data=piece)
 

@@ -78,6 +78,39 @@ class Needs:
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """How a container is asked whether it lives, is ready or has started. Exactly one of the three ways is filled."""
+
+    kind: str  # liveness | readiness | startup
+    command: tuple[str, ...] = ()
+    http_path: str = ""
+    port: int = 0
+    period_seconds: int = 0
+    initial_delay_seconds: int = 0
+    timeout_seconds: int = 0
+    failure_threshold: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A storage of the deployable unit as a folder of one container."""
+
+    storage: str
+    path: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MonitoringParameter:
+    """What is to be measured (SOL001 6.2.29, 6.2.30, 6.2.61); `collection_period_us` of 0 says nothing."""
+
+    id: str
+    name: str
+    metric: str = ""
+    collection_period_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Container:
     """SOL001 Vdu.OsContainer. `cpu_milli` is what is requested; with a limit of 0 no more than that is said."""
 
@@ -90,6 +123,11 @@ class Container:
     linux_capabilities: tuple[str, ...] = ()
     sysctls: Mapping[str, str] = field(default_factory=dict)
     cpu_limit_milli: int = 0
+    name: str = ""
+    disk_bytes: int = 0  # ephemeral storage
+    probes: tuple[Probe, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    monitoring: tuple[MonitoringParameter, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +154,34 @@ class Vdu:
     min_instances: int = 1
     max_instances: int = 1
     annotations: Mapping[str, str] = field(default_factory=dict)
+    kind: str = ""  # Vdu.Compute | Vdu.OsContainerDeployableUnit
+    node_type: str = ""  # as its author wrote it
+    boot_order: tuple[str, ...] = ()
+    configurable: Mapping[str, str] = field(default_factory=dict)
+    monitoring: tuple[MonitoringParameter, ...] = ()
 
 
 class CpKind(StrEnum):
-    """VduCp, VirtualCp and VipCp of SOL001."""
+    """VduCp, VduSubCp, VirtualCp and VipCp of SOL001."""
 
     VDU = "VduCp"
+    SUB = "VduSubCp"  # in the trunk of another
     VIRTUAL = "VirtualCp"
     VIP = "VipCp"
+
+
+@dataclass(frozen=True, slots=True)
+class AddressSpec:
+    """An address that a CP is to be given (SOL001 6.2.11 to 6.2.13). `count` addresses of one kind.
+
+    `fixed` are those that the descriptor writes out; `managed` says that someone else than the VNF gives them.
+    """
+
+    kind: str  # mac | ipv4 | ipv6
+    managed: bool = True
+    floating: bool = False
+    count: int = 1
+    fixed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +198,13 @@ class Cpd:
     mtu_bytes: int = 0
     layer_protocols: tuple[str, ...] = ("ipv4",)
     l2_transparent: bool = False
+    role: str = ""  # root | leaf
+    description: str = ""
+    trunk: bool = False
+    trunk_cp: str = ""  # a VduSubCp's trunk
+    targets: tuple[str, ...] = ()  # what a VirtualCp or VipCp stands for
+    vip_function: str = ""
+    addresses: tuple[AddressSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +212,24 @@ class ExtCpd:
     """An external CP: a VnfExtCp, or a VduCp that substitution mappings expose. `cpd_id` is the internal side.
 
     `requirement` names the VNF type's requirement that substitution mappings tie to it: an NSD binds by that name.
+    `implied` where nobody says that it leads outside, and it is on no internal link.
     """
 
     id: str
     cpd_id: str
     virtual_link: str = ""
     requirement: str = ""
+    implied: bool = False
+    layer_protocols: tuple[str, ...] = ()
+    addresses: tuple[AddressSpec, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Bitrate:
+    """SOL001 LinkBitrateRequirements; `leaf_bps` of 0 says nothing."""
+
+    root_bps: int = 0
+    leaf_bps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +242,19 @@ class VirtualLinkDesc:
     max_latency_us: int | None = None
     bandwidth_bps: int = 0
     layer_protocols: tuple[str, ...] = ("ipv4",)
+    description: str = ""
+    flow_pattern: str = ""  # line | tree | mesh
+    min_bitrate: Bitrate = field(default_factory=Bitrate)
+    max_bitrate: Bitrate = field(default_factory=Bitrate)
+    max_jitter_us: int | None = None
+    max_loss: float | None = None  # a ratio, 0 to 1
+    priority: int | None = None
+    gateways: tuple[str, ...] = ()
+    dhcp: bool | None = None
+    levels: Mapping[str, Bitrate] = field(default_factory=dict, hash=False)  # instantiation level -> bit rate
+    initial_bitrate: Bitrate = field(default_factory=Bitrate)
+    # Aspect -> what each of its steps adds.
+    step_bitrates: Mapping[str, tuple[Bitrate, ...]] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +265,10 @@ class StorageDesc:
     kind: str  # block | object | file
     size_bytes: int
     image: SwImage | None = None
+    protocol: str = ""  # of a file storage
+    virtual_link: str = ""  # of a file storage
+    rdma: bool = False
+    per_instance: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +290,7 @@ class InstantiationLevel:
     instances: Mapping[str, int] = field(default_factory=dict)
     scale_levels: Mapping[str, int] = field(default_factory=dict)
     default: bool = False
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +301,84 @@ class AffinityRule:
     anti: bool
     scope: str  # nfvi_node, zone, zone_group, nfvi_pop
     targets: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()  # placement groups by which the targets were named
+    links: tuple[str, ...] = ()  # targets that are virtual links
+
+
+@dataclass(frozen=True, slots=True)
+class PlacementGroup:
+    """SOL001 PlacementGroup."""
+
+    id: str
+    members: tuple[str, ...] = ()
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityGroupRule:
+    """SOL001 SecurityGroupRule: what traffic the CPs in `targets` let pass."""
+
+    id: str
+    targets: tuple[str, ...] = ()
+    direction: str = "ingress"
+    ether_type: str = "ipv4"
+    protocol: str = "tcp"
+    port_min: int = 0
+    port_max: int = 65535
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VnfIndicator:
+    """SOL001 VnfIndicator: a value by which the VNF tells how it is."""
+
+    id: str
+    source: str
+    name: str = ""
+    targets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class VnfPackageChange:
+    """SOL001 VnfPackageChange: from which VNFDs (`selector`) an instance may come here, and how."""
+
+    id: str
+    selector: tuple[Mapping[str, str], ...] = ()
+    modification_qualifier: str = ""
+    destination_flavour: str = ""
+    mappings: tuple[Mapping[str, str], ...] = ()
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LcmOperation:
+    """An operation of an interface of the VNF (SOL001 6.7): its script or playbook, where there is one."""
+
+    interface: str
+    operation: str
+    implementation: str = ""
+    dependencies: tuple[str, ...] = ()
+    inputs: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A file that a node names. `path` is the package's name of it, empty where it is elsewhere."""
+
+    id: str
+    type: str
+    file: str
+    path: str = ""
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Mciop:
+    """SOL001 Mciop: a Helm chart, or manifests, with the VDUs that it deploys."""
+
+    id: str
+    vdus: tuple[str, ...] = ()
+    artifacts: tuple[Artifact, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +395,17 @@ class Flavour:
     scaling_aspects: tuple[ScalingAspect, ...] = ()
     instantiation_levels: tuple[InstantiationLevel, ...] = ()
     affinity: tuple[AffinityRule, ...] = ()
+    placement_groups: tuple[PlacementGroup, ...] = ()
+    security_rules: tuple[SecurityGroupRule, ...] = ()
+    indicators: tuple[VnfIndicator, ...] = ()
+    package_changes: tuple[VnfPackageChange, ...] = ()
+    operations: tuple[LcmOperation, ...] = ()
+    mciops: tuple[Mciop, ...] = ()
+    artifacts: tuple[Artifact, ...] = ()  # of the VNF itself and its VDUs, besides software images
+    configurable: Mapping[str, str] = field(default_factory=dict)
+    modifiable: Mapping[str, str] = field(default_factory=dict)
+    monitoring: tuple[MonitoringParameter, ...] = ()
+    instances: tuple[int, int] = (0, 0)  # vnf_profile: least and most of them
 
 
 @dataclass(frozen=True, slots=True)

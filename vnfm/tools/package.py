@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
 from pathlib import Path
@@ -31,10 +32,18 @@ app = typer.Typer(no_args_is_help=True, help="VNF packages, offline.")
 
 
 class Policy(StrEnum):
-    """What a digest that does not hold does."""
+    """What a digest that does not hold does: refuse, warn, or refuse where the package is signed."""
 
+    AUTO = "auto"
     STRICT = "strict"
     WARN = "warn"
+
+
+class SignatureRule(StrEnum):
+    """Whether a package has to be signed."""
+
+    REQUIRE = "require"
+    IF_PRESENT = "if-present"
 
 
 class Output(StrEnum):
@@ -44,19 +53,50 @@ class Output(StrEnum):
     TABLE = "table"
 
 
-def read(path: Path, *, flavour: str | None = None, digests: Policy = Policy.STRICT) -> PackageReading:
-    """The package at `path`, read."""
-    from vnfm.tosca import read_package
+def read(
+    path: Path,
+    *,
+    flavour: str | None = None,
+    digests: Policy = Policy.AUTO,
+    signature: SignatureRule = SignatureRule.IF_PRESENT,
+    trust_store: Path | None = None,
+) -> PackageReading:
+    """The package at `path`, read. Raises ProblemError bad-trust-store."""
+    from vnfm.tosca import SignaturePolicy, TrustStore, read_package
 
-    return read_package(path, digests="warn" if digests is Policy.WARN else "strict", flavour=flavour)
+    policy = SignaturePolicy(
+        required=signature is SignatureRule.REQUIRE,
+        trust=TrustStore.load(trust_store) if trust_store is not None else None,
+    )
+    return read_package(path, digests=digests.value, signature=policy, flavour=flavour)
+
+
+def signature_faults(path: Path, trust_store: Path) -> list[str]:
+    """What is wrong with the signature of the package at `path`; empty where someone trusted signed it."""
+    try:
+        reading = read(path, signature=SignatureRule.REQUIRE, trust_store=trust_store)
+    except ProblemError as error:
+        return [error.problem.detail]
+    wrong = [f.message for f in reading.findings if f.severity is Severity.ERROR]
+    return wrong or ([] if reading.signature.state == "VERIFIED" else ["the package is not signed"])
 
 
 def reading_json(reading: PackageReading) -> dict[str, Any]:
-    """The JSON of `validate` and `show`: ok, problems, vnfd (null where refused)."""
+    """The JSON of `validate` and `show`: ok, problems, vnfd (null where refused), and the package around it."""
     return {
         "ok": reading.ok,
         "problems": [finding_json(f) for f in reading.findings],
         "vnfd": vnfd_json(reading.vnfd) if reading.vnfd is not None else None,
+        "package": {
+            "entry": reading.entry,
+            "metadata": dict(reading.metadata),
+            "parts": {word: list(names) for word, names in reading.parts.items()},
+            "signature": _full(reading.signature),
+            "files": [
+                {"name": name, "size_bytes": f.size_bytes, "sha256": f.sha256, "kind": f.kind}
+                for name, f in reading.files.items()
+            ],
+        },
     }
 
 
@@ -95,10 +135,22 @@ def _flavour_json(flavour: Flavour) -> dict[str, Any]:
         "cps": _full(flavour.cps),
         "virtual_links": _full(flavour.virtual_links),
         "storages": _full(flavour.storages),
-        "external_cps": _full(flavour.external_cps),
+        "external_cps": _full([e for e in flavour.external_cps if not e.implied]),
+        "implied_external_cps": _full([e for e in flavour.external_cps if e.implied]),
         "scaling_aspects": _full(flavour.scaling_aspects),
         "instantiation_levels": _full(flavour.instantiation_levels),
         "affinity": _full(flavour.affinity),
+        "placement_groups": _full(flavour.placement_groups),
+        "security_rules": _full(flavour.security_rules),
+        "indicators": _full(flavour.indicators),
+        "package_changes": _full(flavour.package_changes),
+        "operations": _full(flavour.operations),
+        "mciops": _full(flavour.mciops),
+        "artifacts": _full(flavour.artifacts),
+        "configurable_properties": _full(flavour.configurable),
+        "modifiable_attributes": _full(flavour.modifiable),
+        "monitoring_parameters": _full(flavour.monitoring),
+        "vnf_profile": {"min_instances": flavour.instances[0], "max_instances": flavour.instances[1]},
     }
 
 
@@ -115,46 +167,95 @@ def _full(value: object) -> Any:
     return encode(value)
 
 
+PathArgument = Annotated[Path, typer.Argument(help="A CSAR, a signed one in a zip, or a folder with the same files.")]
+FlavourOption = Annotated[str | None, typer.Option(help="Only this deployment flavour.")]
+DigestsOption = Annotated[
+    Policy, typer.Option(help="Whether a wrong digest refuses the package; auto: where it is signed.")
+]
+SignatureOption = Annotated[
+    SignatureRule, typer.Option(help="Whether it has to be signed. A signature that does not hold always refuses.")
+]
+TrustOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE|DIR", envvar="VNFM_TRUST_STORE", help="Certificates of those whose signatures count."),
+]
+FormOption = Annotated[Output | None, typer.Option("-o", "--output", help="json, or a table on a terminal.")]
+
+
 @app.command()
 def validate(
-    path: Annotated[Path, typer.Argument(help="A CSAR or a folder with the same files.")],
-    flavour: Annotated[str | None, typer.Option(help="Only this deployment flavour.")] = None,
-    digests: Annotated[Policy, typer.Option(help="Whether a wrong digest refuses the package.")] = Policy.STRICT,
-    output: Annotated[Output | None, typer.Option("-o", "--output", help="json, or a table on a terminal.")] = None,
+    path: PathArgument,
+    flavour: FlavourOption = None,
+    digests: DigestsOption = Policy.AUTO,
+    signature: SignatureOption = SignatureRule.IF_PRESENT,
+    trust_store: TrustOption = None,
+    output: FormOption = None,
 ) -> None:
-    """Check a package: its digests and its VNFD. Exit 0: it can be used; 1: it is refused."""
-    _answer(path, flavour, digests, output, full=False)
+    """Check a package: digests, signatures and its VNFD. Exit 0: it can be used; 1: it is refused."""
+    _answer(path, lambda: read(path, flavour=flavour, digests=digests, signature=signature, trust_store=trust_store),
+            output, full=False)  # fmt: skip
 
 
 @app.command()
 def show(
-    path: Annotated[Path, typer.Argument(help="A CSAR or a folder with the same files.")],
-    flavour: Annotated[str | None, typer.Option(help="Only this deployment flavour.")] = None,
-    digests: Annotated[Policy, typer.Option(help="Whether a wrong digest refuses the package.")] = Policy.STRICT,
-    output: Annotated[Output | None, typer.Option("-o", "--output", help="json, or a table on a terminal.")] = None,
+    path: PathArgument,
+    flavour: FlavourOption = None,
+    digests: DigestsOption = Policy.AUTO,
+    signature: SignatureOption = SignatureRule.IF_PRESENT,
+    trust_store: TrustOption = None,
+    output: FormOption = None,
 ) -> None:
     """Show what a package says."""
-    _answer(path, flavour, digests, output, full=True)
+    _answer(path, lambda: read(path, flavour=flavour, digests=digests, signature=signature, trust_store=trust_store),
+            output, full=True)  # fmt: skip
 
 
 @app.command()
 def build(
     folder: Annotated[Path, typer.Argument(help="The package's source folder.")],
     out: Annotated[Path, typer.Option("-o", "--output", help="The CSAR to write.")],
+    key: Annotated[Path | None, typer.Option(help="Sign with this private key (PEM, RSA or EC).")] = None,
+    cert: Annotated[Path | None, typer.Option(help="Its certificate (PEM), then those that vouch for it.")] = None,
 ) -> None:
-    """Write a CSAR from a source folder, with fresh digests."""
-    from vnfm.tosca import build_package
+    """Write a CSAR from a source folder, with fresh digests, and signed where a key is given.
+
+    A locked key's password is taken from VNFM_KEY_PASSWORD.
+    """
+    from vnfm.tosca import SigningKey, build_package
 
     if not folder.is_dir() or not out.parent.is_dir():
         typer.echo(f"{folder if not folder.is_dir() else out.parent} is no folder", err=True)
         raise typer.Exit(WRONG_USE)
+    if (key is None) != (cert is None):
+        typer.echo("--key and --cert belong together", err=True)
+        raise typer.Exit(WRONG_USE)
     try:
-        build_package(folder, out, now=release_time(folder))
+        password = os.environ.get("VNFM_KEY_PASSWORD", "").encode() or None
+        signing = SigningKey.load(key, cert, password) if key is not None and cert is not None else None
+        build_package(folder, out, now=release_time(folder), signing=signing)
     except ProblemError as error:
         typer.echo(f"{error.problem.title}: {error.problem.detail}", err=True)
-        raise typer.Exit(REFUSED) from error
+        raise typer.Exit(WRONG_USE if error.problem.word == "bad-key" else REFUSED) from error
     except OSError as error:
         typer.echo(f"cannot write {out}: {error.strerror or error}", err=True)
+        raise typer.Exit(REFUSED) from error
+    typer.echo(f"wrote {out}{', signed' if signing else ''}", err=True)
+
+
+@app.command()
+def extract(
+    path: PathArgument,
+    name: Annotated[str, typer.Argument(help="A file of the package, as `show -o json` lists it.")],
+    out: Annotated[Path, typer.Option("-o", "--output", help="Where to put it.")],
+) -> None:
+    """Take one file out of a package: an artifact, a certificate, the change log."""
+    if not path.exists() or not out.parent.is_dir():
+        typer.echo(f"{path if not path.exists() else out.parent} does not exist", err=True)
+        raise typer.Exit(WRONG_USE)
+    try:
+        read(path, digests=Policy.WARN).extract(name, out)
+    except ProblemError as error:
+        typer.echo(f"{error.problem.title}: {error.problem.detail}", err=True)
         raise typer.Exit(REFUSED) from error
     typer.echo(f"wrote {out}", err=True)
 
@@ -190,7 +291,7 @@ def release_time(folder: Path) -> datetime:
     return datetime.fromtimestamp(int(max(times, default=0)), UTC)
 
 
-def _answer(path: Path, flavour: str | None, digests: Policy, output: Output | None, *, full: bool) -> None:
+def _answer(path: Path, reader: Callable[[], PackageReading], output: Output | None, *, full: bool) -> None:
     from rich.console import Console
 
     if not path.exists():
@@ -200,7 +301,14 @@ def _answer(path: Path, flavour: str | None, digests: Policy, output: Output | N
         typer.echo(f"{path} does not exist", err=True)
         raise typer.Exit(WRONG_USE)
     console = Console()
-    reading = read(path, flavour=flavour, digests=digests)
+    try:
+        reading = reader()
+    except ProblemError as error:
+        if output is Output.JSON:
+            body = {"ok": False, "problems": [], "vnfd": None, "problem": encode(error.problem)}
+            typer.echo(json.dumps(body))
+        typer.echo(f"{error.problem.title}: {error.problem.detail}", err=True)
+        raise typer.Exit(WRONG_USE if error.problem.word == "bad-trust-store" else REFUSED) from error
     if output is Output.JSON or (output is None and not console.is_terminal):
         typer.echo(json.dumps(reading_json(reading), indent=2, ensure_ascii=False))
     else:
@@ -224,6 +332,8 @@ def _print(reading: PackageReading, console: Console, *, full: bool) -> None:
         console.print("[red]refused[/]")
         return
     vnfd = reading.vnfd
+    if reading.signature.option:
+        console.print(f"signature: {reading.signature.state.lower()}, {escape('; '.join(reading.signature.subjects))}")
     console.print(f"{escape(vnfd.provider)} {escape(vnfd.product)} {escape(vnfd.version)}  {escape(vnfd.id)}")
     for flavour in vnfd.flavours if full else ():
         table = Table(title=f"flavour {escape(flavour.id)}")

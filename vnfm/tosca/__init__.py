@@ -4,5 +4,19 @@ from vnfm.tosca.build import build_package
 from vnfm.tosca.digests import PackageFile
 from vnfm.tosca.limits import Limits
 from vnfm.tosca.reading import PackageReading, default_types_folder, read_package
+from vnfm.tosca.signatures.sign import SigningKey
+from vnfm.tosca.signatures.trust import TrustStore
+from vnfm.tosca.signed import SignaturePolicy, SignatureReport
 
-__all__ = ["Limits", "PackageFile", "PackageReading", "build_package", "default_types_folder", "read_package"]
+__all__ = [
+    "Limits",
+    "PackageFile",
+    "PackageReading",
+    "SignaturePolicy",
+    "SignatureReport",
+    "SigningKey",
+    "TrustStore",
+    "build_package",
+    "default_types_folder",
+    "read_package",
+]

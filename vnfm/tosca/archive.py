@@ -10,6 +10,7 @@ import stat
 import struct
 import unicodedata
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,9 +21,21 @@ from vnfm.tosca.limits import Limits
 from vnfm.tosca.notes import Notes, Place
 
 CHUNK = 1024 * 1024
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+)
+"""What reading a file out of a damaged archive may raise: zipfile checks little before it unpacks."""
 _EOCD = b"PK\x05\x06"
 _ZIP64_EOCD = b"PK\x06\x06"
 _ZIP64_LOCATOR = b"PK\x06\x07"
+_EOCD_BYTES, _LOCATOR_BYTES, _ZIP64_EOCD_BYTES = 22, 20, 56
 
 
 class UnsafeArchive(Exception):
@@ -44,9 +57,20 @@ def open_archive(path: Path, limits: Limits, notes: Notes) -> Iterator[Archive]:
     if path.is_dir():
         yield _Folder(path, _walk(path, limits, notes))
         return
-    with _open_zip(path, limits, notes) as zipped:
-        entries = _check_entries(zipped, path.stat().st_size, limits, notes)
-        yield _Zip(zipped, entries)
+    try:
+        source = path.open("rb")
+    except OSError as error:
+        notes.error("archive-unreadable", f"cannot read the package: {error.strerror or error}")
+        raise UnsafeArchive from error
+    with source, open_zip(source, limits, notes) as archive:
+        yield archive
+
+
+@contextmanager
+def open_zip(source: IO[bytes], limits: Limits, notes: Notes) -> Iterator[Archive]:
+    """The zip in a file that can be sought in, checked. Raises UnsafeArchive where nothing of it can be used."""
+    with _load(source, limits, notes) as zipped:
+        yield _Zip(zipped, _check_entries(zipped, source.seek(0, os.SEEK_END), limits, notes))
 
 
 def bad_name(name: str, limits: Limits) -> str:
@@ -123,41 +147,50 @@ def _walk(root: Path, limits: Limits, notes: Notes) -> dict[str, int]:
 
 
 @contextmanager
-def _open_zip(path: Path, limits: Limits, notes: Notes) -> Iterator[zipfile.ZipFile]:
+def _load(source: IO[bytes], limits: Limits, notes: Notes) -> Iterator[zipfile.ZipFile]:
     try:
-        size = _directory_bytes(path)
+        size = _directory_bytes(source)
         if size > limits.directory_bytes:
             notes.error("archive-entries", f"the zip's directory has {size} bytes, at most {limits.directory_bytes}")
             raise UnsafeArchive
-        zipped = zipfile.ZipFile(path)
+        zipped = zipfile.ZipFile(source)
+    except (zipfile.BadZipFile, ValueError, struct.error, NotImplementedError, OverflowError) as error:
+        notes.error("archive-no-zip", f"the package is no zip file: {error}", hint="a CSAR is a zip (SOL004 4.1)")
+        raise UnsafeArchive from error
     except OSError as error:
         notes.error("archive-unreadable", f"cannot read the package: {error.strerror or error}")
-        raise UnsafeArchive from error
-    except (zipfile.BadZipFile, ValueError, struct.error, NotImplementedError) as error:
-        notes.error("archive-no-zip", f"the package is no zip file: {error}", hint="a CSAR is a zip (SOL004 4.1)")
         raise UnsafeArchive from error
     with zipped:
         yield zipped
 
 
-def _directory_bytes(path: Path) -> int:
-    """The size of the central directory, read from the end record before anything of it is loaded."""
-    with path.open("rb") as source:
-        end = source.seek(0, os.SEEK_END)
-        start = max(0, end - 22 - 65535)
-        source.seek(start)
-        tail = source.read()
+def _directory_bytes(source: IO[bytes]) -> int:
+    """The largest size that any end record gives for the central directory, before anything of it is loaded.
+
+    The record of ZIP64 is looked for where its locator says and right before the locator: readers differ in which one
+    they take, and a small number in one must not hide a large one in the other.
+    """
+    end = source.seek(0, os.SEEK_END)
+    start = max(0, end - _EOCD_BYTES - 65535)
+    source.seek(start)
+    tail = source.read()
+    at = len(tail) - _EOCD_BYTES
+    if at < 0 or tail[at : at + 4] != _EOCD or tail[-2:] != b"\0\0":
         at = tail.rfind(_EOCD)
-        if at < 0:
-            raise zipfile.BadZipFile("no end record")
-        size = int(struct.unpack_from("<I", tail, at + 12)[0])
-        locator = tail.rfind(_ZIP64_LOCATOR, 0, at)
-        if locator >= 0:
-            source.seek(struct.unpack_from("<Q", tail, locator + 8)[0])
-            record = source.read(56)
-            if record[:4] == _ZIP64_EOCD:
-                size = int(struct.unpack_from("<Q", record, 40)[0])
-    return size
+    if at < 0:
+        raise zipfile.BadZipFile("no end record")
+    sizes = [int(struct.unpack_from("<I", tail, at + 12)[0])]
+    locator = at - _LOCATOR_BYTES
+    if locator >= 0 and tail[locator : locator + 4] == _ZIP64_LOCATOR:
+        sizes = [0] if sizes[0] == 0xFFFFFFFF else sizes
+        told = int(struct.unpack_from("<Q", tail, locator + 8)[0])
+        for place in (told, start + locator - _ZIP64_EOCD_BYTES):
+            if 0 <= place <= end - _ZIP64_EOCD_BYTES:
+                source.seek(place)
+                record = source.read(_ZIP64_EOCD_BYTES)
+                if record[:4] == _ZIP64_EOCD:
+                    sizes.append(int(struct.unpack_from("<Q", record, 40)[0]))
+    return max(sizes)
 
 
 def _check_entries(zipped: zipfile.ZipFile, packed: int, limits: Limits, notes: Notes) -> dict[str, zipfile.ZipInfo]:

@@ -17,6 +17,7 @@ from vnfm.tosca.disk import full_disk_is_named
 from vnfm.tosca.limits import Limits
 from vnfm.tosca.manifest import META, Manifest, Meta, parse_manifest, parse_meta
 from vnfm.tosca.notes import Notes
+from vnfm.tosca.signatures.sign import SigningKey
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _PACKED_SUFFIXES = (".qcow2", ".gz", ".tgz", ".xz", ".zst", ".zip", ".png", ".jpg")
@@ -24,13 +25,14 @@ _FIELDS = ("vnf_product_name", "vnf_provider_id", "vnf_package_version")
 _VNFD_FIELDS = ("product_name", "provider", "descriptor_version")
 
 
-def build_package(folder: Path, out: Path, *, now: datetime) -> None:
+def build_package(folder: Path, out: Path, *, now: datetime, signing: SigningKey | None = None) -> None:
     """Write the package in `folder` to `out`, which appears whole or not at all.
 
     TOSCA-Metadata/TOSCA.meta is kept or generated for the one YAML at the root; the manifest's digests are written
     anew, its metadata kept or taken from the VNFD. Where the manifest has no release time, `now` becomes it, so the
-    bytes are the same for the same folder and `now`. Raises ProblemError: bad-package
-    naming what stands in the way, no-space.
+    bytes are the same for the same folder and `now`. With `signing` the manifest is signed (SOL004 5.1, option 1),
+    which ties the bytes to the time of signing. Raises ProblemError: bad-package naming what stands in the way,
+    no-space.
     """
     notes, limits = Notes(), Limits()
     if not folder.is_dir():
@@ -39,28 +41,33 @@ def build_package(folder: Path, out: Path, *, now: datetime) -> None:
         with full_disk_is_named(out.parent), open_archive(folder, limits, notes) as archive:
             if notes.failed:
                 raise UnsafeArchive
-            _build(folder, archive, out, now, notes)
+            _build(folder, archive, out, now, notes, signing)
     except UnsafeArchive as error:
         detail = "; ".join(f.message for f in notes.findings)
         raise problem("bad-package", detail, instance=str(folder)) from error
 
 
-def _build(folder: Path, archive: Archive, out: Path, now: datetime, notes: Notes) -> None:
+def _build(folder: Path, archive: Archive, out: Path, now: datetime, notes: Notes, signing: SigningKey | None) -> None:
     meta = parse_meta((folder / META).read_text("utf-8"), notes) if META in archive.sizes else None
     entry = _entry(folder, archive, meta)
     if meta is not None:
         name = clean_source(meta.get("entry-manifest")) or f"{entry.rpartition('.')[0]}.mf"
     else:
         name = f"{entry.rpartition('.')[0]}.mf"
-    old = parse_manifest((folder / name).read_text("utf-8"), name, notes) if name in archive.sizes else Manifest()
+    old = parse_manifest((folder / name).read_bytes(), name, notes) if name in archive.sizes else Manifest()
     meta_text = (folder / META).read_bytes() if meta is not None else _meta(entry, name).encode()
     if meta is not None and not meta.get("entry-manifest"):
         meta_text = _with_manifest(meta_text.decode("utf-8"), name).encode()
     own_output = out.resolve()
     names = [n for n in archive.sizes if n not in (META, name) and (folder / n).resolve() != own_output]
+    if private := [n for n in names if _is_private_key(archive, n)]:
+        detail = f"{private[0]} is a private key, which must not go into a package; keep it elsewhere"
+        raise problem("bad-package", detail, instance=str(folder))
     digests = {META: hashlib.sha256(meta_text).hexdigest()} | {n: _sha256(archive, n) for n in names}
-    manifest = _manifest(_metadata(folder, entry, old, now), digests)
-    _write(archive, out, names, {META: meta_text, name: manifest.encode()}, notes)
+    manifest = _manifest(_metadata(folder, entry, old, now), digests).encode()
+    if signing is not None:
+        manifest += signing.sign(manifest)
+    _write(archive, out, names, {META: meta_text, name: manifest}, notes)
 
 
 def _entry(folder: Path, archive: Archive, meta: Meta | None) -> str:
@@ -111,6 +118,11 @@ def _manifest(metadata: dict[str, str], digests: dict[str, str]) -> str:
     for name, digest in sorted(digests.items()):
         lines += ["", f"Source: {name}", "Algorithm: SHA-256", f"Hash: {digest}"]
     return "\n".join(lines) + "\n"
+
+
+def _is_private_key(archive: Archive, name: str) -> bool:
+    suspect = name.lower().endswith((".key", ".pem"))
+    return suspect and b"PRIVATE KEY-----" in next(iter(archive.stream(name)), b"")
 
 
 def _sha256(archive: Archive, name: str) -> str:

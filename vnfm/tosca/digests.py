@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-import zipfile
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from vnfm.tosca.archive import Archive
+from vnfm.tosca.archive import DAMAGE, Archive
 from vnfm.tosca.manifest import DigestEntry
 from vnfm.tosca.notes import Notes, Place
 from vnfm.tosca.sniff import Sniffer
@@ -57,7 +55,7 @@ def survey(
                 sniffer.feed(chunk)
                 for h in hashes.values():
                     h.update(chunk)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
+        except DAMAGE as error:
             notes.error("archive-damaged", f"{name} cannot be unpacked: {error}", Place(name), "write the archive anew")
             continue
         if seen != size:
@@ -81,6 +79,8 @@ def verify(
     note = notes.error if strict else notes.warn
     for entry in entries:
         source, at = clean_source(entry.source), entry.place
+        if not entry.digest:
+            continue
         if is_url(entry.source):
             notes.warn("digest-external", f"{entry.source} is outside the package and was not checked", at)
         elif not (algorithm := algorithm_name(entry.algorithm)):

@@ -1,20 +1,18 @@
-"""The entry file and what it imports, each file once. Nothing is fetched: an import is in the package, or it is one of
-our own type files, or it is missing."""
+"""The entry file and what it imports, each file once, and every type that they define."""
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from vnfm.tosca.digests import is_url
-from vnfm.tosca.limits import Limits
+from vnfm.tosca.imports import Import, Resolver, imports_of
+from vnfm.tosca.library import Library
 from vnfm.tosca.notes import Notes, Place
-from vnfm.tosca.yamldoc import Map, load
+from vnfm.tosca.sol001 import EXTRA, STEMS, Definitions, OurFile, version_in_text
+from vnfm.tosca.yamldoc import Map
 
 SECTIONS = (
     "node_types",
@@ -26,8 +24,10 @@ SECTIONS = (
     "group_types",
     "artifact_types",
 )
-OUR_FILES = re.compile(r"^(etsi_nfv_sol001_(common|vnfd|nsd)_types|vnfm_types)\.ya?ml$")
 _VERSIONS = re.compile(r"^tosca_simple_(yaml_1_[0-3]|profile_for_nfv_1_0_0)$")
+_MOST_CIRCLES = 8  # that are told: files that all import each other have thousands
+_WRITTEN_PER_FILE = 100  # import statements in all, for each file that may be imported
+_TEXTS = ("description", "metadata")
 
 
 @dataclass(frozen=True)
@@ -45,148 +45,148 @@ class Documents:
 
     order: list[Document] = field(default_factory=list)
     types: dict[tuple[str, str], Map] = field(default_factory=dict)
+    sol001: str = ""  # the version that the package names, if any
 
-    def add(self, document: Document) -> None:
-        """Take a document's types; the first definition of a name counts, a package's before ours."""
+    def add(self, document: Document, prefixes: Collection[str] = ()) -> None:
+        """Take a document's types; the first definition of a name counts, a package's before ours.
+
+        Where it was imported with a namespace_prefix its types go by `prefix:name` too.
+        """
         self.order.append(document)
         for section in SECTIONS:
-            for name in document.body.sub(section):
-                definition = document.body.sub(section).sub(name)
+            definitions = document.body.sub(section)
+            for name in definitions:
+                definition = definitions.sub(name)
                 self.types.setdefault((section, str(name)), definition)
+                for prefix in prefixes:
+                    self.types.setdefault((section, f"{prefix}:{name}"), definition)
 
 
-def read_documents(entry: str, root: Path, types: Path, limits: Limits, notes: Notes) -> Documents:
-    """`entry` and its imports, breadth first, from `root` (the package) and `types` (our own definitions)."""
-    documents, ours, budget = Documents(), dict[str, Document](), [limits.yaml_total_bytes]
-    seen, pending = {entry}, deque([(entry, Place(entry), False)])
-    while pending:
-        file, at, own = pending.popleft()
-        path = types / file.removeprefix("types:") if own else root / file
-        body = _read(path, file, at, limits, notes, budget)
-        if body is None:
-            continue
-        document = Document(file, body, own)
-        if own:
-            ours[file] = document
-        else:
-            documents.add(document)
-            _check_version(document, notes)
-        for wanted, place in _imports(body, notes):
-            found = _resolve(wanted, file, own, root, types, notes, place)
-            if found is not None and found[0] not in seen:
-                seen.add(found[0])
-                pending.append((found[0], place, found[1]))
-        if len(seen) > limits.imports:
-            notes.error("import-too-many", f"more than {limits.imports} imports", at)
-            break
-    for document in ours.values():
-        documents.add(document)
+@dataclass
+class _Walk:
+    """Breadth first through the package's files; what is wanted of ours is gathered for later."""
+
+    root: Path
+    library: Library
+    resolver: Resolver
+    documents: Documents = field(default_factory=Documents)
+    ours: dict[OurFile, set[str]] = field(default_factory=dict)
+    prefixes: dict[str, set[str]] = field(default_factory=dict)
+    links: dict[str, list[tuple[str, Place]]] = field(default_factory=dict)
+    written: int = 0
+
+    def run(self, entry: str) -> None:
+        notes, limits = self.library.notes, self.library.limits
+        pending, seen, bodies = deque([(entry, Place(entry))]), {entry}, dict[str, Map]()
+        while pending:
+            file, at = pending.popleft()
+            body = self.library.read(self.root / file, file, at)
+            if body is None:
+                continue
+            bodies[file] = body
+            _check_version(file, body, notes)
+            for wanted, found in self._found(file, body):
+                self.links.setdefault(file, []).append((found, wanted.at))
+                if found not in seen:
+                    seen.add(found)
+                    pending.append((found, wanted.at))
+            if len(seen) > limits.imports or self.written > _WRITTEN_PER_FILE * limits.imports:
+                notes.error("import-too-many", f"more than {limits.imports} imports", at)
+                break
+        for file, body in bodies.items():
+            self.documents.add(Document(file, body), self.prefixes.get(file, ()))
+        self._name_cycles(entry)
+
+    def _found(self, file: str, body: Map) -> Iterator[tuple[Import, str]]:
+        for wanted in imports_of(body, self.library.notes):
+            self.written += 1
+            if self.written > _WRITTEN_PER_FILE * self.library.limits.imports:
+                return
+            found = self.resolver.resolve(wanted, file)
+            if isinstance(found, OurFile):
+                self.ours.setdefault(found, set()).update({wanted.prefix} - {""})
+            elif found is not None:
+                if wanted.prefix:
+                    self.prefixes.setdefault(found, set()).add(wanted.prefix)
+                yield wanted, found
+
+    def _name_cycles(self, entry: str) -> None:
+        """Files that import each other are read once each; the author should know all the same."""
+        done, told = set[str](), 0
+        path: list[str] = [entry]
+        stack = [iter(self.links.get(entry, ()))]
+        while stack:
+            step = next(stack[-1], None)
+            if step is None:
+                stack.pop()
+                done.add(path.pop())
+                continue
+            file, at = step
+            if file in path and told < _MOST_CIRCLES:
+                told += 1
+                loop = [*path[path.index(file) :], file]
+                text = " → ".join(loop if len(loop) < 7 else [*loop[:3], "…", *loop[-2:]])
+                self.library.notes.warn(
+                    "import-cycle", f"imports lead in a circle: {text}", at, "each file was read once; drop one import"
+                )
+            elif file not in done and file not in path:
+                path.append(file)
+                stack.append(iter(self.links.get(file, ())))
+
+
+def read_documents(entry: str, root: Path, names: Collection[str], ours: Definitions, library: Library) -> Documents:
+    """`entry` and its imports from `root`, the package with the files `names`, and from our own definitions."""
+    walk = _Walk(root, library, Resolver(names, library.notes))
+    walk.run(entry)
+    documents = walk.documents
+    named = next((f.version for f in walk.ours if f.version), "")
+    documents.sol001 = named or next((v for d in documents.order if (v := _told_version(d.body))), "")
+    _add_ours(documents, walk.ours, ours)
     return documents
 
 
-def add_our_types(documents: Documents, types: Path, limits: Limits, notes: Notes) -> None:
+def add_our_types(documents: Documents, ours: Definitions) -> None:
     """Our VNFD types, for packages that import none: names that are defined already stay as they are."""
+    _add_ours(documents, {OurFile(EXTRA): set(), OurFile(STEMS[1]): set()}, ours)
+
+
+def _add_ours(documents: Documents, wanted: dict[OurFile, set[str]], ours: Definitions) -> None:
     have = {d.file for d in documents.order}
-    for name in ("vnfm_types", "etsi_nfv_sol001_vnfd_types", "etsi_nfv_sol001_common_types"):
-        file = f"types:{name}.yaml"
-        if file in have:
+    named: dict[OurFile, set[str]] = {}
+    for file, prefixes in wanted.items():
+        version = file.version or ("" if file.stem == EXTRA else documents.sol001)
+        named.setdefault(OurFile(file.stem, version), set()).update(prefixes)
+    pending = deque(named.items())
+    while pending:
+        file, prefixes = pending.popleft()
+        body = ours.file(file) if file.file not in have else None
+        if body is None:
             continue
-        body = _read(types / f"{name}.yaml", file, Place(file), limits, notes, [limits.yaml_total_bytes])
-        if body is not None:
-            documents.add(Document(file, body, ours=True))
+        have.add(file.file)
+        documents.add(Document(file.file, body, ours=True), prefixes)
+        below = {"vnfm_types": STEMS[1], STEMS[1]: STEMS[0], STEMS[2]: STEMS[0]}.get(file.stem)
+        if below is not None:
+            pending.append((OurFile(below, file.version), prefixes))
 
 
-def _read(path: Path, file: str, at: Place, limits: Limits, notes: Notes, budget: list[int]) -> Map | None:
-    try:
-        size = path.stat().st_size
-        if size > limits.yaml_bytes or size > budget[0]:
-            notes.error("yaml-too-large", f"{size} bytes of YAML are too many", Place(file))
-            return None
-        budget[0] -= size
-        data = path.read_bytes()
-    except OSError:
-        notes.error("import-not-found", f"{file} cannot be read", at)
-        return None
-    return load(data, file, limits, notes)
+def _told_version(body: Map) -> str:
+    """The version that a descriptor says in words that it is written in."""
+    for key in _TEXTS:
+        value = body.get(key)
+        for text in value.values() if isinstance(value, Map) else [value]:
+            if isinstance(text, str) and (found := version_in_text(text)):
+                return found
+    return ""
 
 
-def _check_version(document: Document, notes: Notes) -> None:
-    version = document.body.get("tosca_definitions_version")
+def _check_version(file: str, body: Map, notes: Notes) -> None:
+    version = body.get("tosca_definitions_version")
     if version is None:
-        notes.warn("tosca-version", "tosca_definitions_version is missing", document.body.place())
+        notes.warn("tosca-version", "tosca_definitions_version is missing", body.place())
     elif not _VERSIONS.match(str(version)):
         notes.warn(
             "tosca-version",
             f"{version!r} is no version that is known here",
-            document.body.place("tosca_definitions_version"),
+            body.place("tosca_definitions_version"),
             "tosca_simple_yaml_1_2 and _1_3 are SOL001's",
         )
-
-
-def _imports(body: Map, notes: Notes) -> list[tuple[str, Place]]:
-    """What a file imports, in any of the notations that TOSCA has had."""
-    raw = body.get("imports")
-    if raw is None:
-        return []
-    if not isinstance(raw, list):
-        notes.error("import-form", "imports is a list", body.place("imports"))
-        return []
-    repositories = body.sub("repositories")
-    found: list[tuple[str, Place]] = []
-    for index, item in enumerate(raw):
-        at = raw.place(index) if hasattr(raw, "place") else body.place("imports")
-        found += _import_names(item, at, repositories, notes)
-    return found
-
-
-def _import_names(item: Any, at: Place, repositories: Map, notes: Notes) -> list[tuple[str, Place]]:
-    if isinstance(item, str):
-        return [(item, at)]
-    if isinstance(item, Map) and ("file" in item or "url" in item):
-        name = item.get("file") or item.get("url")
-        repository = item.get("repository")
-        if repository is not None and isinstance(name, str):
-            home = repositories.get(repository)
-            base = home.get("url") if isinstance(home, Map) else home
-            if isinstance(base, str):
-                return [(f"{base.rstrip('/')}/{name}", item.place("file"))]
-        return [(name, item.place("file"))] if isinstance(name, str) else []
-    if isinstance(item, Map):
-        return [found for key in item for found in _import_names(item[key], item.place(key), repositories, notes)]
-    notes.error("import-form", f"expected a file name, found {item!r}", at)
-    return []
-
-
-def _resolve(
-    wanted: str, importer: str, own: bool, root: Path, types: Path, notes: Notes, at: Place
-) -> tuple[str, bool] | None:
-    """The file that an import means and whether it is ours; None where there is none, with a finding."""
-    base = posixpath.basename(wanted)
-    ours = (f"types:{base}", True) if OUR_FILES.match(base) and (types / base).is_file() else None
-    if own:
-        return ours
-    if is_url(wanted):
-        if ours is None:
-            notes.warn(
-                "import-not-fetched",
-                f"{wanted} was not fetched: nothing is loaded from the network",
-                at,
-                "put the file into the package and import it by its path",
-            )
-        return ours
-    folder = posixpath.dirname(importer)
-    candidates = [posixpath.normpath(posixpath.join(folder, wanted)), posixpath.normpath(wanted)]
-    candidates.append(posixpath.normpath(posixpath.join(folder, base)))
-    inside = [c for c in candidates if not c.startswith(("../", "/")) and c != ".."]
-    if candidates[0] not in inside:
-        notes.error("import-outside", f"{wanted} leads out of the package", at, "import by a path in the package")
-        return ours
-    for candidate in inside:
-        if (root / candidate).is_file():
-            return candidate, False
-    if ours is None:
-        notes.error("import-not-found", f"{wanted} is not in the package", at, "add the file or mend its path")
-    return ours
-
-
-TypeLookup = Callable[[str, str], Map | None]

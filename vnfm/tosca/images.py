@@ -45,17 +45,32 @@ class ImageReader:
         for name in artifacts:
             body = artifacts.get(name)
             if isinstance(body, str) and name == "sw_image":
-                found.append(self._image(data, body, artifacts.place(name)))
+                found.append(self._checked(data, self._image(data, body, artifacts.place(name)), artifacts.place(name)))
             elif isinstance(body, Map) and self._is_image(template, body):
                 own = template.view(entity, body.sub("properties"), f"{entity.name}.artifacts.{name}")
                 file = template.resolve(body.get("file"), entity)
                 if not isinstance(file, str) or not file:
                     self.notes.error("artifact-file", f"{entity.name}: the artifact {name} names no file", body.place())
                     continue
-                found.append(self._image(own if own.body else data, file, body.place("file")))
+                said = own if own.body else data
+                found.append(self._checked(said, self._image(said, file, body.place("file")), body.place("file")))
         if not found and data.body:
             found.append(self._reference(data, data.text("name"), data.text("name")))
         return tuple(found)
+
+    @staticmethod
+    def _checked(data: View, image: SwImage, at: Place) -> SwImage:
+        """A software image has a checksum (SOL001 6.2.48), or no one knows whether it is the right one."""
+        checksum = data.body.get("checksum")
+        if not (checksum.text("hash") if isinstance(checksum, Map) else checksum):
+            where = "elsewhere" if image.format is ImageFormat.REFERENCE else "in the package"
+            data.notes.warn(
+                "image-unchecked",
+                f"the image {image.name} ({where}) has no checksum",
+                at,
+                "write checksum: {algorithm: sha-256, hash: …}",
+            )
+        return image
 
     def locate(self, file: str, at: Place) -> str:
         """The package's name of a file that is named from the file at `at`, or from the root; empty if absent."""
@@ -116,6 +131,8 @@ class ImageReader:
         return ImageFormat.RAW
 
     def _check(self, data: View, path: str, held: PackageFile, at: Place) -> None:
+        if isinstance(data.body.get("checksum"), str):  # as drafts had it
+            return
         checksum = data.sub("checksum")
         written = checksum.text("hash")
         if not written:

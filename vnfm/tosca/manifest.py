@@ -9,26 +9,33 @@ from dataclasses import dataclass, field
 from vnfm.tosca.notes import Notes, Place
 
 META = "TOSCA-Metadata/TOSCA.meta"
-_CMS = re.compile(r"-----BEGIN (CMS|PKCS7)-----")
+_METADATA = ("vnf_", "pnfd_", "nsd_")
+_NO_METADATA = ("metadata", "source", "algorithm", "hash", "signature", "certificate")
+_CMS = re.compile(rb"-----BEGIN (CMS|PKCS7)-----")
 
 
 @dataclass(frozen=True, slots=True)
 class DigestEntry:
-    """One block: `source` is a name in the package or a URL, `algorithm` as written."""
+    """One block: `source` is a name in the package or a URL, `algorithm` as written, both it and `digest` empty where
+    only a signature is given. `signature` and `certificate` name files of the package (SOL004 5.2, an artifact that is
+    signed by itself)."""
 
     source: str
     algorithm: str
     digest: str
     place: Place
+    signature: str = ""
+    certificate: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a manifest says. `signed` where a CMS block follows."""
+    """What a manifest says. `signature` is the CMS block that follows it, `signed` the bytes before that block."""
 
     metadata: dict[str, str] = field(default_factory=dict)
     digests: tuple[DigestEntry, ...] = ()
-    signed: bool = False
+    signature: bytes = b""
+    signed: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +59,25 @@ def parse_meta(text: str, notes: Notes) -> Meta:
     return Meta(fields, tuple(_digests(blocks[1:], "name", META, notes)))
 
 
-def parse_manifest(text: str, name: str, notes: Notes) -> Manifest:
-    """A manifest's metadata and digests."""
-    cms = _CMS.search(text)
-    body = text[: cms.start()] if cms else text
+def parse_manifest(raw: bytes, name: str, notes: Notes) -> Manifest:
+    """A manifest's metadata, digests and signature."""
+    cms = _CMS.search(raw)
+    body = raw[: cms.start()] if cms else raw
     metadata: dict[str, str] = {}
     rest = []
-    for block in _blocks(body, name, notes):
-        if "metadata" in block or any(k.startswith("vnf_") for k in block):
-            metadata |= {k: v for k, (v, _) in block.items() if k != "metadata" and k not in ("source",)}
+    for block in _blocks(as_text(body), name, notes):
+        if "metadata" in block or any(k.startswith(_METADATA) for k in block):
+            metadata |= {k: v for k, (v, _) in block.items() if k not in _NO_METADATA}
         if "source" in block:
             rest.append(block)
-    return Manifest(metadata, tuple(_digests(rest, "source", name, notes)), signed=cms is not None)
+    digests = tuple(_digests(rest, "source", name, notes))
+    return Manifest(metadata, digests, raw[cms.start() :] if cms else b"", body)
+
+
+def as_text(raw: bytes) -> str:
+    """What people's editors write: UTF-8, or UTF-16 with its mark; what is neither shows as question marks."""
+    coding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
+    return raw.decode(coding, "replace")
 
 
 _Block = dict[str, tuple[str, int]]
@@ -102,13 +116,14 @@ def _digests(blocks: list[_Block], key: str, file: str, notes: Notes) -> list[Di
             continue
         source, line = block[key]
         algorithm, digest = block.get("algorithm", ("", 0))[0], block.get("hash", ("", 0))[0]
-        if algorithm and digest:
-            found.append(DigestEntry(source, algorithm, digest, Place(file, line, 1)))
-        elif algorithm or digest:
+        signature, certificate = block.get("signature", ("", 0))[0], block.get("certificate", ("", 0))[0]
+        if bool(algorithm) != bool(digest):
             notes.error(
                 "digest-malformed",
                 f"{source}: Algorithm and Hash belong together",
                 Place(file, line, 1),
                 "write both lines, or leave both out",
             )
+        elif digest or signature:
+            found.append(DigestEntry(source, algorithm, digest, Place(file, line, 1), signature, certificate))
     return found

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from typing import Any
 
 from vnfm.model.vnfd import Flavour, Vnfd
 from vnfm.tosca.documents import Documents
 from vnfm.tosca.images import ImageReader
+from vnfm.tosca.linkrates import with_rates
 from vnfm.tosca.network import read_cps, read_external, read_links
 from vnfm.tosca.notes import Notes, Place
+from vnfm.tosca.operations import DetailReader
 from vnfm.tosca.policies import PolicyReader
+from vnfm.tosca.rules import check, check_flavours
 from vnfm.tosca.template import Entity, Template
 from vnfm.tosca.types import NODE, TypeTable
-from vnfm.tosca.vdus import ReadText, VduReader
-from vnfm.tosca.yamldoc import Map, Seq
+from vnfm.tosca.vdus import COMPUTE, STORAGES, UNIT, ReadText, VduReader
+from vnfm.tosca.yamldoc import Map, Seq, plain
 
 VNF = "tosca.nodes.nfv.VNF"
 NS = "tosca.nodes.nfv.NS"
+DESCRIBED = (COMPUTE, UNIT, "tosca.nodes.nfv.Cp", "tosca.nodes.nfv.VnfVirtualLink", "tosca.nodes.nfv.Mciop", *STORAGES)
 IDENTITY = ("descriptor_id", "provider", "product_name", "descriptor_version", "software_version")
 
 
@@ -77,7 +82,17 @@ class Normaliser:
                 self.notes.error("flavour-duplicate", f"two templates state the flavour {flavour}", at)
                 continue
             found[flavour] = FlavourTemplate(flavour, template)
+        self._all_stated(entry, found)
         return list(found.values())
+
+    def _all_stated(self, entry: Template, found: dict[str, FlavourTemplate]) -> None:
+        """Whether what the VNF's type allows and what the top template selects is stated."""
+        for vnf in self._vnfs(entry):
+            allowed = self.types.allowed(NODE, vnf.type, "flavour_id")
+            raw = vnf.body.sub("properties")
+            selected = entry.resolve(raw.get("flavour_id"), vnf) if "flavour_id" in raw else None
+            at = raw.place("flavour_id") if "flavour_id" in raw else vnf.body.place()
+            check_flavours(list(found), allowed, str(selected) if isinstance(selected, str) else "", at, entry)
 
     def vnfd(self, templates: list[Template], flavours: list[FlavourTemplate]) -> Vnfd | None:
         """The whole VNFD; None where it says of no VNF who it is."""
@@ -108,21 +123,35 @@ class Normaliser:
         policies = PolicyReader(template, reader.vdus(storages, cps))
         vdus = policies.with_initial()
         aspects = policies.aspects()
+        details = DetailReader(template, self.images, tuple(self._vnfs(template)))
         if not vdus:
-            self.notes.error("flavour-empty", f"the flavour {flavour.id} has no VDU", template.topology.place())
+            self.notes.warn("flavour-empty", f"the flavour {flavour.id} has no VDU", template.topology.place())
         description = next((self._property(template, v, "flavour_description") for v in self._vnfs(template)), "")
-        return Flavour(
+        found = Flavour(
             id=flavour.id,
             description=description,
             vdus=vdus,
             cps=cps,
-            virtual_links=links,
+            virtual_links=with_rates(template, links, aspects, policies.steps()),
             storages=storages,
             external_cps=read_external(template, cps),
             scaling_aspects=aspects,
             instantiation_levels=policies.levels(aspects, vdus),
             affinity=policies.affinity(),
+            placement_groups=policies.groups(),
+            security_rules=details.security_rules(),
+            indicators=details.indicators(),
+            package_changes=details.package_changes(),
+            operations=details.operations(),
+            mciops=details.mciops(),
+            artifacts=details.artifacts(),
+            configurable=details.texts("configurable_properties"),
+            modifiable=details.texts("modifiable_attributes"),
+            monitoring=details.monitoring(),
+            instances=details.instances(),
         )
+        check(found, template)
+        return found
 
     def _given(self, entry: Template) -> dict[str, Any]:
         """What the top template's VNF passes to the one that substitutes it."""
@@ -135,11 +164,14 @@ class Normaliser:
     def _states_flavour(self, template: Template) -> bool:
         if template.topology.sub("substitution_mappings"):
             return True
-        return any(not self.types.is_a(NODE, n.type, VNF) for n in template.nodes.values())
+        return any(
+            not self.types.is_a(NODE, n.type, VNF) and not template.seems_vnf(n.type, n.body)
+            for n in template.nodes.values()
+        )
 
     def _vnfs(self, template: Template) -> list[Entity]:
         """VNF nodes; where there is none, the one that substitution_mappings describe."""
-        found = list(template.nodes_of(VNF))
+        found = [*template.nodes_of(VNF), *(n for n in template.nodes.values() if template.seems_vnf(n.type, n.body))]
         mappings = template.topology.sub("substitution_mappings")
         node_type = mappings.get("node_type")
         if isinstance(node_type, str) and self.types.is_a(NODE, node_type, VNF):
@@ -163,19 +195,27 @@ class Normaliser:
         return ""
 
     def _identity(self, templates: list[Template]) -> dict[str, str] | None:
-        if not any(self._vnfs(t) for t in templates):
+        """Who the VNF is. What the author left out is made up, with a warning: the rest of the model is right."""
+        vnf = next((v for t in templates for v in self._vnfs(t)), None)
+        if vnf is None and not any(self._describes(t) for t in templates):
             self.notes.error(
                 "vnf-missing",
-                "no node template is a VNF",
+                "no node template is a VNF, a VDU or a connection point",
                 Place(templates[0].file),
                 f"add a node template whose type derives from {VNF}",
             )
             return None
+        if vnf is None:
+            self.notes.warn(
+                "vnf-missing",
+                "no node template is a VNF: it has neither name nor id of its own",
+                templates[0].topology.place(),
+                f"add a node template whose type derives from {VNF}",
+            )
         identity = {name: self._text(templates, name) for name in IDENTITY}
         for name, value in identity.items():
-            if not value:
-                vnf = next(v for t in templates for v in self._vnfs(t))
-                self.notes.error(
+            if not value and vnf is not None:
+                self.notes.warn(
                     "property-missing",
                     f"the VNF has no {name}",
                     vnf.body.place("properties"),
@@ -183,10 +223,16 @@ class Normaliser:
                 )
         ids = {t.property(v, "descriptor_id")[1] for t in templates for v in self._vnfs(t)} - {""}
         if len(ids) > 1:
-            self.notes.error(
-                "descriptor-id", f"several descriptor_id: {', '.join(sorted(ids))}", Place(templates[0].file)
+            self.notes.warn(
+                "descriptor-id",
+                f"several descriptor_id: {', '.join(sorted(ids))}; {identity['descriptor_id']} counts",
+                Place(templates[0].file),
+                "a package has one",
             )
-        return identity
+        return {**identity, "descriptor_id": identity["descriptor_id"] or _id_of(templates)}
+
+    def _describes(self, template: Template) -> bool:
+        return any(self.types.is_a(NODE, n.type, base) for n in template.nodes.values() for base in DESCRIBED)
 
     def _text(self, templates: list[Template], name: str) -> str:
         return next((text for t in templates if (text := self._property(t, None, name))), "")
@@ -194,6 +240,11 @@ class Normaliser:
     def _first(self, templates: list[Template], name: str) -> Any:
         values = (t.property(v, name)[0] for t in templates for v in self._vnfs(t))
         return next((v for v in values if v), None)
+
+
+def _id_of(templates: list[Template]) -> str:
+    """An id for a descriptor that has none: the same for the same templates."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, repr([(t.file, plain(t.topology)) for t in templates])))
 
 
 def _filtered(mappings: Map) -> Any:

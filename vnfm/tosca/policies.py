@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from vnfm.model.vnfd import AffinityRule, InstantiationLevel, ScalingAspect, Vdu
+from vnfm.model.vnfd import AffinityRule, InstantiationLevel, PlacementGroup, ScalingAspect, Vdu
 from vnfm.tosca.network import LINK
+from vnfm.tosca.operations import names
 from vnfm.tosca.template import Entity, Template
-from vnfm.tosca.vdus import COMPUTE, UNIT
+from vnfm.tosca.types import GROUP
+from vnfm.tosca.vdus import COMPUTE, OS_CONTAINER, STORAGES, UNIT
 from vnfm.tosca.view import View
-from vnfm.tosca.yamldoc import Map, Seq
 
 _BASE = "tosca.policies.nfv."
 SCOPES = ("nfvi_node", "zone", "zone_group", "nfvi_pop", "network_link_and_node")
 MAX_LEVELS = 10_000
+PLACED = (COMPUTE, UNIT, LINK, OS_CONTAINER, "tosca.nodes.nfv.Mciop", *STORAGES)  # what affinity may be about
 
 
 @dataclass
@@ -63,6 +65,31 @@ class PolicyReader:
             for name, a in aspects.items()
         )
 
+    def steps(self) -> dict[str, tuple[str, ...]]:
+        """The names of each aspect's steps."""
+        return {
+            name: view.texts("step_deltas")
+            for policy in self.template.policies_of(_BASE + "ScalingAspects")
+            for name, view in self.template.properties(policy).children("aspects")
+        }
+
+    def groups(self) -> tuple[PlacementGroup, ...]:
+        """Every placement group."""
+        found = []
+        for group in self.template.groups.values():
+            if self.template.types.is_a(GROUP, group.type, "tosca.groups.nfv.PlacementGroup"):
+                members = names(group.body.get("members"))
+                for name in members:
+                    if name not in self.template.nodes:
+                        self.template.notes.error(
+                            "target-unknown",
+                            f"{group.name} has the member {name}, which is no node",
+                            group.body.place("members"),
+                        )
+                description = self.template.properties(group).text("description")
+                found.append(PlacementGroup(group.name, members, description))
+        return tuple(found)
+
     def levels(self, aspects: Sequence[ScalingAspect], vdus: Sequence[Vdu]) -> tuple[InstantiationLevel, ...]:
         """Every instantiation level with each VDU's count: as written, else from the levels of the aspects."""
         written = self._written_counts()
@@ -77,7 +104,7 @@ class PolicyReader:
                 scale = self._scale_levels(view, by_name)
                 counts = {v.id: count_at(v, aspects, scale) for v in vdus} | written.pop(name, {})
                 self._within(view, vdus, counts)
-                found[name] = InstantiationLevel(name, counts, scale)
+                found[name] = InstantiationLevel(name, counts, scale, description=view.text("description"))
         for name, counts in written.items():
             if found:
                 self.template.notes.error(
@@ -101,7 +128,7 @@ class PolicyReader:
         for anti, base in ((False, "AffinityRule"), (True, "AntiAffinityRule")):
             for policy in self.template.policies_of(_BASE + base):
                 properties = self.template.properties(policy)
-                scope = properties.text("scope").lower()
+                scope = properties.text("scope").lower().replace("-", "_")
                 if scope not in SCOPES:
                     properties.notes.error(
                         "value-enum",
@@ -109,7 +136,10 @@ class PolicyReader:
                         properties.at("scope"),
                     )
                     continue
-                found.append(AffinityRule(policy.name, anti, scope, self._affinity_targets(policy)))
+                targets = self._affinity_targets(policy)
+                links = tuple(n for n in targets if self.template.is_node(n, LINK))
+                by = tuple(n for n in names(policy.body.get("targets")) if n in self.template.groups)
+                found.append(AffinityRule(policy.name, anti, scope, targets, by, links))
         return tuple(found)
 
     def _add_deltas(self, policy: Entity, aspects: dict[str, _Aspect]) -> None:
@@ -191,15 +221,26 @@ class PolicyReader:
         return [n for n in self._targets(policy) if self._is(policy, n, "VDU", COMPUTE, UNIT)]
 
     def _affinity_targets(self, policy: Entity) -> tuple[str, ...]:
-        names: list[str] = []
+        found: list[str] = []
         for target in self._targets(policy):
             group = self.template.groups.get(target)
-            members = _names(group.body.get("members")) if group is not None else [target]
-            names += [n for n in members if self._is(policy, n, "VDU or virtual link", COMPUTE, UNIT, LINK)]
-        return tuple(dict.fromkeys(names))
+            members = names(group.body.get("members")) if group is not None else (target,)
+            found += [n for n in members if self._is(policy, n, "VDU or virtual link", *PLACED)]
+        if len(found) == 1 and not self._several(found[0]):
+            self.template.notes.warn(
+                "affinity-single",
+                f"{policy.name} is about {found[0]} alone, of which there is one instance",
+                policy.body.place("targets"),
+            )
+        if not found and not self._targets(policy):
+            self.template.notes.warn("affinity-empty", f"{policy.name} is about nobody", policy.body.place())
+        return tuple(dict.fromkeys(found))
 
-    def _targets(self, policy: Entity) -> list[str]:
-        return _names(policy.body.get("targets"))
+    def _several(self, name: str) -> bool:
+        return next((v.max_instances > 1 for v in self.vdus if v.id == name), True)
+
+    def _targets(self, policy: Entity) -> tuple[str, ...]:
+        return names(policy.body.get("targets"))
 
     def _is(self, policy: Entity, name: str, what: str, *bases: str) -> bool:
         if self.template.is_node(name, *bases):
@@ -213,9 +254,3 @@ class PolicyReader:
 def count_at(vdu: Vdu, aspects: Sequence[ScalingAspect], scale: dict[str, int]) -> int:
     """A VDU's number of instances at the given level of each aspect."""
     return vdu.initial_instances + sum(sum(a.step_deltas.get(vdu.id, ())[: scale.get(a.id, 0)]) for a in aspects)
-
-
-def _names(raw: object) -> list[str]:
-    if isinstance(raw, Seq):
-        return [n for n in raw if isinstance(n, str)]
-    return [raw] if isinstance(raw, str) else [str(k) for k in raw] if isinstance(raw, Map) else []

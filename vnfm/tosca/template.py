@@ -52,6 +52,15 @@ class Template:
         self.groups |= {k: v for k, v in other.groups.items() if k not in self.groups}
         self.policies |= {k: v for k, v in other.policies.items() if k not in self.policies}
 
+    def seems_vnf(self, entity_type: str, body: Map) -> bool:
+        """Whether a node of a type that nobody defines can only be the VNF: the one that is substituted, or who says
+        what only a VNF says."""
+        if self.types.known(NODE, entity_type):
+            return False
+        said = body.sub("properties")
+        substituted = self.topology.sub("substitution_mappings").get("node_type") == entity_type
+        return substituted or any(key in said for key in ("descriptor_id", "flavour_id", "flavour_description"))
+
     def nodes_of(self, *bases: str) -> Iterator[Entity]:
         """Node templates whose type is or derives from one of `bases`, in their order."""
         for node in self.nodes.values():
@@ -201,19 +210,29 @@ class Template:
     def _entities(self, section: str, kind: str) -> dict[str, Entity]:
         found: dict[str, Entity] = {}
         for name, body, at in self._bodies(section):
+            note = self.notes.error if kind == NODE else self.notes.warn
             if not isinstance(body, Map):
-                self.notes.error("template-form", f"{section}: {name} is no mapping", at)
+                note("template-form", f"{section}: {name} is no mapping", at, "often an indentation that is missing")
                 continue
             entity_type = body.get("type")
             if not isinstance(entity_type, str):
-                self.notes.error("type-missing", f"{name} has no type", body.place("type"), "every template has a type")
+                note("type-missing", f"{name} has no type", body.place("type"), "every template has a type")
                 continue
+            if name in found and section == "policies":  # a list: both can be read, and both are meant
+                self.notes.warn(
+                    "template-duplicate", f"{section}: {name} is defined twice", at, "give each its own name"
+                )
+                name = next(n for k in range(2, len(found) + 3) if (n := f"{name}#{k}") not in found)
             if name in found:
                 self.notes.error("template-duplicate", f"{section}: {name} is defined twice", at)
                 continue
             if not self.types.known(kind, entity_type):
-                note = self.notes.error if kind == NODE else self.notes.warn
                 hint = "define it under node_types or import the file that does" if kind == NODE else ""
+                if kind == NODE and self.seems_vnf(entity_type, body):
+                    note, hint = (
+                        self.notes.warn,
+                        "it was taken as the VNF; put the file that defines it into the package",
+                    )
                 note("type-unknown", f"{name} is of the type {entity_type}, which nobody defines", at, hint)
             found[name] = Entity(name, entity_type, body)
         return found

@@ -16,7 +16,12 @@ FORMER_NAMES = {
     "tosca.nodes.nfv.VDU.Compute": "tosca.nodes.nfv.Vdu.Compute",
     "tosca.nodes.nfv.VDU.VirtualStorage": "tosca.nodes.nfv.Vdu.VirtualBlockStorage",
     "tosca.nodes.nfv.VDU.VirtualBlockStorage": "tosca.nodes.nfv.Vdu.VirtualBlockStorage",
+    "tosca.nodes.nfv.Vdu.VirtualStorage": "tosca.nodes.nfv.Vdu.VirtualBlockStorage",
+    "tosca.nodes.nfv.VDU.VirtualObjectStorage": "tosca.nodes.nfv.Vdu.VirtualObjectStorage",
+    "tosca.nodes.nfv.VDU.VirtualFileStorage": "tosca.nodes.nfv.Vdu.VirtualFileStorage",
     "tosca.nodes.nfv.Cpd": "tosca.nodes.nfv.Cp",
+    "tosca.nodes.nfv.VduCpd": "tosca.nodes.nfv.VduCp",
+    "tosca.nodes.nfv.VnfExtCpd": "tosca.nodes.nfv.VnfExtCp",
     "tosca.nodes.nfv.VnfVirtualLinkDesc": "tosca.nodes.nfv.VnfVirtualLink",
 }
 
@@ -64,15 +69,35 @@ class TypeTable:
                 return (holder, "default") if "default" in holder else None
         return None
 
+    def allowed(self, section: str, name: str, prop: str) -> tuple[str, ...]:
+        """The values that the nearest definition of a property allows; empty where it does not list them."""
+        for ancestor in self.lineage(section, name):
+            definition = self.definition(section, ancestor)
+            if definition is None or prop not in definition.sub("properties"):
+                continue
+            constraints = definition.sub("properties").sub(prop).get("constraints")
+            for constraint in constraints if isinstance(constraints, list) else []:
+                values = constraint.get("valid_values") if isinstance(constraint, Map) else None
+                if isinstance(values, list):
+                    return tuple(str(v) for v in values)
+            return ()
+        return ()
+
     def _climb(self, section: str, name: str) -> Iterator[str]:
         seen: set[str] = set()
         current: object = name
         while isinstance(current, str) and current not in seen and len(seen) < MAX_DERIVATION:
             seen.add(current)
             definition = self.definition(section, current)
-            if definition is None and current in FORMER_NAMES:
+            if current in FORMER_NAMES:  # also where the package defines it, from a root of TOSCA's
                 yield current
                 current = FORMER_NAMES[current]
                 continue
             yield current
+            if ":" in current:  # a name of an import with a namespace_prefix: what it names is what it is
+                plain = current.rpartition(":")[2]
+                definition = definition or self.definition(section, plain)
+                if plain not in seen:
+                    seen.add(plain)
+                    yield plain
             current = definition.get("derived_from") if definition is not None else None

@@ -9,23 +9,26 @@ every path that leads to it.
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from vnfm.tosca.documents import SECTIONS
 from vnfm.tosca.notes import Notes, Place
 from vnfm.tosca.template import Template
 from vnfm.tosca.types import TypeTable
-from vnfm.tosca.yamldoc import plain
+from vnfm.tosca.yamldoc import Map, Seq, plain
 
 _VERSIONS = ("tosca_simple_yaml_1_0", "tosca_simple_yaml_1_2", "tosca_simple_yaml_1_3")
+CPU_SECONDS = 4.0
+_HINT = "mend it where it is a mistake; the model was read all the same"
 _QUOTED = re.compile(r'"([^"]+)"')
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 # What it is known to get wrong: (exception's name, pattern of the message, code, why it is no problem).
 KNOWN_MISTAKES = (
     ("", r"wrong number of occurrences", "occurrences", "SOL001 leaves some links to the NSD"),
-    ("MissingRequiredFieldError", r"numa_enabled|rdma_enabled", "default", "the type has a default, which is false"),
     ("UnknownFieldError", r'"(workflows|status)"', "unknown-keyname", "TOSCA 1.3 has that keyname"),
     (
         "InvalidSchemaError",
@@ -42,24 +45,70 @@ def validate(template: Template, version: object, types: TypeTable, notes: Notes
     from toscaparser.common.exception import ExceptionCollector, TOSCAException
     from toscaparser.tosca_template import ToscaTemplate
 
+    _make_linear()
     merged = _merged(template, version, types)
     try:
-        ToscaTemplate(yaml_dict_tpl=merged, a_file=False)
+        with _at_most(CPU_SECONDS):
+            ToscaTemplate(yaml_dict_tpl=merged, a_file=False)
     except TOSCAException:
         for error in list(ExceptionCollector.getExceptions()):
-            _note(template, error, notes)
+            _note(template, error, types, notes)
+    except _TooLong:
+        notes.warn(
+            "tosca-parser-too-long",
+            f"tosca-parser took more than {CPU_SECONDS:g} s of CPU time and was stopped: its verdict is missing",
+            template.topology.place(),
+            "smaller templates are checked whole",
+        )
     except Exception as error:  # noqa: BLE001 - it lets any exception escape on bodies that it did not expect
         for earlier in list(ExceptionCollector.getExceptions()):
-            _note(template, earlier, notes)
+            _note(template, earlier, types, notes)
         notes.warn(
             "tosca-parser-crashed",
             f"tosca-parser stopped with {type(error).__name__}: {error}",
-            Place(template.file),
+            template.topology.place(),
             "often a value of another form than its type says",
         )
     finally:
         ExceptionCollector.stop()
         ExceptionCollector.clear()
+
+
+class _TooLong(BaseException):
+    """No Exception: tosca-parser has handlers that take any."""
+
+
+@contextmanager
+def _at_most(cpu_seconds: float) -> Iterator[None]:
+    """Raises _TooLong inside once that much CPU time is used up."""
+
+    def stop(_signal: int, _frame: object) -> None:
+        raise _TooLong
+
+    before = signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, cpu_seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
+def _make_linear() -> None:
+    """Its graph of a template compares each requirement with every node; by name it is the same, for this process."""
+    from toscaparser import topology_template, tosca_template
+    from toscaparser.tpl_relationship_graph import ToscaGraph
+
+    class Graph(ToscaGraph):  # type: ignore[misc]
+        def _create(self) -> None:
+            by_name = {node.name: node for node in self.nodetemplates}
+            for node in self.nodetemplates:
+                for relation, target in node.relationships.items():
+                    if target.name in by_name:
+                        self._create_edge(node, by_name[target.name], relation)
+                self._create_vertex(node)
+
+    topology_template.ToscaGraph = tosca_template.ToscaGraph = Graph
 
 
 def _merged(template: Template, version: object, types: TypeTable) -> dict[str, Any]:
@@ -74,14 +123,26 @@ def _merged(template: Template, version: object, types: TypeTable) -> dict[str, 
     return {key: value for key, value in merged.items() if value}
 
 
-def _note(template: Template, error: Exception, notes: Notes) -> None:
+def _note(template: Template, error: Exception, types: TypeTable, notes: Notes) -> None:
     name, text = type(error).__name__, str(error)
-    code, hint = _WORDS.sub("-", name.removesuffix("Error").removesuffix("Exception")).lower(), ""
+    code, hint = _WORDS.sub("-", name.removesuffix("Error").removesuffix("Exception")).lower(), _HINT
+    if name == "MissingRequiredFieldError" and _has_default(text, types):
+        code, hint = "default", "tosca-parser is mistaken here: the type has a default, such as false"
     for exception, pattern, known, why in KNOWN_MISTAKES:
         if exception in ("", name) and re.search(pattern, text):
             code, hint = known, f"tosca-parser is mistaken here: {why}"
             break
-    notes.warn(f"tosca-parser-{code}", text, next(_places(template, text), Place(template.file)), hint)
+    notes.warn(f"tosca-parser-{code}", text, next(_places(template, text)), hint)
+
+
+def _has_default(text: str, types: TypeTable) -> bool:
+    """Whether all that it misses has a default somewhere: it overlooks those that are false, 0 or empty."""
+    missing = {word for quoted in _QUOTED.findall(text)[1:] for word in re.findall(r"\w+", quoted)}
+    held = set()
+    for definition in types.definitions.values():
+        properties = definition.sub("properties")
+        held |= {str(key) for key in properties if "default" in properties.sub(key)}
+    return bool(missing) and missing <= held
 
 
 def _places(template: Template, text: str) -> Iterator[Place]:
@@ -91,3 +152,23 @@ def _places(template: Template, text: str) -> Iterator[Place]:
             if word in entities:
                 body = entities[word].body
                 yield body.place("type")
+    for word in _QUOTED.findall(text):
+        yield from _written(template.topology, word, set())
+    yield template.topology.place()
+
+
+def _written(value: object, word: str, seen: set[int]) -> Iterator[Place]:
+    """Where a text stands as a key or a value, each alias looked at once."""
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    if isinstance(value, Map):
+        for key, item in value.items():
+            if key == word or value.raw.get(key) == word:
+                yield value.place(key)
+            yield from _written(item, word, seen)
+    elif isinstance(value, Seq):
+        for index, item in enumerate(value):
+            if isinstance(item, str) and item == word:
+                yield value.place(index)
+            yield from _written(item, word, seen)

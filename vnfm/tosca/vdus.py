@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 
 from vnfm.model.vnfd import Container, Cpd, ImageFormat, Needs, StorageDesc, SwImage, Vdu
 from vnfm.tosca import needs as needed
+from vnfm.tosca.containers import monitoring, mounts, probes
 from vnfm.tosca.images import CONTAINER_FORMATS, ImageReader
 from vnfm.tosca.template import Entity, Template
 from vnfm.tosca.view import View
+from vnfm.tosca.yamldoc import Map, Seq
 
 COMPUTE = "tosca.nodes.nfv.Vdu.Compute"
 UNIT = "tosca.nodes.nfv.Vdu.OsContainerDeployableUnit"
@@ -19,6 +21,8 @@ STORAGES = {
     "tosca.nodes.nfv.Vdu.VirtualObjectStorage": ("object", "virtual_object_storage_data", "max_size_of_storage"),
     "tosca.nodes.nfv.Vdu.VirtualFileStorage": ("file", "virtual_file_storage_data", "size_of_storage"),
 }
+MCIOP = "tosca.nodes.nfv.Mciop"
+ASSOCIATED = ("associatedVdu", "associated_vdu")  # an Mciop's requirement, as the standard has it and as some write it
 MEMORY_BARE_BYTES = 10**6  # IFA011 gives memory in MB and storage in GB
 STORAGE_BARE_BYTES = 10**9
 
@@ -39,9 +43,21 @@ class VduReader:
         for node in self.template.nodes_of(*STORAGES):
             base = next(b for b in STORAGES if self.template.is_node(node.name, b))
             kind, holder, key = STORAGES[base]
-            size = self.template.properties(node).sub(holder).size_bytes(key, bare=STORAGE_BARE_BYTES)
-            image = next(iter(self.images.images(self.template, node)), None)
-            found.append(StorageDesc(node.name, kind, size, image))
+            properties = self.template.properties(node)
+            data = properties.sub(holder)
+            links = self.template.requirements(node, "virtual_link")
+            found.append(
+                StorageDesc(
+                    id=node.name,
+                    kind=kind,
+                    size_bytes=data.size_bytes(key, bare=STORAGE_BARE_BYTES),
+                    image=next(iter(self.images.images(self.template, node)), None),
+                    protocol=data.text("file_system_protocol"),
+                    virtual_link=links[0][0] if links else "",
+                    rdma=data.flag("rdma_enabled"),
+                    per_instance=properties.flag("per_vnfc_instance", default=True),
+                )
+            )
         return tuple(found)
 
     def vdus(self, storages: Sequence[StorageDesc], cps: Sequence[Cpd]) -> tuple[Vdu, ...]:
@@ -105,13 +121,14 @@ class VduReader:
             view = self.template.properties(entity)
             containers.append(self._container(entity, view))
             needs = needed.merged(needs, needed.needs_of_container(view))
-            disk += view.size_bytes("ephemeral_storage_resource_limit") or view.size_bytes(
-                "requested_ephemeral_storage_resources"
-            )
+            disk += containers[-1].disk_bytes
         first = [self._container(e, self.template.properties(e)) for e in self._members(node, "init_container")]
-        if not containers:
-            self.template.notes.error(
-                "unit-empty", f"{node.name} has no container", node.body.place(), "add a requirement `container`"
+        if not containers and not self._deployed_by_chart(node):
+            self.template.notes.warn(
+                "unit-empty",
+                f"{node.name} has no container, and no Mciop deploys it",
+                node.body.place(),
+                "add a requirement `container`, or name it in an Mciop's associatedVdu",
             )
         vdu = self._common(node, properties, needs, attached)
         return replace(
@@ -149,6 +166,20 @@ class VduReader:
             min_instances=least,
             max_instances=most,
             annotations={str(k): metadata.text(str(k)) for k in metadata.body},
+            kind="Vdu.OsContainerDeployableUnit" if self.template.is_node(node.name, UNIT) else "Vdu.Compute",
+            node_type=node.type,
+            boot_order=properties.texts("boot_order") if isinstance(properties.body.get("boot_order"), Seq) else (),
+            configurable=_scalars(properties, "configurable_properties"),
+            monitoring=monitoring(properties),
+        )
+
+    def _deployed_by_chart(self, node: Entity) -> bool:
+        """Whether an Mciop deploys it: then its containers are in the chart (SOL001 6.8.14)."""
+        return any(
+            name == node.name
+            for mciop in self.template.nodes_of(MCIOP)
+            for key in ASSOCIATED
+            for name, _ in self.template.requirements(mciop, key)
         )
 
     def _members(self, node: Entity, requirement: str) -> list[Entity]:
@@ -181,6 +212,12 @@ class VduReader:
             linux_capabilities=view.texts("linux_capabilities"),
             sysctls=view.mapping("sysctls"),
             cpu_limit_milli=view.cpu_milli("cpu_resource_limit", bare_milli=1),
+            name=view.text("name"),
+            disk_bytes=view.size_bytes("ephemeral_storage_resource_limit")
+            or view.size_bytes("requested_ephemeral_storage_resources"),
+            probes=probes(view),
+            mounts=mounts(view),
+            monitoring=monitoring(view),
         )
 
     def _image_container(self, name: str, view: View, image: SwImage, cpu: int, memory: int) -> Container:
@@ -223,6 +260,12 @@ class VduReader:
             inner = compute.sub(name)
             if key in inner and value <= 0 and not compute.notes.failed:
                 compute.notes.error("value-range", f"{inner.path}.{key}: expected more than 0", inner.at(key))
+
+
+def _scalars(properties: View, key: str) -> dict[str, str]:
+    """A map of texts, or of whatever a vendor's data type holds: then the keys with their scalars."""
+    value = properties.body.get(key)
+    return properties.mapping(key) if isinstance(value, Map) else {}
 
 
 def _is_container_name(properties: View, image: SwImage) -> bool:

@@ -142,6 +142,8 @@ class View:
             return default
 
     def _wrong(self, key: str, expected: str) -> None:
+        """A number that is none refuses the package; a text or a mapping of another form is left out with a warning."""
         value = self.body.get(key)
         found = "a mapping" if isinstance(value, Map) else "a list" if isinstance(value, Seq) else repr(value)[:60]
-        self.notes.error("value-type", f"{self.path}.{key}: expected {expected}, found {found}", self.at(key))
+        note = self.notes.error if expected.startswith("a whole number") else self.notes.warn
+        note("value-type", f"{self.path}.{key}: expected {expected}, found {found}", self.at(key))

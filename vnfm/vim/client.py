@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -48,6 +49,7 @@ IMAGE_S = 900.0
 CHUNK_BYTES = 1 << 20
 LOST_CHECKS = 60
 FOREVER_S = float("inf")
+SEEN_S = 2.0  # for so long an image that was there a moment ago is not asked for again
 ANYONE = Owner("")  # matches everything of this manager
 OFFERS = {
     pb.CAPABILITY_STATS: "statistics",
@@ -65,9 +67,13 @@ class VimClient:
         self.connection = connection
         self._manager_id = manager_id
         self._fence = fence
+        self._seen: dict[str, tuple[int, float]] = {}  # image -> (generation of the connection, when it was there)
 
     async def put_image(self, sha256: str, image_format: str, blob: Path, say: Say) -> None:
-        """Stat first; send only what is missing."""
+        """Stat first; send only what is missing. Of many that want one image at the same time, the first ones ask."""
+        generation, at = self._seen.get(sha256, (0, 0.0))
+        if generation == self.connection.generation and time.monotonic() - at < SEEN_S:
+            return
 
         async def call(channel: grpc.aio.Channel) -> None:
             stub = rpc.ImagesStub(channel)
@@ -84,6 +90,8 @@ class VimClient:
                 say(f"sent image {sha256[:12]}")
 
         await self._again("PutImage", call)
+        self._seen = {k: v for k, v in self._seen.items() if time.monotonic() - v[1] < SEEN_S}
+        self._seen[sha256] = self.connection.generation, time.monotonic()
 
     async def allocate_link(self, spec: LinkSpec, owner: Owner, say: Say) -> Resource:
         """AllocateLink."""

@@ -20,7 +20,7 @@ from google.rpc import status_pb2
 
 from plugins.local.cgroups import detect_here
 from plugins.local.net import namespace_name
-from plugins.local.settings import parse
+from plugins.local.settings import CGROUP_BASE, parse
 from plugins.local.stamps import key_of
 from vnfm.pb.common.v1.common_pb2 import Handle, Owner, Problem
 from vnfm.pb.vim.v1 import vim_pb2 as pb
@@ -202,8 +202,9 @@ def leftovers(folder: Path, ids: set[str]) -> list[str]:
     keys = {key_of(resource_id) for resource_id in ids}
     found += [
         f"cgroup {path}"
-        for path in Path("/sys/fs/cgroup").glob("**/vnfm/*/*")
-        if path.name in keys and path.parent.name == mine
+        for group in detect_here().folders(f"{CGROUP_BASE}/{mine}")
+        for path in group.glob("*")
+        if path.name in keys
     ]
     found += [f"namespace {name}" for name in map(namespace_name, ids) if (Path("/run/netns") / name).exists()]
     for entry in Path("/proc").glob("[0-9]*/cmdline"):

@@ -49,6 +49,30 @@ def test_an_inserted_vnf_joins_its_neighbours_link_with_blocks_of_its_own() -> N
     assert_sound(live)
 
 
+def test_a_switch_waits_for_what_is_new_only() -> None:
+    """The microVM rt has been forwarding for long: a path that is broken by the switch is to be known of soon."""
+    live = living()
+
+    def patience(change: ChainChange) -> float:
+        (probe,) = (s.probe for s in live.do(change).steps if s.probe)
+        return probe.patience_s
+
+    container = patience(Insert("x", "x", before="rt"))
+    nothing = patience(Reorder(("x", "fw", "rt")))
+    assert nothing <= 15 < container < patience(Replace("rt"))
+    assert patience(Remove("x")) == nothing
+
+
+@pytest.mark.xfail(reason="who moves keeps the routes of its former place", strict=True)
+def test_what_a_vnf_translates_to_its_own_address_finds_back_through_one_that_was_moved_behind_it() -> None:
+    live = living()
+    live.do(Insert("x", "x", before="rt"))
+    live.do(Reorder(("fw", "rt", "x")))
+    (moved,) = live.of("x")
+    (rt,) = live.of("rt")
+    assert out_of(moved, rt.spec.ports[1].ips[0].split("/")[0]) == "left"
+
+
 @pytest.mark.parametrize(("side", "beside"), [("after", "client"), ("before", "server"), ("after", "fw")])
 def test_what_a_vnf_translates_to_its_own_address_finds_back_through_one_that_is_inserted(
     side: str, beside: str

@@ -159,6 +159,23 @@ def test_what_another_decided_meanwhile_is_not_overwritten(tmp_path: Path) -> No
     played(tmp_path, story)
 
 
+def test_the_last_line_and_the_state_it_leads_to_are_on_record_together_or_not_at_all(tmp_path: Path) -> None:
+    async def story(bench: Bench) -> None:
+        op = await bench.granted()
+        begun = await bench.journal.append(op, (entry(op, St.STARTED),))
+        last = (entry(op, St.DONE, output=StepOutput(resource_of(op))),)
+        with pytest.raises(ProblemError, match="changed meanwhile"):
+            await bench.journal.enter(op, S.COMPLETED, NOW, None, last)
+        now = await bench.journal.load(op.id)
+        assert (now.state, [e.to for e in now.log]) == (S.PROCESSING, [St.STARTED])
+        done = await bench.journal.enter(begun, S.COMPLETED, NOW, None, last)
+        assert done == await bench.journal.load(op.id)
+        assert (done.state, [e.to for e in done.log]) == (S.COMPLETED, [St.STARTED, St.DONE])
+        assert (await bench.resources.handles(op))[op.steps[0].allocates].native_id == "native-1"
+
+    played(tmp_path, story)
+
+
 def test_after_its_end_the_instance_is_free_for_the_next_operation(tmp_path: Path) -> None:
     async def story(bench: Bench) -> None:
         op = await bench.granted()

@@ -212,7 +212,7 @@ def test_digests_in_tosca_meta_count_too(tmp_path: Path) -> None:
         ({META: "CSAR-Version: 1.1\n"}, "entry-missing"),
         ({META: "Entry-Definitions: Definitions/gone.yaml\n"}, "entry-missing"),
         ({META: "Entry-Definitions: v.yaml\nETSI-Entry-Manifest: gone.mf\n", "v.yaml": VDU}, "manifest-missing"),
-        ({"inner.csar": "PK"}, "package-nested"),
+        ({"inner.csar": "PK"}, "archive-no-zip"),
     ],
 )
 def test_a_missing_entry_is_named(tmp_path: Path, files: dict[str, str], code: str) -> None:

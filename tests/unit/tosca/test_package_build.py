@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from csar_writer import META, VDU, vnfd
+from signing import identity
 from typer.testing import CliRunner
 
 from vnfm.model.problem import ProblemError
@@ -17,6 +18,7 @@ from vnfm.tools.package import app
 from vnfm.tosca import build_package, read_package
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+FAR = datetime(2100, 1, 1, tzinfo=UTC)
 
 
 def source(folder: Path, **more: str) -> Path:
@@ -122,3 +124,46 @@ def test_a_table_for_people(tmp_path: Path) -> None:
     assert code == 0
     assert "vdu1" in out
     assert "512 MiB" in out
+
+
+def test_what_is_built_with_a_key_is_signed(tmp_path: Path) -> None:
+    root = identity("Root", authority=True, begin=NOW, end=FAR)
+    vendor = identity("Vendor", root, begin=NOW, end=FAR)
+    for name, data in {"key": vendor.key_pem, "cert": vendor.pem, "root.pem": root.pem}.items():
+        (tmp_path / name).write_bytes(data)
+    package = tmp_path / "p.csar"
+    signed = ("--key", tmp_path / "key", "--cert", tmp_path / "cert")
+    assert run("build", source(tmp_path / "src"), "-o", package, *signed)[0] == 0
+    trusting = ("--signature", "require", "--trust-store", tmp_path / "root.pem", "-o", "json")
+    code, out = run("validate", package, *trusting)
+    answer = json.loads(out)
+    assert (code, answer["problems"]) == (0, [])
+    assert answer["package"]["signature"]["state"] == "VERIFIED"
+    assert answer["package"]["signature"]["subjects"] == ["CN=Vendor"]
+    assert [f["name"] for f in answer["package"]["files"]] == ["Files/a", META, "vnfd.mf", "vnfd.yaml"]
+    assert run("extract", package, "Files/a", "-o", tmp_path / "a")[0] == 0
+    assert (tmp_path / "a").read_text() == "a"
+    assert run("extract", package, "Files/b", "-o", tmp_path / "b")[0] == 1
+    assert run("build", tmp_path / "src", "-o", package)[0] == 0
+    code, out = run("validate", package, *trusting)
+    assert (code, json.loads(out)["problems"][0]["code"]) == (1, "signature-missing")
+
+
+def test_keys_that_do_not_fit_are_wrong_use_and_write_nothing(tmp_path: Path) -> None:
+    vendor, other = identity("Vendor"), identity("Other")
+    (tmp_path / "key").write_bytes(vendor.key_pem)
+    (tmp_path / "cert").write_bytes(other.pem)
+    folder, package = source(tmp_path / "src"), tmp_path / "p.csar"
+    for pair in (("key", "cert"), ("cert", "key"), ("absent", "cert"), ("key", "absent")):
+        arguments = ("--key", tmp_path / pair[0], "--cert", tmp_path / pair[1])
+        assert run("build", folder, "-o", package, *arguments)[0] == 2
+    assert run("build", folder, "-o", package, "--key", tmp_path / "key")[0] == 2
+    assert run("validate", folder, "--trust-store", tmp_path / "absent", "-o", "json")[0] == 2
+    assert not package.exists()
+
+
+def test_a_private_key_never_goes_into_a_package(tmp_path: Path) -> None:
+    folder = source(tmp_path / "src")
+    (folder / "vendor.key").write_bytes(identity("Vendor").key_pem)
+    with pytest.raises(ProblemError, match="private key"):
+        build_package(folder, tmp_path / "p.csar", now=NOW)

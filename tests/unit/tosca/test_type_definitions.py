@@ -12,7 +12,7 @@ from toscaparser.tosca_template import ToscaTemplate
 
 from vnfm.tosca import default_types_folder
 
-FILES = sorted(default_types_folder().glob("*.yaml"))
+FILES = sorted(default_types_folder().glob("*_types.yaml"))
 
 
 def load(name: str) -> dict[str, Any]:

@@ -80,12 +80,26 @@ def test_all_problems_come_at_once(tmp_path: Path) -> None:
 )
 def test_a_vnf_that_does_not_say_who_it_is(tmp_path: Path, name: str) -> None:
     types = "\n".join(line for line in TYPES.splitlines() if f"      {name}:" not in line) + "\n"
-    found = errors(read(tmp_path, vnfd(types=types)))
-    assert [(f.code, name in f.message) for f in found] == [("property-missing", True)]
+    reading = read(tmp_path, vnfd(types=types))
+    found = [f for f in reading.findings if f.code == "property-missing"]
+    assert [(f.severity, name in f.message) for f in found] == [("WARNING", True)]
+    assert reading.vnfd is not None
+    assert reading.vnfd.id  # made up where it is the id that is missing
 
 
-def test_no_vnf_at_all(tmp_path: Path) -> None:
+def test_vdus_without_a_vnf_get_an_id_that_stays(tmp_path: Path) -> None:
     text = HEAD + "topology_template:\n  node_templates:\n" + block(VDU, 4)
+    first, second = read(tmp_path, text), read(tmp_path, text.replace("512 MiB", "1 GiB"))
+    assert "vnf-missing" in {f.code for f in first.findings}
+    assert first.vnfd is not None
+    assert second.vnfd is not None
+    assert [v.id for v in first.vnfd.flavours[0].vdus] == ["vdu1"]
+    assert first.vnfd.id == getattr(read(tmp_path, text).vnfd, "id", "")
+    assert first.vnfd.id != second.vnfd.id
+
+
+def test_nothing_of_a_vnf_at_all(tmp_path: Path) -> None:
+    text = HEAD + "topology_template:\n  node_templates:\n    host: { type: tosca.nodes.Compute }\n"
     assert {f.code for f in errors(read(tmp_path, text))} == {"vnf-missing"}
 
 
@@ -140,7 +154,8 @@ def test_a_reading_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
 
 
 def test_a_reading_that_eats_memory_is_stopped(tmp_path: Path) -> None:
-    (finding,) = errors(read(tmp_path, vnfd(), Limits(child_memory_bytes=30 * 2**20)))
+    many = "metadata: { list: [" + "a," * 150_000 + "] }\n"
+    (finding,) = errors(read(tmp_path, vnfd() + many, Limits(child_memory_bytes=60 * 2**20)))
     assert finding.code == "reader-stopped"
 
 
@@ -170,7 +185,6 @@ imports:
   - {home}/some/path/etsi_nfv_sol001_vnfd_types.yaml
   - {home}/evil.yaml
   - evil: {{ file: more.yaml, repository: theirs }}
-  - file:///etc/passwd
 """
         nodes = VDU + block(
             f"artifacts:\n  sw_image: {{ type: tosca.artifacts.nfv.SwImage, file: '{home}/disk.qcow2' }}", 6
@@ -182,7 +196,15 @@ imports:
         thread.join()
     assert _Counter.requests == 0
     assert reading.ok, reading.findings  # the types are known by the file's name, wherever it is said to be
-    assert [f.code for f in reading.findings].count("import-not-fetched") == 3
+    assert [f.code for f in reading.findings].count("import-not-fetched") == 2
+
+
+@pytest.mark.parametrize("wanted", ["file:///etc/passwd", "ftp://host/x.yaml", "../../etc/passwd", "/etc/passwd", "''"])
+def test_an_import_that_leads_out_of_the_package_is_refused_by_name(tmp_path: Path, wanted: str) -> None:
+    (finding,) = errors(read(tmp_path, vnfd(head=HEAD + f"  - {wanted}\n")))
+    assert finding.code in ("import-outside", "import-form")
+    assert (finding.file, finding.line, finding.column) == ("vnfd.yaml", 5, 5)
+    assert finding.message
 
 
 def test_the_child_can_neither_call_out_nor_start_anything(tmp_path: Path) -> None:
@@ -218,7 +240,9 @@ def test_imports_in_a_circle_are_read_once(tmp_path: Path) -> None:
     files["Definitions/b.yaml"] = "imports: [ a.yaml, ../vnfd.yaml ]\n"
     reading = read_package(write_csar(tmp_path / "p.csar", files))
     assert reading.ok
-    assert {f.code for f in reading.findings} == {"tosca-version"}
+    assert {f.code for f in reading.findings} == {"tosca-version", "import-cycle"}
+    cycle = next(f for f in reading.findings if f.code == "import-cycle")
+    assert "Definitions/a.yaml → Definitions/b.yaml → Definitions/a.yaml" in cycle.message
 
 
 def test_types_that_nobody_imports_are_known_all_the_same(tmp_path: Path) -> None:

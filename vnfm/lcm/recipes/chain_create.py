@@ -23,6 +23,7 @@ from vnfm.placement.types import Plan
 MTU_BYTES = 1500
 PROBE_PACKETS = 5
 PATIENCE_S = 60.0
+SWITCH_PATIENCE_S = 15.0  # where nothing was built, so that nothing may still be booting
 GUEST_PATIENCE_S = 180.0  # a guest without an agent may still be booting
 
 
@@ -198,16 +199,16 @@ def _cp(facts: ChainFacts, port: Attachment | None) -> str:
 
 def _probe_steps(facts: ChainFacts, paths: Iterable[Step]) -> list[Step]:
     guests = any(a.runtime is not Runtime.CONTAINER for a in facts.plan.assignments)
-    return [probe_step(step, guests) for step in paths]
+    return [probe_step(step, GUEST_PATIENCE_S if guests else PATIENCE_S) for step in paths]
 
 
-def probe_step(path: Step, guests: bool) -> Step:
-    """Packets along a path; guests may still be booting."""
+def probe_step(path: Step, patience_s: float) -> Step:
+    """Packets along a path; `patience_s`: how long those that it leads through may take to forward them."""
     return Step(
         key=f"probe {path.title.removeprefix('path ')}",
         kind=StepKind.PROBE,
         title=f"probe {path.title}",
         vim=path.vim,
         needs=(path.key,),
-        probe=ProbeOrder(path.allocates, PROBE_PACKETS, GUEST_PATIENCE_S if guests else PATIENCE_S),
+        probe=ProbeOrder(path.allocates, PROBE_PACKETS, patience_s),
     )

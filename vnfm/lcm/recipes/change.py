@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 
 from vnfm.lcm.latecomers import PortKey, Wiring
-from vnfm.lcm.recipes.chain_create import path_id, path_step, probe_step
+from vnfm.lcm.recipes.chain_create import (
+    GUEST_PATIENCE_S,
+    PATIENCE_S,
+    SWITCH_PATIENCE_S,
+    path_id,
+    path_step,
+    probe_step,
+)
 from vnfm.lcm.recipes.computes import (
     FIRST_HOST,
     Lane,
@@ -65,10 +72,7 @@ def change_steps(facts: ChangeFacts) -> tuple[Step, ...]:
     computes = [_vnfc(facts, f, own, mended, image_keys) for f in facts.slots.fresh]
     made = [*kept_saps, *computes]
     paths = _paths(facts, made)
-    guests = any(a.runtime is not Runtime.CONTAINER for a in facts.plan.assignments) or any(
-        v.spec.runtime is not Runtime.CONTAINER for v in facts.slots.kept
-    )
-    probes = [probe_step(p, guests) for p in paths]
+    probes = [_probe(facts, p) for p in paths]
     return (
         *images,
         *kept_links,
@@ -78,6 +82,14 @@ def change_steps(facts: ChangeFacts) -> tuple[Step, ...]:
         *probes,
         *_removals(facts, tuple(s.key for s in (*made, *probes))),
     )
+
+
+def _probe(facts: ChangeFacts, path: Step) -> Step:
+    """Only what is new may still be booting. Where nothing is, traffic must not wait long to be led back."""
+    if not facts.slots.fresh:
+        return probe_step(path, SWITCH_PATIENCE_S)
+    guests = any(a.runtime is not Runtime.CONTAINER for a in facts.plan.assignments)
+    return probe_step(path, GUEST_PATIENCE_S if guests else PATIENCE_S)
 
 
 def _lanes(facts: ChangeFacts) -> Iterable[Lane]:

@@ -118,25 +118,60 @@ class UploadPackageChunk(_message.Message):
     PACKAGE_ID_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
     DIGEST_POLICY_FIELD_NUMBER: _builtins.int
+    SIGNATURE_POLICY_FIELD_NUMBER: _builtins.int
     package_id: _builtins.str
     """in the first chunk"""
     data: _builtins.bytes
     digest_policy: _builtins.str
-    """"strict" (default) | "warn"; in the first chunk"""
+    """"strict" (default) | "auto": where the package is signed | "warn"; in the first chunk"""
+    signature_policy: _builtins.str
+    """"" or "if-present": what the manager was started with | "require"; in the first chunk"""
     def __init__(
         self,
         *,
         package_id: _builtins.str = ...,
         data: _builtins.bytes = ...,
         digest_policy: _builtins.str = ...,
+        signature_policy: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "digest_policy", b"digest_policy", "package_id", b"package_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "digest_policy", b"digest_policy", "package_id", b"package_id", "signature_policy", b"signature_policy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UploadPackageChunk: _TypeAlias = UploadPackageChunk  # noqa: Y015
+
+@_typing.final
+class FetchPackageRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PACKAGE_ID_FIELD_NUMBER: _builtins.int
+    URL_FIELD_NUMBER: _builtins.int
+    DIGEST_POLICY_FIELD_NUMBER: _builtins.int
+    SIGNATURE_POLICY_FIELD_NUMBER: _builtins.int
+    package_id: _builtins.str
+    """of CreatePackage"""
+    url: _builtins.str
+    """below one of the manager's package sources, else refused"""
+    digest_policy: _builtins.str
+    """as in UploadPackageChunk"""
+    signature_policy: _builtins.str
+    def __init__(
+        self,
+        *,
+        package_id: _builtins.str = ...,
+        url: _builtins.str = ...,
+        digest_policy: _builtins.str = ...,
+        signature_policy: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest_policy", b"digest_policy", "package_id", b"package_id", "signature_policy", b"signature_policy", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FetchPackageRequest: _TypeAlias = FetchPackageRequest  # noqa: Y015
 
 @_typing.final
 class ChangePackageRequest(_message.Message):

@@ -50,6 +50,11 @@ class PackagesStub:
                 request_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.UploadPackageChunk.SerializeToString,
                 response_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.Package.FromString,
                 _registered_method=True)
+        self.FetchPackage = channel.unary_unary(
+                '/vnfm.nfvo.v1.Packages/FetchPackage',
+                request_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.FetchPackageRequest.SerializeToString,
+                response_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.Package.FromString,
+                _registered_method=True)
         self.GetPackage = channel.unary_unary(
                 '/vnfm.nfvo.v1.Packages/GetPackage',
                 request_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.GetRequest.SerializeToString,
@@ -94,6 +99,13 @@ class PackagesServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FetchPackage(self, request, context):
+        """SOL005 9.4.6, upload from a URI; answers likewise
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetPackage(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -130,6 +142,11 @@ def add_PackagesServicer_to_server(servicer, server):
             'UploadPackage': grpc.stream_unary_rpc_method_handler(
                     servicer.UploadPackage,
                     request_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.UploadPackageChunk.FromString,
+                    response_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.Package.SerializeToString,
+            ),
+            'FetchPackage': grpc.unary_unary_rpc_method_handler(
+                    servicer.FetchPackage,
+                    request_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.FetchPackageRequest.FromString,
                     response_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.Package.SerializeToString,
             ),
             'GetPackage': grpc.unary_unary_rpc_method_handler(
@@ -212,6 +229,33 @@ class Packages:
             target,
             '/vnfm.nfvo.v1.Packages/UploadPackage',
             vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.UploadPackageChunk.SerializeToString,
+            vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.Package.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FetchPackage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vnfm.nfvo.v1.Packages/FetchPackage',
+            vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.FetchPackageRequest.SerializeToString,
             vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.Package.FromString,
             options,
             channel_credentials,

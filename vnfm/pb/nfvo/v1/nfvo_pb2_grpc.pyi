@@ -42,6 +42,8 @@ class PackagesStub:
     CreatePackage: _grpc.UnaryUnaryMultiCallable[_nfvo_pb2.CreatePackageRequest, _nfvo_pb2.Package]
     UploadPackage: _grpc.StreamUnaryMultiCallable[_nfvo_pb2.UploadPackageChunk, _nfvo_pb2.Package]
     """answers when ONBOARDED or ERROR"""
+    FetchPackage: _grpc.UnaryUnaryMultiCallable[_nfvo_pb2.FetchPackageRequest, _nfvo_pb2.Package]
+    """SOL005 9.4.6, upload from a URI; answers likewise"""
     GetPackage: _grpc.UnaryUnaryMultiCallable[_nfvo_pb2.GetRequest, _nfvo_pb2.Package]
     ListPackages: _grpc.UnaryStreamMultiCallable[_nfvo_pb2.ListRequest, _nfvo_pb2.Package]
     ChangePackage: _grpc.UnaryUnaryMultiCallable[_nfvo_pb2.ChangePackageRequest, _nfvo_pb2.Package]
@@ -62,6 +64,8 @@ class PackagesAsyncStub(PackagesStub):
     CreatePackage: _aio.UnaryUnaryMultiCallable[_nfvo_pb2.CreatePackageRequest, _nfvo_pb2.Package]  # type: ignore[assignment]
     UploadPackage: _aio.StreamUnaryMultiCallable[_nfvo_pb2.UploadPackageChunk, _nfvo_pb2.Package]  # type: ignore[assignment]
     """answers when ONBOARDED or ERROR"""
+    FetchPackage: _aio.UnaryUnaryMultiCallable[_nfvo_pb2.FetchPackageRequest, _nfvo_pb2.Package]  # type: ignore[assignment]
+    """SOL005 9.4.6, upload from a URI; answers likewise"""
     GetPackage: _aio.UnaryUnaryMultiCallable[_nfvo_pb2.GetRequest, _nfvo_pb2.Package]  # type: ignore[assignment]
     ListPackages: _aio.UnaryStreamMultiCallable[_nfvo_pb2.ListRequest, _nfvo_pb2.Package]  # type: ignore[assignment]
     ChangePackage: _aio.UnaryUnaryMultiCallable[_nfvo_pb2.ChangePackageRequest, _nfvo_pb2.Package]  # type: ignore[assignment]
@@ -91,6 +95,14 @@ class PackagesServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_nfvo_pb2.Package, _abc.Awaitable[_nfvo_pb2.Package]]:
         """answers when ONBOARDED or ERROR"""
+
+    @_abc_1.abstractmethod
+    def FetchPackage(
+        self,
+        request: _nfvo_pb2.FetchPackageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_nfvo_pb2.Package, _abc.Awaitable[_nfvo_pb2.Package]]:
+        """SOL005 9.4.6, upload from a URI; answers likewise"""
 
     @_abc_1.abstractmethod
     def GetPackage(

@@ -1,0 +1,153 @@
+"""Rules beyond the grammar: each breach has a code, a severity and a place, and what is sound draws none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from csar_writer import TYPES, VDU, block, vnfd, write_csar
+
+from vnfm.model.package import Finding
+from vnfm.tosca import PackageReading, read_package
+
+SOUND = """
+cp:
+  type: tosca.nodes.nfv.VduCp
+  properties: { layer_protocols: [ ipv4 ] }
+  requirements:
+    - virtual_binding: vdu1
+    - virtual_link: net
+net:
+  type: tosca.nodes.nfv.VnfVirtualLink
+  properties:
+    connectivity_type: { layer_protocols: [ ipv4 ] }
+    vl_profile: { max_bitrate_requirements: { root: 1000 }, min_bitrate_requirements: { root: 1000 } }
+disk:
+  type: tosca.nodes.nfv.Vdu.VirtualBlockStorage
+  properties: { virtual_block_storage_data: { size_of_storage: 1 GB } }
+"""
+ATTACHED = VDU + "      requirements:\n        - virtual_storage: disk\n"
+POLICIES = """
+- aspects:
+    type: tosca.policies.nfv.ScalingAspects
+    properties:
+      aspects: { out: { name: out, description: grow, max_scale_level: 2, step_deltas: [ more ] } }
+- deltas:
+    type: tosca.policies.nfv.VduScalingAspectDeltas
+    targets: [ vdu1 ]
+    properties: { aspect: out, deltas: { more: { number_of_instances: 1 } } }
+- rates:
+    type: tosca.policies.nfv.VirtualLinkBitrateScalingAspectDeltas
+    targets: [ net ]
+    properties: { aspect: out, deltas: { more: { bitrate_requirements: { root: 500 } } } }
+- apart:
+    type: tosca.policies.nfv.AntiAffinityRule
+    targets: [ vdu1 ]
+    properties: { scope: zone }
+- open:
+    type: tosca.policies.nfv.SecurityGroupRule
+    targets: [ cp ]
+    properties: { port_range_min: 80, port_range_max: 90 }
+"""
+
+
+def read(tmp_path: Path, text: str) -> PackageReading:
+    return read_package(write_csar(tmp_path / "p.csar", {"vnfd.yaml": text}))
+
+
+def test_what_holds_together_draws_no_word(tmp_path: Path) -> None:
+    reading = read(tmp_path, vnfd(ATTACHED + block(SOUND, 4), policies=POLICIES))
+    assert reading.findings == ()
+    assert reading.ok
+
+
+ERRORS = [
+    ("virtual_binding: vdu1", "virtual_binding: disk", "cp-binding"),
+    ("    - virtual_binding: vdu1\n", "", "cp-unbound"),
+    ("virtual_storage: disk", "virtual_storage: cp", "storage-unknown"),
+    ("size_of_storage: 1 GB", "size_of_storage: 99999 TB", "size-absurd"),
+    ("size_of_storage: 1 GB", "size_of_storage: -1 GB", "value-unit"),
+    ("virtual_mem_size: 512 MiB", "virtual_mem_size: 0 MiB", "value-range"),
+    ("num_virtual_cpu: 2", "num_virtual_cpu: 100000", "size-absurd"),
+    (
+        "properties: { aspect: out, deltas: { more: { n",
+        "properties: { aspect: up, deltas: { more: { n",
+        "aspect-unknown",
+    ),
+    ("{ aspect: out, deltas: { more: { b", "{ aspect: up, deltas: { more: { b", "aspect-unknown"),
+    ("max_scale_level: 2, step_deltas: [ more ]", "max_scale_level: 3, step_deltas: [ more, more ]", "step-deltas"),
+    ("AntiAffinityRule\n    targets: [ vdu1 ]", "AntiAffinityRule\n    targets: [ vdu2 ]", "target-unknown"),
+    ("SecurityGroupRule\n    targets: [ cp ]", "SecurityGroupRule\n    targets: [ vdu1 ]", "target-unknown"),
+    ("AspectDeltas\n    targets: [ net ]", "AspectDeltas\n    targets: [ cp ]", "target-unknown"),
+    ("port_range_min: 80", "port_range_min: 99", "port-range"),
+    ("\n    disk:", "\n    cp:", "template-duplicate"),
+]
+WARNINGS = [
+    ("    - virtual_link: net\n", "", "link-without-ends"),
+    ("- virtual_link: net", "- virtual_link: elsewhere", "target-unknown"),
+    ("        - virtual_storage: disk\n", "        - local_storage: disk\n", "storage-unused"),
+    ("max_number_of_instances: 4", "max_number_of_instances: 1", "affinity-single"),
+    ("AntiAffinityRule\n    targets: [ vdu1 ]", "AntiAffinityRule\n    targets: []", "affinity-empty"),
+    ("- rates:", "- deltas:", "template-duplicate"),
+    (
+        "{ type: string, default: simple }",
+        "{ type: string, default: simple, constraints: [ valid_values: [ simple, big ] ] }",
+        "flavour-without-template",
+    ),
+]
+
+
+def broken(old: str, new: str) -> str:
+    sound = vnfd(ATTACHED + block(SOUND, 4), policies=POLICIES, types=TYPES)
+    policies = block(POLICIES, 4)
+    assert policies in sound
+    if old in POLICIES:
+        return sound.replace(policies, block(POLICIES.replace(old, new, 1), 4))
+    nodes = block(SOUND, 4)
+    if old in SOUND:
+        return sound.replace(nodes, block(SOUND.replace(old, new, 1), 4))
+    assert old in sound, old
+    return sound.replace(old, new, 1)
+
+
+def named(reading: PackageReading, code: str, severity: str) -> list[Finding]:
+    return [f for f in reading.findings if f.code == code and f.severity == severity]
+
+
+@pytest.mark.parametrize(("old", "new", "code"), ERRORS)
+def test_a_breach_that_no_model_survives_is_refused(tmp_path: Path, old: str, new: str, code: str) -> None:
+    reading = read(tmp_path, broken(old, new))
+    found = named(reading, code, "ERROR")
+    assert found, reading.findings
+    assert not reading.ok
+    assert found[0].file == "vnfd.yaml"
+    assert found[0].line > 0
+    assert found[0].column > 0
+
+
+@pytest.mark.parametrize(("old", "new", "code"), WARNINGS)
+def test_a_breach_that_leaves_a_right_model_is_said(tmp_path: Path, old: str, new: str, code: str) -> None:
+    reading = read(tmp_path, broken(old, new))
+    assert reading.ok, reading.findings
+    found = named(reading, code, "WARNING")
+    assert found, reading.findings
+    assert found[0].line > 0
+
+
+def test_an_image_without_a_checksum_is_said_and_one_with_it_is_not(tmp_path: Path) -> None:
+    image = "      artifacts:\n        sw_image: { type: tosca.artifacts.nfv.SwImage, file: reg/i:1, properties: %s }\n"
+    bare = "{ name: i, version: '1', container_format: docker, disk_format: raw, size: 1 GB }"
+    reading = read(tmp_path, vnfd(VDU + image % bare))
+    (found,) = named(reading, "image-unchecked", "WARNING")
+    assert reading.ok
+    assert found.line > 0
+    checked = bare.replace("}", ", checksum: { algorithm: sha-256, hash: " + "a" * 64 + " } }")
+    assert not named(read(tmp_path, vnfd(VDU + image % checked)), "image-unchecked", "WARNING")
+
+
+def test_a_selected_flavour_that_no_template_states_is_refused(tmp_path: Path) -> None:
+    text = vnfd(VDU).replace("      type: acme.VNF\n", "      type: acme.VNF\n      properties: { flavour_id: huge }\n")
+    mappings = "  substitution_mappings:\n    node_type: acme.VNF\n    properties: { flavour_id: simple }\n"
+    reading = read(tmp_path, text + mappings)
+    assert named(reading, "flavour-without-template", "ERROR"), reading.findings
+    assert not reading.ok
