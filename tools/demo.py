@@ -24,7 +24,7 @@ sys.path.insert(1, str(Path(__file__).resolve().parent.parent))
 import demo_host
 import demo_live
 import demo_traffic
-from demo_cleanup import clear, remove_state, state_folder, templates_folder
+from demo_cleanup import clear, remove_state, remove_templates, state_folder, templates_folder
 from demo_packages import build_packages
 from demo_run import ROOT, Cli, Followed, Manager, vnfm_command
 from demo_tell import StoryError, Teller
@@ -203,6 +203,7 @@ class Demo:
         for name in tuple(self.standing):
             self.terminate(name)
         self.manager.stop()
+        remove_templates(self.manager.state)
         left = self.witness.left_over()
         if left.ours:
             raise StoryError("left on the host: " + ", ".join(left.ours))

@@ -30,6 +30,11 @@ def templates_folder(state: Path) -> Path:
     return Path("/dev/shm") / f"{state.name}-templates"
 
 
+def remove_templates(state: Path) -> None:
+    """Take them away once no guest needs them."""
+    shutil.rmtree(templates_folder(state), ignore_errors=True)
+
+
 def settle_operations(cli: Cli) -> None:
     """Bring every open operation to an end: what creates is rolled back, what terminates is seen through."""
     for op in cli.ask("op", "list"):
@@ -82,7 +87,7 @@ def clear(teller: Teller, manager: Manager, cli: Cli) -> None:
     for name in demo_host.sweep(manager.state):
         if name != f"folder {manager.state}":
             teller.line(f"swept: {name}")
-    shutil.rmtree(templates_folder(manager.state), ignore_errors=True)
+    remove_templates(manager.state)
 
 
 def _end(pid: int) -> None:
@@ -99,4 +104,4 @@ def remove_state(state: Path) -> None:
     if demo_host.mounts_below(state):
         raise StoryError(f"something is still mounted below {state}")
     shutil.rmtree(state, ignore_errors=True)
-    shutil.rmtree(templates_folder(state), ignore_errors=True)
+    remove_templates(state)

@@ -22,7 +22,6 @@ Footprint = Mapping[str, frozenset[str]]
 NETNS = Path("/run/netns")
 CGROUPS = Path("/sys/fs/cgroup")
 LOOSE_FILES = ("/run/vnfm*", "/tmp/vnfm*", "/dev/shm/vnfm*")
-KEPT = frozenset({"/dev/shm/vnfm-microvm"})  # what microVMs are cloned from, for all managers of this host
 
 
 def footprint(state: Path) -> Footprint:
@@ -35,7 +34,7 @@ def footprint(state: Path) -> Footprint:
         "mount": frozenset(str(m) for m in mounts_below(state)),
         "process": frozenset(f"{pid} {name}" for pid, name in processes_of(state)),
         "file": frozenset(_files(state)),
-        "loose file": frozenset(_loose_files()) - KEPT,
+        "loose file": frozenset(_loose_files()),
     }
 
 
