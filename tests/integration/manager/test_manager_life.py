@@ -17,11 +17,11 @@ from vnfm.pb.nfvo.v1 import nfvo_pb2 as pb
 
 HANGS = {"hosts": 1, "script": [{"match": {"rpc": "AllocateCompute"}, "do": "hang"}]}
 SLOW_READER = """
-import time, vnfm.app
-def read(path, policy):
+import time, vnfm.tosca
+def read(*_args, **_kwargs):
     time.sleep({seconds})
     raise RuntimeError("the planted reader")
-vnfm.app.read_package = read
+vnfm.tosca.read_package = read
 """
 
 
@@ -71,7 +71,9 @@ def test_a_reading_that_takes_for_ever_does_not_hold_up_the_end(tmp_path: Path) 
     with manager(tmp_path, prelude=SLOW_READER.format(seconds=120)) as m:
         package = m.packages.CreatePackage(pb.CreatePackageRequest(), timeout=20)
         upload = m.packages.UploadPackage.future(iter([pb.UploadPackageChunk(package_id=package.id, data=b"zip")]))
+        until = time.monotonic() + 30
         while m.packages.GetPackage(pb.GetRequest(ref=package.id)).onboarding_state != "PROCESSING":
+            assert time.monotonic() < until, "the package never came to PROCESSING"
             time.sleep(0.05)
         time.sleep(0.3)
         assert m.stop() < STOP_S
