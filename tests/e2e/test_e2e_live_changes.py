@@ -148,6 +148,7 @@ def test_a_stateful_firewall_scales_by_its_aspect(manager: Manager, trio: dict[s
     assert_stands(manager, show(manager, "trio"))
 
 
+@pytest.mark.long
 def test_a_hop_of_microvms_and_a_hop_beside_it_scale_too(manager: Manager, tmp_path: Path) -> None:
     vnfs = {"a": MON, "k": f"{MON} kernel"}
     chain = create(manager, chain_file(tmp_path, "pair", vnfs), {"a": "CONTAINER", "k": "KATA"})

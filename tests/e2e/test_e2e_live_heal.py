@@ -121,6 +121,7 @@ def test_it_is_healed_by_itself(manager: Manager, row: dict[str, Any], fate: Cal
     assert others, "the others stand"
 
 
+@pytest.mark.long
 def test_a_healed_chain_keeps_connections_that_its_vnfs_allow(manager: Manager, row: dict[str, Any]) -> None:
     """The monitor keeps no state: what is lost is sent again, and no connection breaks."""
     known = len(heals(manager))
@@ -162,7 +163,7 @@ def test_a_restart_of_plugin_or_manager_heals_nothing_that_is_well(manager: Mana
     pings.report.assert_none_lost()
 
 
-@pytest.mark.parametrize("away", ["the manager", "the plugin"])
+@pytest.mark.parametrize("away", ["the manager", pytest.param("the plugin", marks=pytest.mark.long)])
 def test_what_died_while_nobody_watched_is_healed_at_the_next_start(
     manager: Manager, row: dict[str, Any], away: str
 ) -> None:

@@ -89,6 +89,7 @@ def test_a_microvm_goes_in_and_out_between_all_kinds(manager: Manager, as_it_was
     go_in_and_out(manager, "micromon", BEHIND[mix], SHORT)
 
 
+@pytest.mark.long
 def test_two_stand_beside_each_other_and_go_in_the_order_in_which_they_came(
     manager: Manager, as_it_was: dict[str, Any]
 ) -> None:

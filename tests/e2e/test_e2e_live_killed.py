@@ -138,7 +138,7 @@ CHANGES: dict[Callable[[Manager], str], Callable[[Manager], str] | None] = {  # 
     scale_out: scale_in,
     scale_in: scale_out,
 }
-SHORT = [(insert, manager_dies, 4), (remove, plugin_dies, 3), (heal, manager_dies, 5)]
+SHORT = [(insert, manager_dies, 4), (heal, plugin_dies, 5)]
 
 
 def round_of(manager: Manager, change: Callable[[Manager], str], entry: int, strike: Callable[[Manager], None]) -> bool:

@@ -123,7 +123,7 @@ def test_the_scaled_hop_of_several_paths_keeps_them_apart(manager: Manager, seve
 @pytest.mark.parametrize(
     "match",
     [
-        {"source_port": 40000, "ip_protocol": "udp"},
+        pytest.param({"source_port": 40000, "ip_protocol": "udp"}, marks=pytest.mark.long),
         {"source_cidr": "10.3.0.0/25", "destination_cidr": "10.11.0.0/28", "ip_protocol": "udp"},
         {"ip_protocol": "udp", "destination_port": 33434, "source_port": 40000, "dscp": 46},
     ],
@@ -154,12 +154,13 @@ def test_other_fields_of_a_match_choose_too(
 
 def seen_by(manager: Manager, protocol: str, source_port: int) -> list[str]:
     """Which monitors saw a flow that was answered."""
-    return [
+    found = {
         alias
         for alias in "ab"
         for flow in status(manager, f"fields/{alias}", "flows")
         if (flow["protocol"], flow.get("source_port"), flow["packets"] > 0) == (protocol, source_port, True)
-    ]
+    }
+    return sorted(found)
 
 
 SEND = """
@@ -213,7 +214,7 @@ def test_counters_and_rates_of_a_chain_and_of_a_vnf(manager: Manager, several: d
     assert last["vnfcs"][0]["ports"][0]["in_pps"] > 300
 
 
-@pytest.mark.parametrize("port", ["left", "right"])
+@pytest.mark.parametrize("port", ["left", pytest.param("right", marks=pytest.mark.long)])
 def test_a_capture_has_the_packets_of_the_port(
     manager: Manager, several: dict[str, Any], tmp_path: Path, port: str
 ) -> None:
@@ -262,6 +263,7 @@ def test_the_chain_with_several_paths_goes_without_a_trace(manager: Manager, sev
     manager.nothing_stands()
 
 
+@pytest.mark.long
 def test_a_trace_crosses_container_microvm_and_vm_with_times_that_rise(manager: Manager) -> None:
     manager.ask("chain", "create", str(VCPE))
     try:

@@ -97,6 +97,18 @@ def test_a_path_over_the_wire_of_an_end_that_another_path_has_patched_leaves_the
     assert picked == {("p1", _name(FW_LEFT)), ("voice", _name(NEW[0]))}
 
 
+def test_the_ends_of_a_wire_can_take_the_fabric_which_then_leads_where_the_wire_led() -> None:
+    """So they leave the wire, and come back to it, one by one, and no frame goes astray meanwhile."""
+    ends = {_name(CLIENT), _name(FW_LEFT)}
+    found = layout([PathState(PATH)], LINKS, FACTS, FABRIC, beside=ends)
+    assert found.patched.keys() == ends
+    targets = _targets(found)
+    assert targets[_name(CLIENT)] == [_name(FW_LEFT)]
+    assert targets[_name(FW_LEFT)] == [_name(CLIENT)]
+    assert not any(course.asker for course in found.courses), "made for each other: nothing is translated"
+    assert layout([PathState(PATH)], LINKS, FACTS, FABRIC, beside={_name(one) for one in NEW}).patched == {}
+
+
 def test_two_on_a_steered_link_are_translated_unless_their_addresses_are_made_for_each_other() -> None:
     left, right = Member("a", "right", SAP), Member("b", "left", SAP)
     links = list(plans_of(LinkSpec("steered", (left, right), "chain", steered=True)))
@@ -199,6 +211,15 @@ def test_flows_of_a_path_by_dscp_are_kept_on_the_way_and_looked_up_on_the_way_ba
     name = next(name for name in made.sets if name.startswith("d"))
     assert any(rule.startswith("ip dscp 46 ") and f"update @{name}" in rule for rule in there)
     assert any(f"th dport . th sport @{name} counter" in rule for rule in back)
+
+
+def test_echo_replies_follow_the_mark_they_bear_and_no_memory() -> None:
+    """Two pings between the same ends differ by nothing that a memory of flows could keep."""
+    voice = replace(LONGER, id="voice", match=Match(dscp=46))
+    found = wanted(_layout(PATH, voice), PRESENT)
+    kept = [rule for chain in found.chains.values() for rule in chain.rules if "ip saddr . ip protocol @" in rule]
+    assert kept
+    assert all(re.search(r"meta l4proto != \{[^}]*icmp", rule) for rule in kept)
 
 
 def test_a_port_that_is_not_there_is_left_out() -> None:
