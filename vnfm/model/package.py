@@ -33,8 +33,8 @@ class UsageState(StrEnum):
 class Severity(StrEnum):
     """ERROR refuses the package, WARNING does not."""
 
-    ERROR = "ERROR"
-    WARNING = "WARNING"
+    ERROR = "error"
+    WARNING = "warning"
 
 
 @dataclass(frozen=True, slots=True, order=True)

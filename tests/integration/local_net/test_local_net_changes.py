@@ -344,6 +344,8 @@ class _Echo:
         self._socket = netns.inside(self._name, lambda: socket.socket(socket.AF_INET, self._kind))
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind(("0.0.0.0", self.port))
+        if self._kind == socket.SOCK_STREAM:
+            self._socket.listen()
         threading.Thread(target=self._run, daemon=True).start()
         return self
 
@@ -353,7 +355,6 @@ class _Echo:
     def _run(self) -> None:
         try:
             if self._kind == socket.SOCK_STREAM:
-                self._socket.listen()
                 accepted, _ = self._socket.accept()
                 while data := accepted.recv(65536):
                     accepted.sendall(data)

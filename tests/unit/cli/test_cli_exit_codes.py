@@ -110,7 +110,7 @@ def test_a_refused_package_ends_with_1_shows_every_finding_and_is_taken_away(
     csar = tmp_path / "bad.csar"
     csar.write_bytes(b"x" * 600_000)
     finding = nfvo_pb2.Finding(
-        severity="ERROR", code="digest", file="a.yaml", line=3, message="the digest is wrong", hint="hash it again"
+        severity="error", code="digest", file="a.yaml", line=3, message="the digest is wrong", hint="hash it again"
     )
     manager.answer("CreatePackage", nfvo_pb2.Package(id="p-1", onboarding_state="CREATED"))
     manager.answer("UploadPackage", nfvo_pb2.Package(id="p-1", onboarding_state="ERROR", findings=[finding]))
@@ -120,7 +120,7 @@ def test_a_refused_package_ends_with_1_shows_every_finding_and_is_taken_away(
     data = json.loads(result.stdout)
     assert data["problem"]["type"] == "urn:vnfm:problem:package-refused"
     assert data["findings"][0]["message"] == "the digest is wrong"
-    assert "ERROR a.yaml:3: the digest is wrong — hash it again" in result.stderr
+    assert "error a.yaml:3: the digest is wrong — hash it again" in result.stderr
     assert [r.ref for r in manager.requests("DeletePackage")] == ["p-1"]
     (chunks,) = manager.requests("UploadPackage")
     assert chunks[0].package_id == "p-1"

@@ -27,7 +27,7 @@ def codes(reading: PackageReading) -> set[str]:
 
 
 def errors(reading: PackageReading) -> set[str]:
-    return {f.code for f in reading.findings if f.severity == "ERROR"}
+    return {f.code for f in reading.findings if f.severity == "error"}
 
 
 def raw_csar(path: Path, members: list[tuple[zipfile.ZipInfo, bytes]]) -> Path:
@@ -170,7 +170,7 @@ def test_a_wrong_digest_refuses_where_strict_and_warns_where_not(tmp_path: Path)
     assert not strict.ok
     assert strict.vnfd is None
     finding = strict.findings[0]
-    assert (finding.code, finding.file, finding.severity) == ("digest-mismatch", "vnfd.mf", "ERROR")
+    assert (finding.code, finding.file, finding.severity) == ("digest-mismatch", "vnfd.mf", "error")
     assert text.splitlines()[finding.line - 1] == b"Source: Files/a"
     lax = read_package(package, digests="warn")
     assert lax.ok

@@ -111,7 +111,7 @@ def test_refusals_and_wrong_use_have_their_exit_codes(tmp_path: Path) -> None:
     code, out = run("validate", folder, "-o", "json")
     answer = json.loads(out)
     assert (code, answer["ok"], answer["vnfd"]) == (1, False, None)
-    error = next(p for p in answer["problems"] if p["severity"] == "ERROR")
+    error = next(p for p in answer["problems"] if p["severity"] == "error")
     assert set(error) == {"severity", "code", "file", "line", "column", "message", "hint"}
     assert run("validate", tmp_path / "nowhere", "-o", "json")[0] == 2
     assert run("validate", folder, "-o", "xml")[0] == 2

@@ -228,7 +228,7 @@ def test_one_flavour_can_be_asked_for(tmp_path: Path) -> None:
     package = several(tmp_path)
     assert [f.id for f in good(read_package(package, flavour="big")).flavours] == ["big"]
     refused = read_package(package, flavour="huge")
-    assert [(f.code, f.hint) for f in refused.findings if f.severity == "ERROR"] == [
+    assert [(f.code, f.hint) for f in refused.findings if f.severity == "error"] == [
         ("flavour-unknown", "there is small, big")
     ]
 
@@ -289,7 +289,7 @@ def test_a_capability_that_nobody_knows_is_handed_on(tmp_path: Path) -> None:
 def test_a_need_without_sense_is_refused_where_it_stands(tmp_path: Path, entry: str) -> None:
     reading = read(tmp_path, vnfd(with_capabilities(entry)))
     assert not reading.ok
-    (finding,) = [f for f in reading.findings if f.severity == "ERROR"]
+    (finding,) = [f for f in reading.findings if f.severity == "error"]
     assert finding.line > 30
     assert finding.code in ("need-value", "value-type", "need-empty")
 
@@ -461,7 +461,7 @@ def test_a_disk_image_its_digest_and_what_it_is_told(tmp_path: Path, algorithm: 
 def test_an_image_that_is_not_the_one_that_is_named(tmp_path: Path, algorithm: str) -> None:
     package = disk_package(tmp_path, image=QCOW2, algorithm=algorithm, written="00" * 32, disk_format="qcow2")
     reading = read_package(package)
-    assert [f.code for f in reading.findings if f.severity == "ERROR"] == ["image-checksum"]
+    assert [f.code for f in reading.findings if f.severity == "error"] == ["image-checksum"]
     assert read_package(package, digests="warn").ok
 
 
@@ -553,6 +553,6 @@ def test_one_delta_serves_every_step(tmp_path: Path) -> None:
 def test_policies_that_do_not_hold_together_are_refused(tmp_path: Path, old: str, new: str, code: str) -> None:
     assert old in SCALING
     reading = read(tmp_path, vnfd(policies=SCALING.replace(old, new, 1), more=GROUP))
-    found = [f for f in reading.findings if f.severity == "ERROR"]
+    found = [f for f in reading.findings if f.severity == "error"]
     assert code in {f.code for f in found}
     assert all(f.line for f in found)

@@ -20,7 +20,7 @@ def read(tmp_path: Path, text: str, limits: Limits | None = None) -> PackageRead
 
 
 def errors(reading: PackageReading) -> list[Finding]:
-    return [f for f in reading.findings if f.severity == "ERROR"]
+    return [f for f in reading.findings if f.severity == "error"]
 
 
 CP = """
@@ -82,7 +82,7 @@ def test_a_vnf_that_does_not_say_who_it_is(tmp_path: Path, name: str) -> None:
     types = "\n".join(line for line in TYPES.splitlines() if f"      {name}:" not in line) + "\n"
     reading = read(tmp_path, vnfd(types=types))
     found = [f for f in reading.findings if f.code == "property-missing"]
-    assert [(f.severity, name in f.message) for f in found] == [("WARNING", True)]
+    assert [(f.severity, name in f.message) for f in found] == [("warning", True)]
     assert reading.vnfd is not None
     assert reading.vnfd.id  # made up where it is the id that is missing
 
@@ -107,7 +107,7 @@ def test_what_tosca_parser_alone_refuses_is_a_warning(tmp_path: Path) -> None:
     reading = read(tmp_path, vnfd(VDU.replace("        name: one\n", "        name: one\n        colour: red\n")))
     assert reading.ok
     (finding,) = reading.findings
-    assert (finding.code, finding.severity) == ("tosca-parser-unknown-field", "WARNING")
+    assert (finding.code, finding.severity) == ("tosca-parser-unknown-field", "warning")
     assert finding.line > 0
 
 

@@ -117,7 +117,7 @@ def named(reading: PackageReading, code: str, severity: str) -> list[Finding]:
 @pytest.mark.parametrize(("old", "new", "code"), ERRORS)
 def test_a_breach_that_no_model_survives_is_refused(tmp_path: Path, old: str, new: str, code: str) -> None:
     reading = read(tmp_path, broken(old, new))
-    found = named(reading, code, "ERROR")
+    found = named(reading, code, "error")
     assert found, reading.findings
     assert not reading.ok
     assert found[0].file == "vnfd.yaml"
@@ -129,7 +129,7 @@ def test_a_breach_that_no_model_survives_is_refused(tmp_path: Path, old: str, ne
 def test_a_breach_that_leaves_a_right_model_is_said(tmp_path: Path, old: str, new: str, code: str) -> None:
     reading = read(tmp_path, broken(old, new))
     assert reading.ok, reading.findings
-    found = named(reading, code, "WARNING")
+    found = named(reading, code, "warning")
     assert found, reading.findings
     assert found[0].line > 0
 
@@ -138,16 +138,16 @@ def test_an_image_without_a_checksum_is_said_and_one_with_it_is_not(tmp_path: Pa
     image = "      artifacts:\n        sw_image: { type: tosca.artifacts.nfv.SwImage, file: reg/i:1, properties: %s }\n"
     bare = "{ name: i, version: '1', container_format: docker, disk_format: raw, size: 1 GB }"
     reading = read(tmp_path, vnfd(VDU + image % bare))
-    (found,) = named(reading, "image-unchecked", "WARNING")
+    (found,) = named(reading, "image-unchecked", "warning")
     assert reading.ok
     assert found.line > 0
     checked = bare.replace("}", ", checksum: { algorithm: sha-256, hash: " + "a" * 64 + " } }")
-    assert not named(read(tmp_path, vnfd(VDU + image % checked)), "image-unchecked", "WARNING")
+    assert not named(read(tmp_path, vnfd(VDU + image % checked)), "image-unchecked", "warning")
 
 
 def test_a_selected_flavour_that_no_template_states_is_refused(tmp_path: Path) -> None:
     text = vnfd(VDU).replace("      type: acme.VNF\n", "      type: acme.VNF\n      properties: { flavour_id: huge }\n")
     mappings = "  substitution_mappings:\n    node_type: acme.VNF\n    properties: { flavour_id: simple }\n"
     reading = read(tmp_path, text + mappings)
-    assert named(reading, "flavour-without-template", "ERROR"), reading.findings
+    assert named(reading, "flavour-without-template", "error"), reading.findings
     assert not reading.ok

@@ -57,17 +57,30 @@ def verify_signature(
 ) -> Verified:
     """Check every signer, with the certificates from elsewhere beside those in the structure. Raises SignatureFault."""
     known = [*signed.certificates, *certificates]
-    subjects = []
-    for signer in signed.signers:
-        certificate = _certificate_of(signer, known)
-        _check_content(signer, content)
-        _check_key(signer, certificate, content)
-        _check_dates(certificate, at)
-        _check_usage(certificate)
-        if trust is not None:
-            trust.check(certificate, known, at)
-        subjects.append(certificate.subject.rfc4514_string())
-    return Verified(tuple(subjects), trusted=trust is not None)
+    try:
+        subjects = tuple(_verify_signer(signer, content, known, trust, at) for signer in signed.signers)
+    except ValueError as error:
+        # A certificate's fields are parsed when they are first asked for, long after it was loaded.
+        raise SignatureFault("signature-malformed", f"a certificate in it is damaged: {error}") from error
+    return Verified(subjects, trusted=trust is not None)
+
+
+def _verify_signer(
+    signer: Signer,
+    content: ContentDigest,
+    known: Sequence[x509.Certificate],
+    trust: TrustStore | None,
+    at: datetime,
+) -> str:
+    """The subject of who signed."""
+    certificate = _certificate_of(signer, known)
+    _check_content(signer, content)
+    _check_key(signer, certificate, content)
+    _check_dates(certificate, at)
+    _check_usage(certificate)
+    if trust is not None:
+        trust.check(certificate, known, at)
+    return certificate.subject.rfc4514_string()
 
 
 def _certificate_of(signer: Signer, known: Sequence[x509.Certificate]) -> x509.Certificate:

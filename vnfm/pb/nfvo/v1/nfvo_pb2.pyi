@@ -266,7 +266,7 @@ class Finding(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     HINT_FIELD_NUMBER: _builtins.int
     severity: _builtins.str
-    """ERROR | WARNING"""
+    """error | warning"""
     code: _builtins.str
     file: _builtins.str
     line: _builtins.int
