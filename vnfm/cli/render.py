@@ -114,7 +114,10 @@ def package(message: nfvo_pb2.Package) -> RenderableType:
     if error:
         parts.append(problem(error))
     if findings:
-        rows = ((coloured(f["severity"]), place(f), f"{f['message']}{' — ' + f['hint'] if f['hint'] else ''}") for f in findings)
+        rows = (
+            (coloured(f["severity"]), place(f), f"{f['message']}{' — ' + f['hint'] if f['hint'] else ''}")
+            for f in findings
+        )
         parts.append(grid("What was noticed", ["", "Where", "What"], rows))
     return Group(*parts)
 
