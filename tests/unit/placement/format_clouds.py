@@ -173,7 +173,7 @@ def _fabric(instance: Instance, shape: Family, dice: random.Random, limit: int |
 
 def _server(instance: Instance, shape: Family, dice: random.Random, name: str, where: Sequence[str]) -> None:
     big = dice.random() < 0.5
-    sriov, gpu, huge = dice.random() < 0.4, dice.random() < 0.15, dice.random() < 0.5
+    sriov, gpu, huge = dice.random() < 0.6, dice.random() < 0.3, dice.random() < 0.7
     cells = []
     for _ in range(2 if big else 1):
         free = 1 - dice.uniform(*shape.fill)
@@ -183,7 +183,7 @@ def _server(instance: Instance, shape: Family, dice: random.Random, name: str, w
                 "mem": int(49_152 * free),
                 "hugepages": int(16_384 * free) if huge else 0,
                 "vfs": dice.randint(2, 16) if sriov else 0,
-                "gpus": dice.randint(0, 2) if gpu else 0,
+                "gpus": dice.randint(1, 2) if gpu else 0,
             }
         )
     active = dice.random() < 0.6
@@ -191,8 +191,8 @@ def _server(instance: Instance, shape: Family, dice: random.Random, name: str, w
         "id": name,
         "kind": "server",
         **dict(zip(("site", "zone", "rack"), where, strict=True)),
-        "trust": dice.choice((1, 1, 2, 3)),
-        "tenant": dice.choice(TENANTS) if dice.random() < 0.08 else None,
+        "trust": dice.choice((1, 2, 2, 3)),
+        "tenant": dice.choice(TENANTS) if dice.random() < 0.05 else None,
         "runtimes": list(dice.choices(SERVER_RUNTIMES, (6, 2, 2, 1, 1))[0]),
         "cells": cells,
         "price": dice.randint(1, 3),
