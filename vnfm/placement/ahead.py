@@ -1,0 +1,209 @@
+"""Looking ahead: in which order a chain's units are placed, and what each dock would mean for those still to come.
+
+Along the tree in which the units are met, costs flow backwards: to a unit's own cost at a dock is added the least
+that each unit behind it can cost from there, hops included (min-plus). Exact on what the docks cost now, without the
+units' effect on each other; that is what the search tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from vnfm.placement.ask import Ask, Bound
+from vnfm.placement.estate import Bools, Estate, Ints
+from vnfm.placement.fabric import Spot
+from vnfm.placement.kinds import NEVER, UNHEARD
+from vnfm.placement.routes import FAR_HOPS, Routes
+from vnfm.placement.statement import RuleKind, Scope
+
+SpotOf = Callable[[int], Spot | None]  # of a point, None where it is not placed
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """`own[u]`: by dock, the cost of unit u there and of all behind it."""
+
+    order: tuple[int, ...]
+    own: tuple[Ints, ...]
+
+
+class Horizon:
+    """What looking ahead needs of the estate, computed once."""
+
+    def __init__(self, estate: Estate, routes: Routes) -> None:
+        fabric = estate.fabric
+        self.estate, self.routes = estate, routes
+        self.dock_group = fabric.dock_group
+        self.starts = fabric.group_starts
+        self.same_hops = 2 * routes.up_hops
+        leads = [fabric.docks[int(i)] for i in self.starts]
+        groups = [fabric.group[v] for v in leads]
+        up = np.maximum.reduceat(routes.up_hops, self.starts) if len(self.starts) else routes.up_hops
+        hops = np.minimum(fabric.hops[groups], FAR_HOPS) + up[:, None] + up[None, :]
+        for c, g in enumerate(groups):
+            hops[c, c] = min(fabric.between_hops[g], FAR_HOPS) + 2 * up[c]
+        self.hops: Ints = hops
+        self.alone = len(self.starts) == len(self.dock_group)
+
+    def message(self, own: Ints, hop_cost: int, apart: bool) -> Ints:
+        """The least cost of what lies behind a link, seen from each dock; `apart`: not on the same server."""
+        least = own if self.alone else np.minimum.reduceat(own, self.starts)
+        over: Ints = (self.hops * hop_cost + least).min(axis=1)
+        return np.minimum(own + self.same_hops * hop_cost if apart else own, over[self.dock_group])
+
+
+def look_ahead(ask: Ask, horizon: Horizon) -> Ahead:
+    """Order and costs ahead for a chain. A dock that a bound or rule closes costs NEVER."""
+    between, at_ends = _adjacency(ask)
+    order, parent = _order(ask, between, at_ends)
+    routes = horizon.routes
+    own: list[Ints] = [u.dock_score.copy() for u in ask.units]
+    for u, ends in enumerate(at_ends):
+        for w, end in ends:
+            own[u] += routes.rows(ask.end_spots[-1 - end])[0] * ask.wires[w].hop_cost
+    _close(ask, horizon, own)
+    apart = _apart(ask)
+    for u in reversed(order):
+        p = parent[u]
+        if p < 0:
+            continue
+        cost = sum(ask.wires[w].hop_cost for w in between[u][p])
+        own[p] += horizon.message(own[u], cost, (u, p) in apart)
+    return Ahead(order, tuple(own))
+
+
+def _adjacency(ask: Ask) -> tuple[list[dict[int, list[int]]], list[list[tuple[int, int]]]]:
+    between: list[dict[int, list[int]]] = [{} for _ in ask.units]
+    at_ends: list[list[tuple[int, int]]] = [[] for _ in ask.units]
+    unit_of = ask.unit_of
+    for i, w in enumerate(ask.wires):
+        if w.a >= 0 and w.b >= 0:
+            a, b = unit_of[w.a], unit_of[w.b]
+            if a != b:
+                between[a].setdefault(b, []).append(i)
+                between[b].setdefault(a, []).append(i)
+        elif w.a >= 0:
+            at_ends[unit_of[w.a]].append((i, w.b))
+        elif w.b >= 0:
+            at_ends[unit_of[w.b]].append((i, w.a))
+    return between, at_ends
+
+
+def _order(
+    ask: Ask, between: list[dict[int, list[int]]], at_ends: list[list[tuple[int, int]]]
+) -> tuple[tuple[int, ...], list[int]]:
+    """Breadth first from a unit at an end; the tree's parents, -1 for a root."""
+    count = len(ask.units)
+    parent, met, order = [-1] * count, [False] * count, []
+    roots = sorted(range(count), key=lambda u: (not at_ends[u], u))
+    for root in roots:
+        if met[root]:
+            continue
+        met[root] = True
+        queue = [root]
+        for u in queue:
+            for other in between[u]:
+                if not met[other]:
+                    met[other] = True
+                    parent[other] = u
+                    queue.append(other)
+        order += queue
+    return tuple(order), parent
+
+
+def _apart(ask: Ask) -> set[tuple[int, int]]:
+    """Pairs of units that must not share a server."""
+    out: set[tuple[int, int]] = set()
+    for v, rules in enumerate(ask.rules):
+        for rule in rules:
+            if not rule.same:
+                out.update((ask.unit_of[v], ask.unit_of[o]) for o in rule.others)
+    return out
+
+
+def _close(ask: Ask, horizon: Horizon, own: list[Ints]) -> None:
+    """Close docks that a latency bound to the ends or an affinity wider than a server rules out."""
+    if ask.bounds or any(w.max_us is not None for w in ask.wires):
+
+        def spot_of(point: int) -> Spot | None:
+            return ask.end_spots[-1 - point] if point < 0 else None
+
+        for u, unit in enumerate(ask.units):
+            for v in unit.members:
+                open_docks = within_reach(ask, horizon.routes, v, spot_of, None)
+                if open_docks is not None:
+                    own[u][~open_docks] = NEVER
+    for rule in ask.chain.rules:
+        if rule.kind is RuleKind.AFFINITY and rule.scope is not Scope.SERVER:
+            _close_domains(ask, horizon, own, rule.scope, rule.vnfs)
+
+
+def _close_domains(ask: Ask, horizon: Horizon, own: list[Ints], scope: Scope, names: tuple[str, ...]) -> None:
+    domains = horizon.estate.dock_domains[scope]
+    if not len(domains) or domains.min() < 0:
+        return
+    members = {ask.unit_of[i] for i, v in enumerate(ask.chain.vnfs) if v.id in names}
+    open_to_all = np.ones(int(domains.max()) + 1, dtype=np.bool_)
+    for u in members:
+        open_to_all &= np.bincount(domains[own[u] < UNHEARD], minlength=len(open_to_all)) > 0
+    for u in members:
+        own[u][~open_to_all[domains]] = NEVER
+
+
+def within_reach(ask: Ask, routes: Routes, v: int, spot_of: SpotOf, known: dict[int, int] | None) -> Bools | None:
+    """The docks where VNF v can meet its latency bounds as far as what is placed tells; None: all.
+
+    `known`: latencies of wires that are routed, realizations included.
+    """
+    mask: Bools | None = None
+    for i in ask.wires_of[v]:
+        wire = ask.wires[i]
+        if wire.max_us is not None:
+            other = wire.other(v)
+            spot = spot_of(other)
+            if spot is not None:
+                ok = routes.rows(spot)[1] <= wire.max_us - ask.least_us(v) - ask.least_us(other)
+                _open_own(ok, routes, spot)
+                mask = ok if mask is None else mask & ok
+        for b in ask.bounds_of[i]:
+            ok2 = _on_walk(ask, routes, v, ask.bounds[b], spot_of, known)
+            if ok2 is not None:
+                mask = ok2 if mask is None else mask & ok2
+    return mask
+
+
+def _open_own(ok: Bools, routes: Routes, spot: Spot) -> None:
+    """The spot's own dock stays open: its own server is nearer than its rack."""
+    dock = routes.fabric.dock_of[spot.vertex]
+    if dock >= 0:
+        ok[dock] = True
+
+
+def _on_walk(
+    ask: Ask, routes: Routes, v: int, bound: Bound, spot_of: SpotOf, known: dict[int, int] | None
+) -> Bools | None:
+    walk = bound.walk
+    if v not in walk:
+        return None
+    at = walk.index(v)
+    rest = bound.max_us
+    for i in bound.wires:
+        wire = ask.wires[i]
+        rest -= known[i] if known and i in known else ask.least_us(wire.a) + ask.least_us(wire.b)
+    before = next((s for p in reversed(walk[:at]) if (s := spot_of(p)) is not None), None)
+    after = next((s for p in walk[at + 1 :] if (s := spot_of(p)) is not None), None)
+    if before is None and after is None:
+        return None
+    spent: Ints | None = None
+    for spot in (before, after):
+        if spot is not None:
+            us = routes.rows(spot)[1]
+            dock = routes.fabric.dock_of[spot.vertex]
+            if dock >= 0 and us[dock]:
+                us = us.copy()
+                us[dock] = 0
+            spent = us if spent is None else spent + us
+    return None if spent is None else spent <= rest

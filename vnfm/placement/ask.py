@@ -1,0 +1,149 @@
+"""A chain made ready for the search: VNFs by position, virtual links by their ends, rules and bounds by VNF.
+
+VNFs that have to share a server are one unit and are placed together. A point is a VNF (its position, from 0) or an
+end (-1, -2, ...).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vnfm.placement.book import Book
+from vnfm.placement.fabric import Spot
+from vnfm.placement.kinds import GRAIN, Kind, Kinds
+from vnfm.placement.statement import Chain, RuleKind, Scope
+from vnfm.placement.units import Unit, Units, groups_of
+
+MOST = 1 << 32  # a hop's cost, so that sums stay exact
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """A virtual link. `hop_cost`: of all its bandwidth on one link."""
+
+    a: int
+    b: int
+    bandwidth: int
+    hop_cost: int
+    max_us: int | None
+
+    def other(self, point: int) -> int:
+        """Its other end."""
+        return self.b if point == self.a else self.a
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A bound on some wires' latencies together. `walk`: their points in order where they join to one, else empty."""
+
+    wires: tuple[int, ...]
+    max_us: int
+    walk: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """A rule as one VNF sees it: `others` have to be in the same domain, or none of them may be."""
+
+    same: bool
+    scope: Scope
+    others: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A chain ready to be searched for."""
+
+    chain: Chain
+    tenant: int
+    kinds: tuple[Kind, ...]
+    wires: tuple[Wire, ...]
+    wires_of: tuple[tuple[int, ...], ...]
+    end_spots: tuple[Spot, ...]
+    bounds: tuple[Bound, ...]
+    bounds_of: tuple[tuple[int, ...], ...]  # by wire
+    rules: tuple[tuple[Apart, ...], ...]  # by VNF
+    units: tuple[Unit, ...]
+    unit_of: tuple[int, ...]
+
+    def least_us(self, point: int) -> int:
+        """What a point adds to the latency of each of its wires at least."""
+        return self.kinds[point].least_us if point >= 0 else 0
+
+
+def ask_of(chain: Chain, book: Book, kinds: Kinds, units: Units) -> Ask:
+    """Compile a chain whose ids are known to be right."""
+    tenant = book.tenant(chain.tenant)
+    points = {v.id: i for i, v in enumerate(chain.vnfs)}
+    points.update((e.id, -1 - i) for i, e in enumerate(chain.ends))
+    weight = book.estate.instance.bandwidth_hop_cost * GRAIN
+    wires = tuple(
+        Wire(points[x.a], points[x.b], x.bandwidth_mbps, min(MOST, max(1, weight * x.bandwidth_mbps)), x.max_latency_us)
+        for x in chain.vlinks
+    )
+    wires_of: list[list[int]] = [[] for _ in chain.vnfs]
+    for i, w in enumerate(wires):
+        if w.a >= 0:
+            wires_of[w.a].append(i)
+        if w.b >= 0 and w.b != w.a:
+            wires_of[w.b].append(i)
+    of_kind = tuple([kinds.of(v, tenant) for v in chain.vnfs])
+    groups, unit_of = groups_of(chain, points)
+    bounds = _bounds(chain, wires) if chain.paths else ()
+    bounds_of: list[list[int]] = [[] for _ in wires]
+    for i, bound in enumerate(bounds):
+        for w_at in bound.wires:
+            bounds_of[w_at].append(i)
+    return Ask(
+        chain=chain,
+        tenant=tenant,
+        kinds=of_kind,
+        wires=wires,
+        wires_of=tuple([tuple(x) for x in wires_of]),
+        end_spots=tuple([_end_spot(book, e.at) for e in chain.ends]),
+        bounds=bounds,
+        bounds_of=tuple([tuple(x) for x in bounds_of]),
+        rules=_rules(chain, points),
+        units=tuple([units.of(group, of_kind) for group in groups]),
+        unit_of=unit_of,
+    )
+
+
+def _end_spot(book: Book, at: str) -> Spot:
+    node = book.estate.index.get(at)
+    return book.estate.spots[node] if node is not None else book.estate.fabric.spot(at)
+
+
+def _bounds(chain: Chain, wires: tuple[Wire, ...]) -> tuple[Bound, ...]:
+    names = {x.id: i for i, x in enumerate(chain.vlinks)}
+    return tuple(
+        Bound(at := tuple(names[x] for x in path.vlinks), path.max_latency_us, _walk([wires[i] for i in at]))
+        for path in chain.paths
+    )
+
+
+def _walk(wires: list[Wire]) -> tuple[int, ...]:
+    """The points along wires that join end to end, whichever way each is told."""
+    if not wires:
+        return ()
+    for first in (wires[0].a, wires[0].b):
+        walk = [first]
+        for wire in wires:
+            if walk[-1] not in (wire.a, wire.b):
+                break
+            walk.append(wire.other(walk[-1]))
+        else:
+            return tuple(walk)
+    return ()
+
+
+def _rules(chain: Chain, points: dict[str, int]) -> tuple[tuple[Apart, ...], ...]:
+    if not chain.rules:
+        return ((),) * len(chain.vnfs)
+    rules: list[list[Apart]] = [[] for _ in chain.vnfs]
+    for rule in chain.rules:
+        members = [points[x] for x in rule.vnfs]
+        for v in members:
+            others = tuple(x for x in members if x != v)
+            rules[v].append(Apart(rule.kind is RuleKind.AFFINITY, rule.scope, others))
+    return tuple(tuple(x) for x in rules)

@@ -1,0 +1,195 @@
+"""What is free now: the estate's arrays, less what was committed. The one thing here that changes.
+
+A chain is searched for on a `Draft`, a small overlay over the book; `commit` enters it as a whole after a check,
+`release` takes exactly that out again. Readers with caches follow `touched`, the log of nodes that changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from vnfm.model.problem import problem
+from vnfm.placement.estate import CPU, DISK, GPUS, HUGEPAGES, MEMORY, VFS, Bools, Estate, Ints, Smalls
+
+Amounts = tuple[int, int, int, int, int, int]  # as in estate.RESOURCES
+NOTHING: Amounts = (0, 0, 0, 0, 0, 0)
+NOBODY = -1
+SEVERAL = -2
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """One VNF on its node, with all that it takes there. `shares`: 0 no shared kernel, 1 shared, 2 only within the
+    tenant."""
+
+    node: int
+    variant: int
+    cell: int  # -1: floats
+    amounts: Amounts
+    shares: int
+    licence: tuple[str, str] | None  # id and site
+
+
+@dataclass(slots=True)
+class Draft:
+    """What a chain would take: seats by VNF (position in the chain), routes by virtual link. Copied where it forks."""
+
+    tenant: int
+    cost: int = 0
+    seats: dict[int, Seat] = field(default_factory=dict)
+    routes: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    latency: dict[int, int] = field(default_factory=dict)
+    used: dict[int, Amounts] = field(default_factory=dict)
+    cell_used: dict[tuple[int, int], Amounts] = field(default_factory=dict)
+    link_used: dict[int, int] = field(default_factory=dict)
+    shares: dict[int, int] = field(default_factory=dict)
+    licences: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def fork(self) -> Draft:
+        """A copy to go on with."""
+        return Draft(
+            self.tenant,
+            self.cost,
+            self.seats.copy(),
+            self.routes.copy(),
+            self.latency.copy(),
+            self.used.copy(),
+            self.cell_used.copy(),
+            self.link_used.copy(),
+            self.shares.copy(),
+            self.licences.copy(),
+        )
+
+
+class Book:
+    """What is free, by node, cell, link and licence, at `version`. One writer."""
+
+    def __init__(self, estate: Estate) -> None:
+        self.estate = estate
+        self.version = 0
+        self.free: Smalls = estate.free.copy()
+        self.cell_free: Smalls = estate.cell_free.copy()
+        self.left: list[list[int]] = self.free.tolist()
+        self.cell_left: list[list[list[int]]] = self.cell_free.tolist()
+        self.bandwidth: list[int] = list(estate.fabric.bandwidth)
+        self.licences = {(x.id, x.site): 0 for x in estate.instance.licences}
+        for x in estate.instance.licences:
+            self.licences[x.id, x.site] += x.count
+        self.sharer: Smalls = np.full(estate.size, NOBODY, dtype=np.int32)
+        self.guarded: Bools = np.zeros(estate.size, dtype=np.bool_)
+        self.switch_on: Ints = estate.switch_on.copy()
+        self.on_left: list[int] = self.switch_on.tolist()
+        self.touched: list[int] = []
+        self.held: dict[str, Draft] = {}
+        self.tenants = dict(estate.tenants)
+        self._sharing: dict[int, dict[int, list[int]]] = {}  # node -> tenant -> VNFs, isolated ones among them
+        self._seated: dict[int, int] = {}  # server -> VNFs
+
+    def tenant(self, name: str) -> int:
+        """A tenant's code, a new one for one not met yet."""
+        return self.tenants.setdefault(name, len(self.tenants))
+
+    def copy(self) -> Book:
+        """A book that goes its own way: what-if."""
+        other = Book(self.estate)
+        other.version = self.version
+        other.free, other.cell_free = self.free.copy(), self.cell_free.copy()
+        other.left = [x.copy() for x in self.left]
+        other.cell_left = [[x.copy() for x in cell] for cell in self.cell_left]
+        other.bandwidth = self.bandwidth.copy()
+        other.licences = self.licences.copy()
+        other.sharer, other.guarded = self.sharer.copy(), self.guarded.copy()
+        other.switch_on, other.on_left = self.switch_on.copy(), self.on_left.copy()
+        other.held, other.tenants = self.held.copy(), self.tenants.copy()
+        other._sharing = {n: {t: c.copy() for t, c in of.items()} for n, of in self._sharing.items()}
+        other._seated = self._seated.copy()
+        return other
+
+    def may_share(self, node: int, tenant: int, shares: int) -> bool:
+        """Whether the kernel of that node is open to a VNF that shares it so."""
+        of = self._sharing.get(node)
+        if not of or (len(of) == 1 and tenant in of):
+            return True
+        return shares == 1 and not self.guarded[node]
+
+    def fits(self, draft: Draft) -> bool:
+        """Whether all that the draft takes is still there. Looks at what it touches only."""
+        left, cells = self.left, self.cell_left
+        return (
+            all(left[r][n] >= a for n, amounts in draft.used.items() for r, a in enumerate(amounts) if a)
+            and all(
+                cells[c][r][n] >= a for (n, c), amounts in draft.cell_used.items() for r, a in enumerate(amounts) if a
+            )
+            and all(self.bandwidth[i] >= a for i, a in draft.link_used.items())
+            and all(self.licences.get(i, 0) >= a for i, a in draft.licences.items())
+            and all(self.may_share(n, draft.tenant, s) for n, s in draft.shares.items())
+        )
+
+    def commit(self, chain: str, draft: Draft, version: int | None = None) -> None:
+        """Enter a draft made on `version` (checked again where that is an older one).
+
+        Raises ProblemError `conflict` where it does not fit any more, `already-exists` where the chain is held.
+        """
+        if chain in self.held:
+            raise problem("already-exists", f"the chain {chain} is placed already; release it first", instance=chain)
+        if version is not None and version != self.version and not self.fits(draft):
+            raise problem("conflict", f"what the chain {chain} was to get is gone since; place it anew", instance=chain)
+        self._enter(draft, 1)
+        self.held[chain] = draft
+
+    def release(self, chain: str) -> None:
+        """Give back what the chain holds. Raises ProblemError `not-found` for one that is not held."""
+        draft = self.held.pop(chain, None)
+        if draft is None:
+            raise problem("not-found", f"no chain {chain} is placed", instance=chain)
+        self._enter(draft, -1)
+
+    def _enter(self, draft: Draft, sign: int) -> None:
+        self.version += 1
+        for node, amounts in draft.used.items():
+            for r, amount in enumerate(amounts):
+                if amount:
+                    self.left[r][node] -= sign * amount
+                    self.free[r, node] = self.left[r][node]
+            self.touched.append(node)
+        for (node, cell), amounts in draft.cell_used.items():
+            for r, amount in enumerate(amounts):
+                if amount:
+                    self.cell_left[cell][r][node] -= sign * amount
+                    self.cell_free[cell, r, node] = self.cell_left[cell][r][node]
+        for link, amount in draft.link_used.items():
+            self.bandwidth[link] -= sign * amount
+        for licence, amount in draft.licences.items():
+            self.licences[licence] -= sign * amount
+        for seat in draft.seats.values():
+            self._seat(seat, draft.tenant, sign)
+
+    def _seat(self, seat: Seat, tenant: int, sign: int) -> None:
+        node = seat.node
+        root = self.estate.root[node]
+        before = self._seated.get(root, 0)
+        self._seated[root] = before + sign
+        if (before == 0 or before + sign == 0) and self.estate.switch_on[root]:
+            cost = 0 if sign > 0 else int(self.estate.switch_on[root])
+            for n in self.estate.on_server(root):
+                self.switch_on[n] = self.on_left[n] = cost
+                self.touched.append(n)
+        if not seat.shares:
+            return
+        of = self._sharing.setdefault(node, {})
+        count = of.setdefault(tenant, [0, 0])
+        count[0] += sign
+        count[1] += sign * (seat.shares == 2)
+        if not count[0]:
+            del of[tenant]
+        self.sharer[node] = NOBODY if not of else SEVERAL if len(of) > 1 else next(iter(of))
+        self.guarded[node] = any(c[1] for c in of.values())
+
+
+def amounts_of(cpu: int, memory: int, hugepages: int, vfs: int, gpus: int, disk: int) -> Amounts:
+    """Amounts in the order of the estate's resources."""
+    out = [0] * 6
+    out[CPU], out[MEMORY], out[HUGEPAGES], out[VFS], out[GPUS], out[DISK] = cpu, memory, hugepages, vfs, gpus, disk
+    return (out[0], out[1], out[2], out[3], out[4], out[5])

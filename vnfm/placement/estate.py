@@ -1,0 +1,206 @@
+"""All that there is, as arrays: nodes sorted by dock and server, every layer resolved to its server. Immutable.
+
+What is free changes and lies in `book.py`; the estate holds what it was at the start and what never changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from vnfm.placement.fabric import Fabric, Spot, build_fabric
+from vnfm.placement.statement import Instance, Node, NodeKind, Realization, Scope
+
+Ints = npt.NDArray[np.int64]
+Smalls = npt.NDArray[np.int32]
+Bools = npt.NDArray[np.bool_]
+CPU, MEMORY, HUGEPAGES, VFS, GPUS, DISK = range(6)
+RESOURCES = ("cpu", "mem", "hugepages", "vfs", "gpus", "disk")
+UNLIMITED = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Estate:
+    """N nodes in order; where a list stands beside an array of the same content, it is the faster one for one node.
+
+    `free`: [6, N] over all cells; `cell_free`: [cells, 6, N]. `offers`: [variants, N], which variants a node runs; a
+    variant is a realization with its values, so a node with values of its own offers variants of its own.
+    `switch_on` and `domains` are the server's: scope -> code of each node. `starts`: first node of each dock, in the fabric's order of docks.
+    """
+
+    instance: Instance
+    fabric: Fabric
+    ids: tuple[str, ...]
+    index: dict[str, int]
+    variants: tuple[Realization, ...]
+    offers: Bools
+    free: Smalls
+    cell_free: Smalls
+    cells: tuple[int, ...]
+    trust: Smalls
+    owner: Smalls  # the only tenant's code, -1: any
+    price: Ints
+    switch_on: Ints
+    root: tuple[int, ...]
+    roots: Ints  # nodes that are servers
+    dock: tuple[int, ...]
+    starts: Ints
+    spots: tuple[Spot, ...]
+    site_at: Ints
+    zone_at: Ints
+    domains: dict[Scope, list[int]]
+    dock_domains: dict[Scope, Ints]
+    server_at: dict[int, int]  # a spot's place -> the server there
+    server_end: dict[int, int]  # server -> the node after its last
+    sites_by_code: tuple[str, ...]
+    sites: dict[str, int]
+    zones: dict[str, int]
+    tenants: dict[str, int]
+    arch: Smalls
+    arches: dict[str, int]
+    has_workers: bool
+    limits_disk: bool
+
+    @property
+    def size(self) -> int:
+        """How many nodes."""
+        return len(self.ids)
+
+    def site_of(self, node: int) -> str:
+        """The site that a node is at."""
+        return self.sites_by_code[int(self.site_at[node])]
+
+    def on_server(self, root: int) -> range:
+        """A server's nodes: itself and the workers on it."""
+        return range(root, self.server_end[root])
+
+    def dock_slice(self, dock: int) -> tuple[int, int]:
+        """The first node of a dock and the one after its last."""
+        starts = self.starts
+        end = int(starts[dock + 1]) if dock + 1 < len(starts) else len(self.ids)
+        return int(starts[dock]), end
+
+
+def build_estate(instance: Instance) -> Estate:
+    """The estate of an instance whose ids are known to be right. The order in which things are told does not matter."""
+    fabric = build_fabric(instance)
+    by_id = {n.id: n for n in instance.nodes}
+    root_id = {n.id: _root(n, by_id) for n in instance.nodes}
+    dock_at = {s: fabric.dock_of[spot.vertex] for s, spot in fabric.server_spots.items()}
+    nodes = sorted(instance.nodes, key=lambda n: _place_in_order(n, dock_at[root_id[n.id]], root_id[n.id]))
+    index = {n.id: i for i, n in enumerate(nodes)}
+    root = tuple(index[root_id[n.id]] for n in nodes)
+    dock = np.array([dock_at[root_id[n.id]] for n in nodes], dtype=np.int64)
+    variants, offers = _offers(instance, nodes)
+    tenants = _codes(n.tenant for n in nodes if n.tenant is not None)
+    sites, zones, racks = _codes(n.site for n in nodes), _codes(n.zone for n in nodes), _codes(n.rack for n in nodes)
+    arches = _codes(n.arch for n in nodes if n.arch)
+    domains: dict[Scope, list[int]] = {
+        Scope.SERVER: list(root),
+        Scope.RACK: [racks[nodes[r].rack] for r in root],
+        Scope.ZONE: [zones[nodes[r].zone] for r in root],
+        Scope.SITE: [sites[nodes[r].site] for r in root],
+    }
+    codes = {scope: np.array(at, dtype=np.int64) for scope, at in domains.items()}
+    starts = np.flatnonzero(np.diff(dock, prepend=-1)) if len(nodes) else np.zeros(0, dtype=np.int64)
+    cell_free = _cells(nodes)
+    return Estate(
+        instance=instance,
+        fabric=fabric,
+        ids=tuple(n.id for n in nodes),
+        index=index,
+        variants=variants,
+        offers=offers,
+        free=_totals(nodes, cell_free),
+        cell_free=cell_free,
+        cells=tuple(len(n.cells) for n in nodes),
+        trust=np.array([n.trust for n in nodes], dtype=np.int32),
+        owner=np.array([-1 if n.tenant is None else tenants[n.tenant] for n in nodes], dtype=np.int32),
+        price=np.array([n.price for n in nodes], dtype=np.int64),
+        switch_on=np.array([0 if nodes[r].active else nodes[r].on_cost for r in root], dtype=np.int64),
+        site_at=np.array([sites[n.site] for n in nodes], dtype=np.int64),
+        zone_at=np.array([zones[n.zone] for n in nodes], dtype=np.int64),
+        root=root,
+        roots=np.array(sorted(set(root)), dtype=np.int64),
+        dock=tuple(dock.tolist()),
+        starts=starts,
+        spots=tuple(fabric.server_spots[root_id[n.id]] for n in nodes),
+        domains=domains,
+        dock_domains={scope: _alike(code, starts) for scope, code in codes.items()},
+        server_at={fabric.server_spots[n.id].place: i for i, n in enumerate(nodes) if n.kind is NodeKind.SERVER},
+        server_end={at: i + 1 for i, at in enumerate(root)},
+        sites_by_code=tuple(sites),
+        sites=sites,
+        zones=zones,
+        tenants=tenants,
+        arch=np.array([arches.get(n.arch, -1) for n in nodes], dtype=np.int32),
+        arches=arches,
+        has_workers=len(set(root)) < len(nodes),
+        limits_disk=any(n.disk_mib is not None for n in nodes),
+    )
+
+
+def _root(node: Node, by_id: dict[str, Node]) -> str:
+    while node.kind is NodeKind.WORKER and node.parent is not None:
+        node = by_id[node.parent]
+    return node.id
+
+
+def _place_in_order(node: Node, dock: int, root: str) -> tuple[object, ...]:
+    return (dock, root, node.kind is NodeKind.WORKER, node.id)
+
+
+def _codes(names: Iterable[str]) -> dict[str, int]:
+    return {name: i for i, name in enumerate(sorted(set(names)))}
+
+
+def _alike(codes: Ints, starts: Ints) -> Ints:
+    """The domain of each dock, -1 where its nodes are in different ones."""
+    if not len(codes):
+        return codes
+    low, high = np.minimum.reduceat(codes, starts), np.maximum.reduceat(codes, starts)
+    return np.where(low == high, low, -1)
+
+
+def _offers(instance: Instance, nodes: Sequence[Node]) -> tuple[tuple[Realization, ...], Bools]:
+    names = sorted(instance.catalogue)
+    number: dict[Realization, int] = {instance.catalogue[name]: i for i, name in enumerate(names)}
+    common = {name: number[instance.catalogue[name]] for name in names}
+    where: dict[tuple[str, ...], list[int]] = {}
+    own: list[tuple[int, int]] = []
+    for i, node in enumerate(nodes):
+        if node.catalogue:
+            for name in node.runtimes:
+                real = node.catalogue.get(name, instance.catalogue[name])
+                own.append((number.setdefault(real, len(number)), i))
+        else:
+            where.setdefault(node.runtimes, []).append(i)
+    offers = np.zeros((len(number), len(nodes)), dtype=np.bool_)
+    for runtimes, at in where.items():
+        for name in runtimes:
+            offers[common[name], at] = True
+    for variant, i in own:
+        offers[variant, i] = True
+    return tuple(number), offers
+
+
+def _cells(nodes: Sequence[Node]) -> Smalls:
+    most = max((len(n.cells) for n in nodes), default=1)
+    table: Smalls = np.zeros((most, len(RESOURCES), len(nodes)), dtype=np.int32)
+    for c in range(most):
+        flat = [
+            (x.cpu_milli, x.memory_mib, x.hugepages_mib, x.vfs, x.gpus) if x else (0, 0, 0, 0, 0)
+            for x in (n.cells[c] if c < len(n.cells) else None for n in nodes)
+        ]
+        if flat:
+            table[c, :DISK] = np.array(flat, dtype=np.int64).clip(0, UNLIMITED).T
+    return table
+
+
+def _totals(nodes: Sequence[Node], cell_free: Smalls) -> Smalls:
+    total: Smalls = cell_free.sum(axis=0, dtype=np.int64).clip(0, UNLIMITED).astype(np.int32)
+    total[DISK] = [UNLIMITED if n.disk_mib is None else min(n.disk_mib, UNLIMITED) for n in nodes]
+    return total

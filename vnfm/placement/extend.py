@@ -1,0 +1,194 @@
+"""One VNF on one node: every constraint tested exactly, on the book and what the draft takes already."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from vnfm.placement.ask import Ask
+from vnfm.placement.book import NOTHING, Amounts, Book, Draft, Seat
+from vnfm.placement.estate import DISK
+from vnfm.placement.fabric import FAR, Spot
+from vnfm.placement.kinds import GRAIN, Kind, Way, best_cell
+from vnfm.placement.routes import Route, Routes
+
+
+class Miss(IntEnum):
+    """Why a VNF cannot be there in this draft."""
+
+    ROOM = 0  # capacity, kernel or licence
+    RULE = 1
+    REACH = 2  # no route with bandwidth and latency
+
+
+def spot_of(ask: Ask, book: Book, draft: Draft, point: int) -> Spot | None:
+    """Where a point of the chain is, None where it is not placed yet."""
+    if point < 0:
+        return ask.end_spots[-1 - point]
+    seat = draft.seats.get(point)
+    return book.estate.spots[seat.node] if seat is not None else None
+
+
+def extend(ask: Ask, book: Book, routes: Routes, draft: Draft, v: int, node: int, patient: bool) -> Draft | Miss:
+    """The draft with VNF v on that node in the cheapest way that holds, or why there is none."""
+    if ask.rules[v] and not _rules_hold(ask, book, draft, v, node):
+        return Miss.RULE
+    kind = ask.kinds[v]
+    used = draft.used.get(node, NOTHING)
+    ways = [w for w in kind.ways if w.allowed[node] and _fits(book, kind, draft, w, node, used)]
+    if not ways:
+        return Miss.ROOM
+    found = _wired(ask, book, routes, draft, v, node, patient)
+    if found is None:
+        return Miss.REACH
+    way, latency = _way_in_time(ask, draft, v, ways, found)
+    if way is None:
+        return Miss.REACH
+    return _grown(ask, book, draft, v, node, way, found, latency)
+
+
+def _rules_hold(ask: Ask, book: Book, draft: Draft, v: int, node: int) -> bool:
+    for rule in ask.rules[v]:
+        domain = book.estate.domains[rule.scope]
+        mine = domain[node]
+        for other in rule.others:
+            seat = draft.seats.get(other)
+            if seat is not None and (domain[seat.node] == mine) is not rule.same:
+                return False
+    return True
+
+
+def _fits(book: Book, kind: Kind, draft: Draft, way: Way, node: int, used: Amounts) -> bool:
+    left = book.left
+    for r, amount in enumerate(way.amounts):
+        if amount and left[r][node] - used[r] < amount:
+            return False
+    if way.shares and not book.may_share(node, kind.tenant, way.shares):
+        return False
+    if kind.strict and best_cell(book, node, way.amounts, draft.cell_used) < 0:
+        return False
+    if kind.licence is not None:
+        token = (kind.licence, book.estate.site_of(node))
+        return book.licences.get(token, 0) > draft.licences.get(token, 0)
+    return True
+
+
+def _wired(
+    ask: Ask, book: Book, routes: Routes, draft: Draft, v: int, node: int, patient: bool
+) -> list[tuple[int, Route]] | None:
+    """Routes of the wires from v to what is placed."""
+    here = book.estate.spots[node]
+    found: list[tuple[int, Route]] = []
+    taken = draft.link_used
+    for i in ask.wires_of[v]:
+        wire = ask.wires[i]
+        other = wire.other(v)
+        if other == v:
+            found.append((i, ((), 0)))
+            continue
+        there = spot_of(ask, book, draft, other)
+        if there is None:
+            continue
+        most = FAR if wire.max_us is None else wire.max_us - ask.least_us(v) - _end_us(ask, draft, other)
+        route = routes.route(here, there, wire.bandwidth, taken, most, patient)
+        if route is None:
+            return None
+        if wire.b == v:
+            route = (route[0][::-1], route[1])
+        found.append((i, route))
+        if route[0] and wire.bandwidth:
+            if taken is draft.link_used:
+                taken = taken.copy()
+            for link in route[0]:
+                taken[link] = taken.get(link, 0) + wire.bandwidth
+    return found
+
+
+def _end_us(ask: Ask, draft: Draft, point: int) -> int:
+    """The latency that a placed point adds to a wire."""
+    if point < 0:
+        return 0
+    seat = draft.seats[point]
+    return next(w.latency_us for w in ask.kinds[point].ways if w.variant == seat.variant)
+
+
+def _way_in_time(
+    ask: Ask, draft: Draft, v: int, ways: list[Way], found: list[tuple[int, Route]]
+) -> tuple[Way | None, dict[int, int]]:
+    """The cheapest way that keeps each wire's bound and each path's, and the wires' latencies with it."""
+    if not ask.bounds and all(ask.wires[i].max_us is None for i, _ in found):
+        return ways[0], {}
+    bounds = {b for i, _ in found for b in ask.bounds_of[i]}
+    far_ends = {i: _end_us(ask, draft, other) if (other := ask.wires[i].other(v)) != v else -1 for i, _ in found}
+    for way in ways:
+        latency = {
+            i: route[1] + way.latency_us + (far_ends[i] if far_ends[i] >= 0 else way.latency_us) for i, route in found
+        }
+        if any((most := ask.wires[i].max_us) is not None and us > most for i, us in latency.items()):
+            continue
+        if all(_bound_holds(ask, draft, b, v, way, latency) for b in bounds):
+            return way, latency
+    return None, {}
+
+
+def _bound_holds(ask: Ask, draft: Draft, b: int, v: int, way: Way, latency: dict[int, int]) -> bool:
+    total = 0
+    for i in ask.bounds[b].wires:
+        known = latency.get(i)
+        if known is None:
+            known = draft.latency.get(i)
+        if known is None:
+            wire = ask.wires[i]
+            known = 0
+            for point in (wire.a, wire.b):
+                known += way.latency_us if point == v else ask.least_us(point)
+        total += known
+    return total <= ask.bounds[b].max_us
+
+
+def _grown(
+    ask: Ask,
+    book: Book,
+    draft: Draft,
+    v: int,
+    node: int,
+    way: Way,
+    found: list[tuple[int, Route]],
+    latency: dict[int, int],
+) -> Draft:
+    kind = ask.kinds[v]
+    out = draft.fork()
+    cell = -1
+    if kind.strict:
+        cell = best_cell(book, node, way.amounts, draft.cell_used)
+        taken = out.cell_used.get((node, cell), NOTHING)
+        out.cell_used[node, cell] = _sum(taken, way.amounts)
+    licence = None
+    if kind.licence is not None:
+        licence = (kind.licence, book.estate.site_of(node))
+        out.licences[licence] = out.licences.get(licence, 0) + 1
+    cost = way.cost + kind.fixed(node)
+    before = out.used.get(node)
+    if before is None:
+        if book.on_left[node] and not any(n in out.used for n in book.estate.on_server(book.estate.root[node])):
+            cost += book.on_left[node] * GRAIN
+        out.used[node] = way.amounts
+    else:
+        out.used[node] = _sum(before, way.amounts)
+    if way.shares:
+        out.shares[node] = max(way.shares, out.shares.get(node, 0))
+    link_used = out.link_used
+    for i, (links, _) in found:
+        wire = ask.wires[i]
+        out.routes[i] = links
+        cost += wire.hop_cost * len(links)
+        if wire.bandwidth:
+            for link in links:
+                link_used[link] = link_used.get(link, 0) + wire.bandwidth
+    out.latency.update(latency)
+    out.seats[v] = Seat(node, way.variant, cell, way.amounts, way.shares, licence)
+    out.cost += cost
+    return out
+
+
+def _sum(a: Amounts, b: Amounts) -> Amounts:
+    return (a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3], a[4] + b[4], a[5] + b[5])

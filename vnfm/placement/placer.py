@@ -1,0 +1,120 @@
+"""Chains one at a time: a narrow search first, wider ones where it fails, at last why there is nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from vnfm.placement.ahead import Ahead, Horizon, look_ahead
+from vnfm.placement.ask import Ask, ask_of
+from vnfm.placement.beam import search
+from vnfm.placement.book import Book, Draft
+from vnfm.placement.kinds import GRAIN, Kinds
+from vnfm.placement.routes import Routes
+from vnfm.placement.statement import Answer, Chain, Placed
+from vnfm.placement.units import Units
+
+SMALL = 128  # up to so many nodes a wide search costs less than it gains
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """Widths of the searches, one after the other until one finds something; `tries` per place in the beam."""
+
+    widths: tuple[int, ...] = (1, 4, 12)
+    tries: int = 12
+
+
+THRIFTY = Effort()
+THOROUGH = Effort((8, 24))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search came to. `draft` is None where nothing was found; it was made on `version`."""
+
+    ask: Ask
+    ahead: Ahead
+    draft: Draft | None
+    version: int
+
+
+class Placer:
+    """Places chains on a book. The same chains on the same book in the same order give the same answers."""
+
+    def __init__(self, book: Book, effort: Effort | None = None, load_weight: float = 0.0) -> None:
+        self.book = book
+        self.effort = effort or (THOROUGH if book.estate.size <= SMALL else THRIFTY)
+        self.kinds = Kinds(book)
+        self.units = Units(book)
+        self.routes = Routes(book, load_weight)
+        self.horizon = Horizon(book.estate, self.routes)
+
+    def find(self, chain: Chain, effort: Effort | None = None) -> Found:
+        """Search for a chain; nothing is entered."""
+        book = self.book
+        ask = ask_of(chain, book, self.kinds, self.units)
+        ahead = look_ahead(ask, self.horizon)
+        draft = None
+        if all(k.ways for k in ask.kinds):
+            for width in (effort or self.effort).widths:
+                tries = (effort or self.effort).tries * width
+                draft, _ = search(ask, ahead, self.horizon, book, self.routes, width, tries)
+                if draft is not None:
+                    draft = self._between_ends(ask, draft)
+                if draft is not None:
+                    break
+        return Found(ask, ahead, draft, book.version)
+
+    def place(self, chain: Chain) -> Answer:
+        """Search for a chain and enter what was found. Raises ProblemError `already-exists` for one that is held."""
+        found = self.find(chain)
+        if found.draft is None:
+            return Answer(chain.id, accepted=False)
+        self.book.commit(chain.id, found.draft, found.version)
+        return answer_of(found.ask, self.book, found.draft)
+
+    def release(self, chain: str) -> None:
+        """Give back what a chain holds. Raises ProblemError `not-found`."""
+        self.book.release(chain)
+
+    def _between_ends(self, ask: Ask, draft: Draft) -> Draft | None:
+        """Route the wires that join two ends."""
+        for i, wire in enumerate(ask.wires):
+            if wire.a >= 0 or wire.b >= 0:
+                continue
+            a, b = ask.end_spots[-1 - wire.a], ask.end_spots[-1 - wire.b]
+            most = wire.max_us if wire.max_us is not None else 1 << 50
+            route = self.routes.route(a, b, wire.bandwidth, draft.link_used, most, patient=True)
+            if route is None:
+                return None
+            draft.routes[i] = route[0]
+            draft.latency[i] = route[1]
+            draft.cost += wire.hop_cost * len(route[0])
+            for link in route[0]:
+                draft.link_used[link] = draft.link_used.get(link, 0) + wire.bandwidth
+            for b_at in ask.bounds_of[i]:
+                if sum(draft.latency.get(w, 0) for w in ask.bounds[b_at].wires) > ask.bounds[b_at].max_us:
+                    return None
+        return draft
+
+
+def answer_of(ask: Ask, book: Book, draft: Draft) -> Answer:
+    """A draft in the statement's words."""
+    estate, chain = book.estate, ask.chain
+    vnfs: Mapping[str, Placed] = {
+        v.id: Placed(
+            estate.ids[(seat := draft.seats[i]).node],
+            estate.variants[seat.variant].name,
+            seat.cell if seat.cell >= 0 else None,
+        )
+        for i, v in enumerate(chain.vnfs)
+    }
+    names = estate.fabric.link_ids
+    vlinks = {x.id: tuple([names[link] for link in draft.routes[i]]) for i, x in enumerate(chain.vlinks)}
+    return Answer(chain.id, True, vnfs, vlinks)
+
+
+def cost_of(draft: Draft) -> int:
+    """A draft's cost in the statement's units, without what only breaks ties."""
+    return draft.cost // GRAIN

@@ -1,0 +1,161 @@
+"""Routes of virtual links over what bandwidth is left: from the cached shortest ones, else searched for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from heapq import heappop, heappush
+
+import numpy as np
+
+from vnfm.placement.book import Book
+from vnfm.placement.fabric import FAR, Ints, Spot, rows_from, shortest_walks
+
+WALKS = 8  # equally short ones kept for a pair
+FAR_HOPS = 1 << 20
+
+Route = tuple[tuple[int, ...], int]  # links from a to b, latency
+
+
+class Routes:
+    """Finds routes on a book; distances and walks are kept, since the graph does not change."""
+
+    def __init__(self, book: Book, load_weight: float = 0.0) -> None:
+        self.book = book
+        self.fabric = book.estate.fabric
+        self.load_weight = load_weight
+        self._walks: dict[tuple[int, int], list[Route]] = {}
+        self._rows: dict[int, tuple[Ints, Ints]] = {}
+        self._total = [max(1, x) for x in self.fabric.bandwidth]
+        self.up_hops: Ints = np.zeros(len(self.fabric.docks), dtype=np.int64)  # 1: its servers have an uplink
+        self.up_us: Ints = np.full(len(self.fabric.docks), FAR, dtype=np.int64)  # the fastest uplink
+        for spot in self.fabric.server_spots.values():
+            dock = self.fabric.dock_of[spot.vertex]
+            self.up_hops[dock] = int(spot.uplink >= 0)
+            self.up_us[dock] = min(int(self.up_us[dock]), spot.uplink_us)
+
+    def rows(self, spot: Spot) -> tuple[Ints, Ints]:
+        """Hops and least latency from a spot to a server at each dock (another than the spot's own server)."""
+        found = self._rows.get(spot.vertex)
+        if found is None:
+            hops, latency = rows_from(self.fabric, spot.vertex)
+            hops = np.minimum(hops, FAR_HOPS) + self.up_hops
+            found = self._rows[spot.vertex] = (hops, latency + self.up_us)
+        return (found[0] + 1, found[1] + spot.uplink_us) if spot.uplink >= 0 else found
+
+    def route(
+        self, a: Spot, b: Spot, bandwidth: int, used: Mapping[int, int], most_us: int, patient: bool = False
+    ) -> Route | None:
+        """A route from a to b with that bandwidth left and no more latency than that; None where there is none.
+
+        `patient`: where no shortest one will do, longer ones are searched for.
+        """
+        if a.place == b.place:
+            return (), 0
+        left = self.book.bandwidth
+        ends_us = a.uplink_us + b.uplink_us
+        for up in (a.uplink, b.uplink):
+            if up >= 0 and left[up] - used.get(up, 0) < bandwidth:
+                return None
+        if a.vertex == b.vertex:
+            middle: Route | None = ((), 0)
+        elif self.load_weight:
+            middle = self._search(a.vertex, b.vertex, bandwidth, used, most_us - ends_us)
+        else:
+            middle = self._shortest(a.vertex, b.vertex, bandwidth, used, most_us - ends_us)
+            if middle is None and patient:
+                middle = self._search(a.vertex, b.vertex, bandwidth, used, most_us - ends_us)
+        if middle is None or middle[1] + ends_us > most_us:
+            return None
+        links = middle[0]
+        if a.uplink >= 0:
+            links = (a.uplink, *links)
+        if b.uplink >= 0:
+            links = (*links, b.uplink)
+        return links, middle[1] + ends_us
+
+    def _shortest(self, a: int, b: int, bandwidth: int, used: Mapping[int, int], most_us: int) -> Route | None:
+        walks = self._walks.get((a, b))
+        if walks is None:
+            walks = self._walks[a, b] = self._walks_between(a, b)
+        left = self.book.bandwidth
+        best, widest = None, bandwidth - 1
+        for walk in walks:
+            if walk[1] > most_us:
+                continue
+            room = min([left[i] for i in walk[0]])
+            if room > widest:
+                if used:
+                    room = min([left[i] - used.get(i, 0) for i in walk[0]])
+                    if room <= widest:
+                        continue
+                best, widest = walk, room
+        return best
+
+    def _walks_between(self, a: int, b: int) -> list[Route]:
+        if self.fabric.dock_of[b] >= 0:
+            return list(shortest_walks(self.fabric, a, b, WALKS))
+        if self.fabric.dock_of[a] >= 0:
+            return [(links[::-1], us) for links, us in shortest_walks(self.fabric, b, a, WALKS)]
+        found = self._search(a, b, 0, {}, FAR)
+        return [found] if found else []
+
+    def _search(self, a: int, b: int, bandwidth: int, used: Mapping[int, int], most_us: int) -> Route | None:
+        found = self._dijkstra(a, b, self._by_hops(bandwidth, used))
+        if found is not None and found[1] > most_us:
+            found = self._dijkstra(a, b, self._by_latency(bandwidth, used))
+        return found if found is not None and found[1] <= most_us else None
+
+    def _by_hops(self, bandwidth: int, used: Mapping[int, int]) -> Callable[[int, int], int]:
+        left, total, weight = self.book.bandwidth, self._total, self.load_weight
+
+        def cost(link: int, us: int) -> int:
+            room = left[link] - used.get(link, 0) - bandwidth
+            if room < 0:
+                return -1
+            if not weight:
+                return _HOP + us
+            load = 1.0 - room / total[link]
+            return int(_HOP * (1.0 + weight * load * load)) + us
+
+        return cost
+
+    def _by_latency(self, bandwidth: int, used: Mapping[int, int]) -> Callable[[int, int], int]:
+        left = self.book.bandwidth
+
+        def cost(link: int, us: int) -> int:
+            return -1 if left[link] - used.get(link, 0) < bandwidth else us
+
+        return cost
+
+    def _dijkstra(self, a: int, b: int, cost: Callable[[int, int], int]) -> Route | None:
+        near, through = self.fabric.near, self.fabric.through
+        best = {a: 0}
+        came: dict[int, tuple[int, int, int]] = {}
+        heap = [(0, a)]
+        done: set[int] = set()
+        while heap:
+            so_far, at = heappop(heap)
+            if at == b:
+                break
+            if at in done:
+                continue
+            done.add(at)
+            for w, link, us in near[at]:
+                if w in done or not (through[w] or w == b):
+                    continue
+                step = cost(link, us)
+                if step >= 0 and so_far + step < best.get(w, FAR * FAR):
+                    best[w] = so_far + step
+                    came[w] = (at, link, us)
+                    heappush(heap, (so_far + step, w))
+        if b not in came:
+            return None
+        links, latency = [], 0
+        while b != a:
+            b, link, us = came[b]
+            links.append(link)
+            latency += us
+        return tuple(reversed(links)), latency
+
+
+_HOP = 1 << 30
