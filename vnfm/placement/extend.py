@@ -6,7 +6,6 @@ from enum import IntEnum
 
 from vnfm.placement.ask import Ask
 from vnfm.placement.book import NOTHING, Amounts, Book, Draft, Seat
-from vnfm.placement.estate import DISK
 from vnfm.placement.fabric import FAR, Spot
 from vnfm.placement.kinds import GRAIN, Kind, Way, best_cell
 from vnfm.placement.routes import Route, Routes

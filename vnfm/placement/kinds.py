@@ -14,7 +14,7 @@ import numpy as np
 
 from vnfm.placement.book import NOBODY, Amounts, Book, amounts_of
 from vnfm.placement.estate import CPU, DISK, GPUS, HUGEPAGES, MEMORY, VFS, Bools, Estate, Ints
-from vnfm.placement.statement import Realization, Scope, Vnf
+from vnfm.placement.statement import Realization, Vnf
 
 GRAIN = 8
 NEVER = 1 << 58

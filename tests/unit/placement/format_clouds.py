@@ -222,7 +222,7 @@ def _vnf(name: str) -> dict[str, Any]:
     return {"id": name, **plain, **needs, "artefacts": list(CATALOGUE), "sites": None, "zones": None, "licence": None}
 
 
-def _needy(name: str, dice: random.Random, sites: Sequence[str]) -> dict[str, Any]:
+def _needy(name: str, dice: random.Random, home: str, sites: Sequence[str]) -> dict[str, Any]:
     vnf = _vnf(name)
     vnf["cpu"], vnf["mem"] = dice.choice((250, 500, 1_000, 2_000, 4_000)), dice.choice((256, 512, 1_024, 4_096))
     mood = dice.random()
@@ -245,7 +245,7 @@ def _needy(name: str, dice: random.Random, sites: Sequence[str]) -> dict[str, An
         vnf["isolation"] = min(vnf["isolation"], 1)
     vnf["trust"] = dice.choices((0, 1, 2), (6, 3, 1))[0]
     if len(sites) > 1 and dice.random() < 0.1:
-        vnf["sites"] = sorted(dice.sample(list(sites), dice.randint(1, len(sites) - 1)))
+        vnf["sites"] = sorted({home, dice.choice(list(sites))})
     if dice.random() < 0.08:
         vnf["licence"] = dice.choice(LICENCES)
     return vnf
@@ -253,8 +253,8 @@ def _needy(name: str, dice: random.Random, sites: Sequence[str]) -> dict[str, An
 
 def _chain(name: str, shape: Family, dice: random.Random, sites: Sequence[str]) -> Chain:
     tenant = dice.choice(TENANTS)
-    vnfs = [_needy(f"v{n}", dice, sites) for n in range(dice.randint(*shape.vnfs))]
     home = dice.choice(list(sites))
+    vnfs = [_needy(f"v{n}", dice, home, sites) for n in range(dice.randint(*shape.vnfs))]
     away = dice.choice(list(sites)) if dice.random() < 0.2 else home
     ends = [{"id": "in", "at": f"{home}-gw"}, {"id": "out", "at": f"{away}-gw"}]
     names = ["in", *(v["id"] for v in vnfs), "out"]

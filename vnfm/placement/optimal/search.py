@@ -75,6 +75,7 @@ class Search:
             self.exact(self.settings.until)
         if not self._done and not at_once:
             possible = effort <= EXACT_AT_ALL
+            self.insertions(self.begun + 0.3 * whole)
             self.neighbourhoods(self.begun + (0.7 if possible else 1.0) * whole)
             if possible and not self._done and self._left(self.settings.until) > 2.0:
                 self.exact(self.settings.until)
@@ -127,6 +128,17 @@ class Search:
         if self.random.random() < 0.5:
             order.sort(key=lambda c: c.id in self.best)
         return order
+
+    def insertions(self, until: float) -> None:
+        """Each refused chain by itself on a few nodes of what is left, once."""
+        books = booked(self.cloud, self.best)
+        for chain in self.chains:
+            if chain.id in books.answers or self._left(until) < 0.1:
+                continue
+            result = self._solved(books, [chain], self._nodes(books, [chain]), {}, min(0.3, self._left(until)))
+            for answer in result.answers.values():
+                books.add(answer)
+        self._take(books.answers, "insertions")
 
     # -- large neighbourhoods ----------------------------------------------------------------------------------------
 
