@@ -20,6 +20,7 @@ Bools = npt.NDArray[np.bool_]
 CPU, MEMORY, HUGEPAGES, VFS, GPUS, DISK = range(6)
 RESOURCES = ("cpu", "mem", "hugepages", "vfs", "gpus", "disk")
 UNLIMITED = 1 << 30
+GRAIN = 8  # the engine counts costs in such parts of a unit; what is below one unit only breaks ties
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,8 @@ class Estate:
 
     `free`: [6, N] over all cells; `cell_free`: [cells, 6, N]. `offers`: [variants, N], which variants a node runs; a
     variant is a realization with its values, so a node with values of its own offers variants of its own.
-    `switch_on` and `domains` are the server's: scope -> code of each node. `starts`: first node of each dock, in the fabric's order of docks.
+    `switch_on` and
+    `domains` are the server's: scope -> code of each node. `starts`: first node of each dock, in the fabric's order of docks.
     """
 
     instance: Instance
