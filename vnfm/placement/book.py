@@ -15,6 +15,7 @@ from vnfm.placement.estate import GRAIN, UNLIMITED, Bools, Estate, Ints, Smalls
 
 Amounts = tuple[int, int, int, int, int, int]  # as in estate.RESOURCES
 NOTHING: Amounts = (0, 0, 0, 0, 0, 0)
+NARROW = (1 << 16) - 1
 NOBODY = -1
 SEVERAL = -2
 
@@ -71,6 +72,7 @@ class Book:
         self.version = 0
         self.free: Smalls = estate.free.copy()
         self.cell_free: Smalls = estate.cell_free.copy()
+        self.free_narrow = self.free.clip(0, NARROW).astype(np.uint16)  # up to what it holds; faster to compare
         self.left: list[list[int]] = self.free.tolist()
         self.cell_left: list[list[list[int]]] = self.cell_free.tolist()
         self.bandwidth: list[int] = list(estate.fabric.bandwidth)
@@ -100,6 +102,7 @@ class Book:
         other = Book(self.estate)
         other.version = self.version
         other.free, other.cell_free = self.free.copy(), self.cell_free.copy()
+        other.free_narrow = self.free_narrow.copy()
         other.left = [x.copy() for x in self.left]
         other.cell_left = [[x.copy() for x in cell] for cell in self.cell_left]
         other.bandwidth = self.bandwidth.copy()
@@ -117,6 +120,11 @@ class Book:
         if not of or (len(of) == 1 and tenant in of):
             return True
         return shares == 1 and not self.guarded[node]
+
+    def uplink_room(self, links: Ints) -> Ints:
+        """What is left on links; without bound where there is no link (-1)."""
+        left: Ints = np.array([*self.bandwidth, 1 << 60], dtype=np.int64)
+        return left[links]
 
     def open_to(self, tenant: int, shares: int, at: slice | Ints) -> Bools:
         """The same for all nodes, or those at `at`."""
@@ -171,7 +179,9 @@ class Book:
             for r, amount in enumerate(amounts):
                 if amount:
                     self.left[r][node] -= sign * amount
-                    self.free[r, node] = self.left[r][node]
+                    left = self.left[r][node]
+                    self.free[r, node] = left
+                    self.free_narrow[r, node] = min(left, NARROW)
             self.touched.append(node)
         for (node, cell), amounts in draft.cell_used.items():
             for r, amount in enumerate(amounts):

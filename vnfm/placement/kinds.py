@@ -14,14 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from vnfm.placement.book import Amounts, Book
+from vnfm.placement.book import NARROW, Amounts, Book
 from vnfm.placement.estate import CPU, DISK, GPUS, GRAIN, HUGEPAGES, MEMORY, VFS, Bools, Estate, Ints
 from vnfm.placement.statement import Realization, Vnf
 
 NEVER = 1 << 58
 NEVER_NARROW = 1 << 30
 UNHEARD = 1 << 55  # above all costs, below NEVER and what is added to it
-KEPT = 512
+KEPT = 2048
 FEW = 8  # nodes looked at one by one rather than as arrays
 
 Key = tuple[object, ...]
@@ -221,26 +221,41 @@ class Kind:
             self.dock_score[least >= self.never] = NEVER
 
     def _scores(self, book: Book, at: slice | Ints) -> Scores:
+        """Of the cheapest way that fits: from the dearest down, each that fits takes its advantage off."""
         whole = isinstance(at, slice)
-        free = book.free if whole else book.free[:, at]
         fixed = self._fixed if whole else self._fixed[at]
-        on = book.on_narrow if self.never == NEVER_NARROW else book.on_wide
-        best: Scores = np.full(len(fixed), self.never, dtype=fixed.dtype)
-        for way in reversed(self.ways):
-            ok = free[CPU] >= way.amounts[CPU]
-            ok &= way.allowed if whole else way.allowed[at]
-            for r in range(MEMORY, DISK + 1):
-                if way.amounts[r]:
-                    ok &= free[r] >= way.amounts[r]
+        best: Scores = fixed + fixed.dtype.type(self.never)
+        above = self.never
+        masks = self._fitting(book, at)
+        for way, ok in zip(reversed(self.ways), reversed(masks), strict=True):
+            best -= np.multiply(ok, fixed.dtype.type(above - way.cost), dtype=fixed.dtype)
+            above = way.cost
+        if book.any_off:
+            on = book.on_narrow if self.never == NEVER_NARROW else book.on_wide
+            best += on if whole else on[at]
+        return best
+
+    def _fitting(self, book: Book, at: slice | Ints) -> list[Bools]:
+        """By way: where it or a cheaper one fits."""
+        whole = isinstance(at, slice)
+        masks: list[Bools] = []
+        for way in self.ways:
+            ok: Bools | None = None
+            for r, amount in enumerate(way.amounts):
+                if amount:
+                    free = book.free_narrow[r] if amount < NARROW else book.free[r]
+                    fits = (free if whole else free[at]) >= amount
+                    ok = fits if ok is None else np.logical_and(ok, fits, out=ok)
+            allowed = way.allowed if whole else way.allowed[at]
+            ok = allowed.copy() if ok is None else np.logical_and(ok, allowed, out=ok)
             if way.shares:
                 ok &= book.open_to(self.tenant, way.shares, at)
             if self.strict:
                 ok &= self._cell_fits(book, way, at)
-            best = np.where(ok, fixed.dtype.type(way.cost), best)
-        best += fixed
-        if book.any_off:
-            best += on if whole else on[at]
-        return best
+            if masks:
+                ok |= masks[-1]
+            masks.append(ok)
+        return masks
 
     def _cell_fits(self, book: Book, way: Way, at: slice | Ints) -> Bools:
         fits = None
