@@ -14,7 +14,7 @@ import numpy as np
 
 from vnfm.placement.ask import Ask, Bound
 from vnfm.placement.estate import Bools, Estate, Ints
-from vnfm.placement.fabric import Spot
+from vnfm.placement.fabric import FAR, Spot
 from vnfm.placement.kinds import NEVER, UNHEARD
 from vnfm.placement.routes import FAR_HOPS, Routes
 from vnfm.placement.statement import RuleKind, Scope
@@ -46,6 +46,10 @@ class Horizon:
         for c, g in enumerate(groups):
             hops[c, c] = min(fabric.between_hops[g], FAR_HOPS) + 2 * up[c]
         self.hops: Ints = hops
+        latency = np.minimum(fabric.latency[groups], FAR)
+        for c, g in enumerate(groups):
+            latency[c, c] = min(fabric.between_us[g], FAR)
+        self.latency: Ints = latency
         self.alone = len(self.starts) == len(self.dock_group)
 
     def message(self, own: Ints, hop_cost: int, apart: bool) -> Ints:
@@ -53,6 +57,13 @@ class Horizon:
         least = own if self.alone else np.minimum.reduceat(own, self.starts)
         over: Ints = (self.hops * hop_cost + least).min(axis=1)
         return np.minimum(own + self.same_hops * hop_cost if apart else own, over[self.dock_group])
+
+    def nearest(self, so_far: Ints) -> Ints:
+        """The least latency at each dock, coming from any other with what it took there; within a server it is free."""
+        out = so_far + self.routes.up_us
+        least = out if self.alone else np.minimum.reduceat(out, self.starts)
+        over: Ints = (self.latency + least).min(axis=1)
+        return np.minimum(so_far, over[self.dock_group] + self.routes.up_us)
 
 
 def look_ahead(ask: Ask, horizon: Horizon) -> Ahead:

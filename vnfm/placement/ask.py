@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vnfm.placement.book import Book
+from vnfm.placement.estate import GRAIN
 from vnfm.placement.fabric import Spot
-from vnfm.placement.kinds import GRAIN, Kind, Kinds
+from vnfm.placement.kinds import Kind, Kinds
 from vnfm.placement.statement import Chain, RuleKind, Scope
 from vnfm.placement.units import Unit, Units, groups_of
 

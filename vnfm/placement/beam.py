@@ -8,10 +8,10 @@ from heapq import heapify, heappop, heappush
 from vnfm.placement.ahead import Ahead, Horizon, within_reach
 from vnfm.placement.ask import Ask
 from vnfm.placement.book import Book, Draft
-from vnfm.placement.estate import Ints
+from vnfm.placement.estate import GRAIN
 from vnfm.placement.extend import Miss, extend, spot_of
 from vnfm.placement.fabric import Spot
-from vnfm.placement.kinds import GRAIN, NEVER, UNHEARD
+from vnfm.placement.kinds import NEVER, UNHEARD, Scores
 from vnfm.placement.routes import Routes
 from vnfm.placement.statement import Scope
 
@@ -25,7 +25,7 @@ class Candidates:
         self.estate = book.estate
         self.unit = ask.units[u]
         self.total = ahead.own[u].copy()
-        self.opened: dict[int, Ints] = {}
+        self.opened: dict[int, Scores] = {}
         self.missed: dict[int, int] = {}
         self.nearby: list[tuple[int, int]] = []
         self.told: set[int] = set()
@@ -75,7 +75,7 @@ class Candidates:
             ahead = int(self.total[dock]) - int(self.unit.dock_score[dock])
             for node in estate.on_server(root):
                 cost = int(score[node])
-                if cost < UNHEARD:
+                if cost < self.unit.never:
                     if root in draft.used or node in draft.used:
                         cost -= book.on_left[node] * GRAIN
                     estimate = ahead + cost - saved
@@ -118,8 +118,12 @@ class Candidates:
             scores = self.opened[dock] = self.unit.score[start:end].copy()
         at = int(scores.argmin())
         now = int(scores[at])
-        scores[at] = NEVER
-        self.total[dock] += int(scores.min()) - now
+        scores[at] = self.unit.never
+        least = int(scores.min())
+        if least >= self.unit.never:
+            self.total[dock] = NEVER
+        else:
+            self.total[dock] += least - now
         return start + at
 
     def miss(self, node: int, why: Miss) -> None:
@@ -193,10 +197,10 @@ def place_unit(ask: Ask, book: Book, routes: Routes, draft: Draft, u: int, node:
         return extend(ask, book, routes, draft, members[0], node, patient)
     on_server = book.estate.on_server(node)
     for v in members:
-        scores = ask.kinds[v].score
+        scores, never = ask.kinds[v].score, ask.kinds[v].never
         miss: Draft | Miss = Miss.ROOM
         for n in sorted(on_server, key=lambda n: int(scores[n])):
-            if scores[n] >= UNHEARD:
+            if scores[n] >= never:
                 break
             miss = extend(ask, book, routes, draft, v, n, patient)
             if isinstance(miss, Draft):

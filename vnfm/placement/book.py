@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vnfm.model.problem import problem
-from vnfm.placement.estate import CPU, DISK, GPUS, HUGEPAGES, MEMORY, VFS, Bools, Estate, Ints, Smalls
+from vnfm.placement.estate import GRAIN, UNLIMITED, Bools, Estate, Ints, Smalls
 
 Amounts = tuple[int, int, int, int, int, int]  # as in estate.RESOURCES
 NOTHING: Amounts = (0, 0, 0, 0, 0, 0)
+NARROW = (1 << 16) - 1
 NOBODY = -1
 SEVERAL = -2
 
@@ -71,6 +72,7 @@ class Book:
         self.version = 0
         self.free: Smalls = estate.free.copy()
         self.cell_free: Smalls = estate.cell_free.copy()
+        self.free_narrow = self.free.clip(0, NARROW).astype(np.uint16)  # up to what it holds; faster to compare
         self.left: list[list[int]] = self.free.tolist()
         self.cell_left: list[list[list[int]]] = self.cell_free.tolist()
         self.bandwidth: list[int] = list(estate.fabric.bandwidth)
@@ -79,9 +81,13 @@ class Book:
             self.licences[x.id, x.site] += x.count
         self.sharer: Smalls = np.full(estate.size, NOBODY, dtype=np.int32)
         self.guarded: Bools = np.zeros(estate.size, dtype=np.bool_)
-        self.switch_on: Ints = estate.switch_on.copy()
-        self.on_left: list[int] = self.switch_on.tolist()
+        self.any_off = bool(estate.switch_on.any())
+        self.on_left: list[int] = estate.switch_on.tolist()
+        self.on_wide: Ints = estate.switch_on * GRAIN
+        self.on_narrow: Smalls = self.on_wide.clip(0, UNLIMITED).astype(np.int32)
+        self._open: dict[tuple[int, int], tuple[int, Bools]] = {}
         self.touched: list[int] = []
+        self.sharings = 0  # changes of who shares a kernel
         self.held: dict[str, Draft] = {}
         self.tenants = dict(estate.tenants)
         self._sharing: dict[int, dict[int, list[int]]] = {}  # node -> tenant -> VNFs, isolated ones among them
@@ -96,12 +102,13 @@ class Book:
         other = Book(self.estate)
         other.version = self.version
         other.free, other.cell_free = self.free.copy(), self.cell_free.copy()
+        other.free_narrow = self.free_narrow.copy()
         other.left = [x.copy() for x in self.left]
         other.cell_left = [[x.copy() for x in cell] for cell in self.cell_left]
         other.bandwidth = self.bandwidth.copy()
         other.licences = self.licences.copy()
         other.sharer, other.guarded = self.sharer.copy(), self.guarded.copy()
-        other.switch_on, other.on_left = self.switch_on.copy(), self.on_left.copy()
+        other.on_left, other.on_wide, other.on_narrow = self.on_left.copy(), self.on_wide.copy(), self.on_narrow.copy()
         other.held, other.tenants = self.held.copy(), self.tenants.copy()
         other._sharing = {n: {t: c.copy() for t, c in of.items()} for n, of in self._sharing.items()}
         other._seated = self._seated.copy()
@@ -113,6 +120,26 @@ class Book:
         if not of or (len(of) == 1 and tenant in of):
             return True
         return shares == 1 and not self.guarded[node]
+
+    def uplink_room(self, links: Ints) -> Ints:
+        """What is left on links; without bound where there is no link (-1)."""
+        left: Ints = np.array([*self.bandwidth, 1 << 60], dtype=np.int64)
+        return left[links]
+
+    def open_to(self, tenant: int, shares: int, at: slice | Ints) -> Bools:
+        """The same for all nodes, or those at `at`."""
+        if not isinstance(at, slice):
+            return self._opened(self.sharer[at], self.guarded[at], tenant, shares)
+        known = self._open.get((tenant, shares))
+        if known is None or known[0] != self.sharings:
+            known = self.sharings, self._opened(self.sharer, self.guarded, tenant, shares)
+            self._open[tenant, shares] = known
+        return known[1]
+
+    @staticmethod
+    def _opened(sharer: Smalls, guarded: Bools, tenant: int, shares: int) -> Bools:
+        mine: Bools = (sharer == NOBODY) | (sharer == tenant)
+        return mine | ~guarded if shares == 1 else mine
 
     def fits(self, draft: Draft) -> bool:
         """Whether all that the draft takes is still there. Looks at what it touches only."""
@@ -152,7 +179,9 @@ class Book:
             for r, amount in enumerate(amounts):
                 if amount:
                     self.left[r][node] -= sign * amount
-                    self.free[r, node] = self.left[r][node]
+                    left = self.left[r][node]
+                    self.free[r, node] = left
+                    self.free_narrow[r, node] = min(left, NARROW)
             self.touched.append(node)
         for (node, cell), amounts in draft.cell_used.items():
             for r, amount in enumerate(amounts):
@@ -174,7 +203,9 @@ class Book:
         if (before == 0 or before + sign == 0) and self.estate.switch_on[root]:
             cost = 0 if sign > 0 else int(self.estate.switch_on[root])
             for n in self.estate.on_server(root):
-                self.switch_on[n] = self.on_left[n] = cost
+                self.on_left[n] = cost
+                self.on_wide[n] = cost * GRAIN
+                self.on_narrow[n] = min(cost * GRAIN, UNLIMITED)
                 self.touched.append(n)
         if not seat.shares:
             return
@@ -184,12 +215,6 @@ class Book:
         count[1] += sign * (seat.shares == 2)
         if not count[0]:
             del of[tenant]
+        self.sharings += 1
         self.sharer[node] = NOBODY if not of else SEVERAL if len(of) > 1 else next(iter(of))
         self.guarded[node] = any(c[1] for c in of.values())
-
-
-def amounts_of(cpu: int, memory: int, hugepages: int, vfs: int, gpus: int, disk: int) -> Amounts:
-    """Amounts in the order of the estate's resources."""
-    out = [0] * 6
-    out[CPU], out[MEMORY], out[HUGEPAGES], out[VFS], out[GPUS], out[DISK] = cpu, memory, hugepages, vfs, gpus, disk
-    return (out[0], out[1], out[2], out[3], out[4], out[5])

@@ -20,6 +20,7 @@ Bools = npt.NDArray[np.bool_]
 CPU, MEMORY, HUGEPAGES, VFS, GPUS, DISK = range(6)
 RESOURCES = ("cpu", "mem", "hugepages", "vfs", "gpus", "disk")
 UNLIMITED = 1 << 30
+GRAIN = 8  # the engine counts costs in such parts of a unit; what is below one unit only breaks ties
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,8 @@ class Estate:
 
     `free`: [6, N] over all cells; `cell_free`: [cells, 6, N]. `offers`: [variants, N], which variants a node runs; a
     variant is a realization with its values, so a node with values of its own offers variants of its own.
-    `switch_on` and `domains` are the server's: scope -> code of each node. `starts`: first node of each dock, in the fabric's order of docks.
+    `switch_on` and `domains` (scope -> code of each node) are the server's. `starts`: first node of each dock, in the
+    fabric's order of docks.
     """
 
     instance: Instance
@@ -52,6 +54,11 @@ class Estate:
     site_at: Ints
     zone_at: Ints
     domains: dict[Scope, list[int]]
+    domain_codes: dict[Scope, Ints]
+    root_codes: Ints
+    dock_codes: Ints
+    vertex_codes: Ints
+    uplink_codes: Ints  # link index, -1 where there is none
     dock_domains: dict[Scope, Ints]
     server_at: dict[int, int]  # a spot's place -> the server there
     server_end: dict[int, int]  # server -> the node after its last
@@ -129,6 +136,11 @@ def build_estate(instance: Instance) -> Estate:
         starts=starts,
         spots=tuple(fabric.server_spots[root_id[n.id]] for n in nodes),
         domains=domains,
+        domain_codes=codes,
+        root_codes=codes[Scope.SERVER],
+        dock_codes=dock,
+        vertex_codes=np.array([fabric.server_spots[root_id[n.id]].vertex for n in nodes], dtype=np.int64),
+        uplink_codes=np.array([fabric.server_spots[root_id[n.id]].uplink for n in nodes], dtype=np.int64),
         dock_domains={scope: _alike(code, starts) for scope, code in codes.items()},
         server_at={fabric.server_spots[n.id].place: i for i, n in enumerate(nodes) if n.kind is NodeKind.SERVER},
         server_end={at: i + 1 for i, at in enumerate(root)},

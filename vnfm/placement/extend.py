@@ -6,8 +6,9 @@ from enum import IntEnum
 
 from vnfm.placement.ask import Ask
 from vnfm.placement.book import NOTHING, Amounts, Book, Draft, Seat
+from vnfm.placement.estate import GRAIN
 from vnfm.placement.fabric import FAR, Spot
-from vnfm.placement.kinds import GRAIN, Kind, Way, best_cell
+from vnfm.placement.kinds import Kind, Way, best_cell
 from vnfm.placement.routes import Route, Routes
 
 
@@ -34,7 +35,7 @@ def extend(ask: Ask, book: Book, routes: Routes, draft: Draft, v: int, node: int
     kind = ask.kinds[v]
     used = draft.used.get(node, NOTHING)
     ways = [w for w in kind.ways if w.allowed[node] and _fits(book, kind, draft, w, node, used)]
-    if not ways:
+    if not ways or not _licensed(ask, book, draft, v, node):
         return Miss.ROOM
     found = _wired(ask, book, routes, draft, v, node, patient)
     if found is None:
@@ -63,12 +64,15 @@ def _fits(book: Book, kind: Kind, draft: Draft, way: Way, node: int, used: Amoun
             return False
     if way.shares and not book.may_share(node, kind.tenant, way.shares):
         return False
-    if kind.strict and best_cell(book, node, way.amounts, draft.cell_used) < 0:
-        return False
-    if kind.licence is not None:
-        token = (kind.licence, book.estate.site_of(node))
-        return book.licences.get(token, 0) > draft.licences.get(token, 0)
-    return True
+    return not kind.strict or best_cell(book, node, way.amounts, draft.cell_used) >= 0
+
+
+def _licensed(ask: Ask, book: Book, draft: Draft, v: int, node: int) -> bool:
+    name = ask.chain.vnfs[v].licence
+    if name is None:
+        return True
+    token = (name, book.estate.site_of(node))
+    return book.licences.get(token, 0) > draft.licences.get(token, 0)
 
 
 def _wired(
@@ -162,8 +166,8 @@ def _grown(
         taken = out.cell_used.get((node, cell), NOTHING)
         out.cell_used[node, cell] = _sum(taken, way.amounts)
     licence = None
-    if kind.licence is not None:
-        licence = (kind.licence, book.estate.site_of(node))
+    if (name := ask.chain.vnfs[v].licence) is not None:
+        licence = (name, book.estate.site_of(node))
         out.licences[licence] = out.licences.get(licence, 0) + 1
     cost = way.cost + kind.fixed(node)
     before = out.used.get(node)

@@ -222,22 +222,30 @@ def _relaxed(edges: Sequence[dict[int, int]], transit: Sequence[bool], columns: 
     return np.where(table >= far, FAR if not hop else far, table)
 
 
-def shortest_walks(fabric: Fabric, a: int, b: int, most: int) -> Iterator[tuple[tuple[int, ...], int]]:
-    """Up to `most` different paths of fewest hops from a to the dock b: links in order, and the latency."""
+Options = dict[tuple[int, int], list[tuple[int, int, int]]]
+
+
+def shortest_walks(
+    fabric: Fabric, a: int, b: int, most: int, options: Options
+) -> Iterator[tuple[tuple[int, ...], int]]:
+    """Up to `most` different paths of fewest hops from a to the dock b.
+
+    `options` keeps the ways on from a vertex to a group, which are the same for all of its twins.
+    """
     if fabric.hop_distance(a, b) >= FAR:
         return
     seen = set()
+    goal = fabric.group[b]
     for k in range(most):
         turn, at = k + a + b, a
         walk: list[int] = []
         latency = 0
         while at != b:
             left = fabric.hop_distance(at, b) - 1
-            ways = [
-                x
-                for x in fabric.near[at]
-                if (x[0] == b if left == 0 else fabric.through[x[0]] and fabric.hop_distance(x[0], b) == left)
-            ]
+            key = (at, -1 - b if left <= 0 or fabric.group[at] == goal else goal)
+            ways = options.get(key)
+            if ways is None:
+                ways = options[key] = _ways_on(fabric, at, b, left)
             turn, pick = divmod(turn, len(ways))
             at, link, us = ways[pick]
             walk.append(link)
@@ -247,3 +255,9 @@ def shortest_walks(fabric: Fabric, a: int, b: int, most: int) -> Iterator[tuple[
         if found not in seen:
             seen.add(found)
             yield found, latency
+
+
+def _ways_on(fabric: Fabric, at: int, b: int, left: int) -> list[tuple[int, int, int]]:
+    if left == 0:
+        return [x for x in fabric.near[at] if x[0] == b]
+    return [x for x in fabric.near[at] if fabric.through[x[0]] and fabric.hop_distance(x[0], b) == left]

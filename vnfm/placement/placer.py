@@ -9,7 +9,8 @@ from vnfm.placement.ahead import Ahead, Horizon, look_ahead
 from vnfm.placement.ask import Ask, ask_of
 from vnfm.placement.beam import search
 from vnfm.placement.book import Book, Draft
-from vnfm.placement.kinds import GRAIN, Kinds
+from vnfm.placement.estate import GRAIN
+from vnfm.placement.kinds import Kinds
 from vnfm.placement.routes import Routes
 from vnfm.placement.statement import Answer, Chain, Placed
 from vnfm.placement.units import Units

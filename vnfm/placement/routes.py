@@ -8,7 +8,7 @@ from heapq import heappop, heappush
 import numpy as np
 
 from vnfm.placement.book import Book
-from vnfm.placement.fabric import FAR, Ints, Spot, rows_from, shortest_walks
+from vnfm.placement.fabric import FAR, Ints, Options, Spot, rows_from, shortest_walks
 
 WALKS = 8  # equally short ones kept for a pair
 FAR_HOPS = 1 << 20
@@ -23,6 +23,7 @@ class Routes:
         self.book = book
         self.fabric = book.estate.fabric
         self.load_weight = load_weight
+        self._options: Options = {}
         self._walks: dict[tuple[int, int], list[Route]] = {}
         self._rows: dict[int, tuple[Ints, Ints]] = {}
         self._total = [max(1, x) for x in self.fabric.bandwidth]
@@ -93,9 +94,9 @@ class Routes:
 
     def _walks_between(self, a: int, b: int) -> list[Route]:
         if self.fabric.dock_of[b] >= 0:
-            return list(shortest_walks(self.fabric, a, b, WALKS))
+            return list(shortest_walks(self.fabric, a, b, WALKS, self._options))
         if self.fabric.dock_of[a] >= 0:
-            return [(links[::-1], us) for links, us in shortest_walks(self.fabric, b, a, WALKS)]
+            return [(links[::-1], us) for links, us in shortest_walks(self.fabric, b, a, WALKS, self._options)]
         found = self._search(a, b, 0, {}, FAR)
         return [found] if found else []
 

@@ -7,6 +7,7 @@ Names of sites, zones and licences that nothing else names are no error: nothing
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import TypeVar
 
 from vnfm.model.problem import ProblemError, problem
@@ -56,14 +57,23 @@ def parse_instance(data: object) -> Instance:
     return told(lambda: _instance(mapping(data)))
 
 
-def parse_chain(data: object, instance: Instance) -> Chain:
-    """A chain asked of that instance. Raises ProblemError `invalid-request` naming the field."""
-    return told(lambda: _chain(data, instance.catalogue, vertices_of(instance)))
+def parse_chain(data: object, known: Instance | Known) -> Chain:
+    """A chain asked of an instance (or what is known of it). Raises ProblemError `invalid-request` naming the field."""
+    names = known_of(known) if isinstance(known, Instance) else known
+    return told(lambda: _chain(data, names.catalogue, names.places))
 
 
-def vertices_of(instance: Instance) -> frozenset[str]:
-    """What an end may sit at: servers, workers (by their server) and switches."""
-    return frozenset(n.id for n in instance.nodes) | frozenset(instance.switches)
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a chain may name: realizations, and places of ends (servers, workers for their server, switches)."""
+
+    catalogue: Mapping[str, Realization]
+    places: frozenset[str]
+
+
+def known_of(instance: Instance) -> Known:
+    """What chains of that instance may name."""
+    return Known(instance.catalogue, frozenset(n.id for n in instance.nodes) | frozenset(instance.switches))
 
 
 def told(read: Callable[[], T]) -> T:

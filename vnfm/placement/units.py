@@ -9,7 +9,7 @@ import numpy as np
 
 from vnfm.placement.book import Book
 from vnfm.placement.estate import Estate, Ints
-from vnfm.placement.kinds import NEVER, Kind
+from vnfm.placement.kinds import NEVER, Kind, Scores
 from vnfm.placement.statement import Chain, RuleKind, Scope
 
 KEPT = 128
@@ -20,8 +20,9 @@ class Unit:
     """Members are positions of VNFs. `score` is by node (only servers where there are several members)."""
 
     members: tuple[int, ...]
-    score: Ints
+    score: Scores
     dock_score: Ints
+    never: int  # what the score is where the unit does not fit, or more
 
 
 class Joint:
@@ -56,9 +57,12 @@ class Joint:
         self.seen = len(log)
 
     def _scores(self, book: Book, at: slice | Ints) -> Ints:
-        total = self.kinds[0].score[at].copy()
-        for kind in self.kinds[1:]:
-            total += kind.score[at]
+        total = np.zeros(book.free[0, at].shape, dtype=np.int64)
+        for kind in self.kinds:
+            score = kind.score[at]
+            total += score
+            if kind.never != NEVER:
+                total[score >= kind.never] = NEVER
         for r, amount in enumerate(self.least):
             if amount:
                 total[book.free[r, at] < amount] = NEVER
@@ -70,7 +74,9 @@ class Joint:
         roots = book.estate.roots
         total = np.zeros(len(roots), dtype=np.int64)
         for kind in self.kinds:
-            total += np.minimum.reduceat(kind.score, roots)
+            least = np.minimum.reduceat(kind.score, roots)
+            total += least
+            total[least >= kind.never] = NEVER
         for r, amount in enumerate(self.least):
             if amount:
                 total[np.add.reduceat(book.free[r].astype(np.int64), roots) < amount] = NEVER
@@ -91,7 +97,7 @@ class Units:
         """The unit of these VNFs, up to date."""
         if len(members) == 1:
             kind = kinds[members[0]]
-            return Unit(members, kind.score, kind.dock_score)
+            return Unit(members, kind.score, kind.dock_score, kind.never)
         its = tuple(sorted((kinds[m] for m in members), key=id))
         key = tuple(id(k) for k in its)
         joint = self._met.get(key)
@@ -102,7 +108,7 @@ class Units:
         else:
             self._met.move_to_end(key)
         joint.refresh(self.book)
-        return Unit(members, joint.score, joint.dock_score)
+        return Unit(members, joint.score, joint.dock_score, NEVER)
 
 
 def groups_of(chain: Chain, points: dict[str, int]) -> tuple[list[tuple[int, ...]], tuple[int, ...]]:

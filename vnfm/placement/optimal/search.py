@@ -24,7 +24,11 @@ FREE_CHAINS = 4
 EXTRA_NODES = 12
 STEP_SECONDS = 1.0
 ALL_NODES = 26  # a cloud of so many is never cut down
-EXACT_AT_ONCE = 1_100  # VNFs times nodes: the whole model is solved without neighbourhoods before
+ORDERS_S = 5.0  # what shuffling finds it finds soon
+FIRST_S = 5.0  # of neighbourhoods before an exact model that is small
+EASY = 150  # VNFs times nodes: the whole model is solved at once
+EXACT_AT_ONCE = 1_100  # so much of the time is better spent on proving than on neighbourhoods
+PROVERS = 8  # CP-SAT's strategies differ; eight prove in seconds, on two processors, what two do not in minutes
 EXACT_AT_ALL = 25_000  # beyond, building the whole model takes longer than it brings
 
 
@@ -68,10 +72,12 @@ class Search:
         self.bound = sum(chain_bounds(self.cloud).values()) if self.chains else 0
         whole = self.settings.until - self.begun
         if place is not None and self.chains:
-            self.orders(place, self.begun + 0.1 * whole)
+            self.orders(place, self.begun + min(0.1 * whole, ORDERS_S))
         effort = sum(len(c.vnfs) for c in self.chains) * len(self.cloud.nodes)
         at_once = effort <= EXACT_AT_ONCE
         if not self._done and at_once:
+            if effort > EASY:
+                self.neighbourhoods(self.settings.clock() + min(0.35 * whole, FIRST_S))
             self.exact(self.settings.until)
         if not self._done and not at_once:
             possible = effort <= EXACT_AT_ALL
@@ -236,7 +242,7 @@ class Search:
             model.hint(self.best)
             result = model.solve(
                 self._left(until),
-                threads=self.settings.threads,
+                threads=max(PROVERS, self.settings.threads),
                 seed=self.settings.seed,
                 on_answers=lambda answers: self._take(answers, "exact"),
             )

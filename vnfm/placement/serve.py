@@ -1,0 +1,120 @@
+"""Placement over JSON lines: one request a line on stdin, one answer a line on stdout.
+
+`load` (an instance; its chains are not placed), `place` (a chain), `release` (a chain's id), `quit`. A line
+that is wrong is answered with `{"error": {"field", "detail"}}`, and nothing has changed.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+from collections.abc import Callable
+from typing import Any, TextIO
+
+from vnfm.model.problem import ProblemError, problem
+from vnfm.placement.book import Book
+from vnfm.placement.estate import build_estate
+from vnfm.placement.fields import shown
+from vnfm.placement.placer import Placer
+from vnfm.placement.solution_io import answer_dict
+from vnfm.placement.statement_io import Known, invalid, known_of, parse_chain, parse_instance
+
+Json = dict[str, Any]
+
+
+class Server:
+    """Answers requests, one after the other."""
+
+    def __init__(self) -> None:
+        self._placer: Placer | None = None
+        self._known = Known({}, frozenset())
+        self._done = False
+        self._operations: dict[str, Callable[[Json], Json]] = {
+            "load": self._load,
+            "place": self._place,
+            "release": self._release,
+            "quit": self._quit,
+        }
+
+    @property
+    def done(self) -> bool:
+        """Whether `quit` was asked."""
+        return self._done
+
+    def answer(self, line: str) -> Json:
+        """The answer to one line."""
+        try:
+            request = json.loads(line)
+        except (ValueError, RecursionError) as wrong:
+            return _error("", f"the line is not JSON: {wrong}")
+        if not isinstance(request, dict):
+            return _error("", f"expected an object, got {shown(request)}")
+        op = request.get("op")
+        operation = self._operations.get(op) if isinstance(op, str) else None
+        if operation is None:
+            return _error("op", f"expected one of {', '.join(self._operations)}, got {shown(op)}")
+        try:
+            return operation(request)
+        except ProblemError as wrong:
+            return _error(wrong.problem.instance, wrong.problem.detail)
+
+    def _load(self, request: Json) -> Json:
+        instance = _within("instance", lambda: parse_instance(request.get("instance")))
+        self._placer, self._known = Placer(Book(build_estate(instance))), known_of(instance)
+        gc.freeze()  # what is loaded stays; collecting it again and again costs milliseconds
+        return {"ok": True}
+
+    def _place(self, request: Json) -> Json:
+        placer = self._loaded()
+        chain = _within("chain", lambda: parse_chain(request.get("chain"), self._known))
+        if chain.id in placer.book.held:
+            raise invalid("chain.id", f"expected one that is not placed, got {shown(chain.id)}")
+        return answer_dict(placer.place(chain))
+
+    def _release(self, request: Json) -> Json:
+        chain = request.get("id")
+        if not isinstance(chain, str) or chain not in self._loaded().book.held:
+            raise invalid("id", f"expected the id of a chain that is placed, got {shown(chain)}")
+        self._loaded().release(chain)
+        return {"ok": True}
+
+    def _quit(self, request: Json) -> Json:
+        self._done = True
+        return {"ok": True}
+
+    def _loaded(self) -> Placer:
+        if self._placer is None:
+            raise problem("invalid-request", "op: nothing is loaded yet; load an instance first", instance="op")
+        return self._placer
+
+
+def _within(name: str, read: Callable[[], Any]) -> Any:
+    try:
+        return read()
+    except ProblemError as wrong:
+        inner = wrong.problem
+        raise invalid(
+            f"{name}.{inner.instance}".rstrip("."), inner.detail.removeprefix(f"{inner.instance}: ")
+        ) from None
+
+
+def _error(field: str, detail: str) -> Json:
+    return {"error": {"field": field, "detail": detail}}
+
+
+def serve(lines: TextIO, out: TextIO) -> None:
+    """Answer line by line until `quit` or the end."""
+    server = Server()
+    for line in lines:
+        if not line.strip():
+            continue
+        answer = server.answer(line)
+        out.write(json.dumps(answer, separators=(",", ":")) + "\n")
+        out.flush()
+        if server.done:
+            return
+
+
+if __name__ == "__main__":
+    serve(sys.stdin, sys.stdout)
