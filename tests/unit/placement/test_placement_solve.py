@@ -149,6 +149,7 @@ def test_neighbourhoods_alone_find_placements_for_chains_that_nobody_placed_befo
     told: list[Found] = []
     settings = Settings(time.monotonic, time.monotonic() + 6, 1, 2, told.append)
     search = Search(Cloud(parse_instance(raw)), settings)
+    search.insertions(settings.until)
     search.neighbourhoods(settings.until)
     answers = tuple(search.best.get(c["id"], Answer(c["id"], False)) for c in raw["chains"])
     verdict = check(raw, solution_dict(Solution(raw["name"], answers)))

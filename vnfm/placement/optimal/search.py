@@ -18,13 +18,14 @@ from vnfm.placement.optimal.model import Model, Result
 from vnfm.placement.statement import Answer, Chain
 
 Answers = Mapping[str, Answer]
-Place = Callable[[Sequence[Chain]], Answers]
+Place = Callable[[Sequence[Chain], float], Answers]  # chains in their order, and when to stop
 
 FREE_CHAINS = 4
 EXTRA_NODES = 12
 STEP_SECONDS = 1.0
 ALL_NODES = 26  # a cloud of so many is never cut down
 ORDERS_S = 5.0  # what shuffling finds it finds soon
+IDLE_ORDERS = 60  # so many in a row that bring nothing end it
 FIRST_S = 5.0  # of neighbourhoods before an exact model that is small
 EASY = 150  # VNFs times nodes: the whole model is solved at once
 EXACT_AT_ONCE = 1_100  # so much of the time is better spent on proving than on neighbourhoods
@@ -69,10 +70,14 @@ class Search:
     def run(self, place: Place | None) -> Found:
         """Everything, until the deadline or the proof that nothing is better. `place` is the fast path on the empty
         cloud, chains in the order given."""
-        self.bound = sum(chain_bounds(self.cloud).values()) if self.chains else 0
         whole = self.settings.until - self.begun
+        if not self.cloud.nodes:
+            place = None
         if place is not None and self.chains:
-            self.orders(place, self.begun + min(0.1 * whole, ORDERS_S))
+            self._take(place(self.chains, self.settings.until), "orders")
+        self.bound = sum(chain_bounds(self.cloud).values())
+        if place is not None and self.chains:
+            self.orders(place, self.settings.clock() + min(0.1 * whole, ORDERS_S))
         effort = sum(len(c.vnfs) for c in self.chains) * len(self.cloud.nodes)
         at_once = effort <= EXACT_AT_ONCE
         if not self._done and at_once:
@@ -112,19 +117,19 @@ class Search:
     # -- orders ------------------------------------------------------------------------------------------------------
 
     def orders(self, place: Place, until: float) -> None:
-        """The fast path in the order given, by size, by value, and then shuffled; chains that the best order refused
-        go ahead in half of them."""
+        """The fast path by value, by size, and then shuffled; chains that the best order refused go ahead in half of
+        them."""
         fixed = [
-            list(self.chains),
             sorted(self.chains, key=lambda c: -c.value),
             sorted(self.chains, key=servers_asked),
             sorted(self.chains, key=lambda c: -servers_asked(c)),
         ]
         slowest = 0.0
-        rounds = 0
-        while not self._done and (rounds == 0 or self._left(until) > slowest):
+        rounds = idle = 0
+        while not self._done and idle < IDLE_ORDERS and self._left(until) > slowest:
             begun = self.settings.clock()
-            self._take(place(fixed[rounds] if rounds < len(fixed) else self._shuffled()), "orders")
+            order = fixed[rounds] if rounds < len(fixed) else self._shuffled()
+            idle = 0 if self._take(place(order, until), "orders") else idle + 1
             slowest = max(slowest, self.settings.clock() - begun)
             rounds += 1
 

@@ -1,6 +1,7 @@
-"""The process that searches: one request on stdin, improvements on stdout, a JSON line each.
+"""The process that searches: a header and an instance on stdin, improvements on stdout, a JSON line each.
 
-Run by `process.py` as `python -m vnfm.placement.optimal.worker`. Nothing that it loads reaches the manager.
+Run by `process.py` as `python -m vnfm.placement.optimal.worker`. Nothing that it loads reaches the manager. It ends
+by itself where its parent dies, for then nobody reads.
 """
 
 from __future__ import annotations
@@ -12,12 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from vnfm.placement.book import Book
-from vnfm.placement.estate import build_estate
-from vnfm.placement.optimal.cloud import Cloud
-from vnfm.placement.optimal.search import Found, Place, Search, Settings
-from vnfm.placement.placer import Placer
-from vnfm.placement.solution_io import answer_dict
+from vnfm.model.problem import ProblemError
 from vnfm.placement.statement import Answer, Chain, Instance
 from vnfm.placement.statement_io import parse_instance
 
@@ -31,40 +27,62 @@ class Teller:
         self._write, self._clock = write, clock
         self._last = float("-inf")
 
-    def __call__(self, found: Found, *, last: bool = False) -> None:
-        if not last and self._clock() - self._last < PAUSE_S:
-            return
-        line: dict[str, Any] = {"objective": found.objective, "bound": found.bound, "stage": found.stage, "last": last}
-        line["chains"] = [answer_dict(a) for a in found.answers.values()]
-        self._write(json.dumps(line, separators=(",", ":")) + "\n")
-        self._last = self._clock()
+    def line(self, **words: Any) -> None:
+        """One line."""
+        self._write(json.dumps(words, separators=(",", ":")) + "\n")
+
+    def __call__(self, found: Any, *, last: bool = False) -> None:
+        from vnfm.placement.solution_io import answer_dict
+
+        if last or self._clock() - self._last >= PAUSE_S:
+            chains = [answer_dict(a) for a in found.answers.values()]
+            words = {"objective": found.objective, "bound": found.bound, "stage": found.stage, "last": last}
+            self.line(**words, chains=chains)
+            self._last = self._clock()
 
 
-def fast_path(instance: Instance) -> Place:
-    """Chains in an order through the engine, each time on the empty cloud."""
+def fast_path(instance: Instance, clock: Callable[[], float]) -> Callable[[Sequence[Chain], float], dict[str, Answer]]:
+    """Chains in an order through the engine, each time on the empty cloud; those after the deadline are not tried."""
+    from vnfm.placement.book import Book
+    from vnfm.placement.estate import build_estate
+    from vnfm.placement.placer import Placer
+
     estate = build_estate(instance)
 
-    def place(chains: Sequence[Chain]) -> dict[str, Answer]:
+    def place(chains: Sequence[Chain], until: float) -> dict[str, Answer]:
         placer = Placer(Book(estate))
-        answers = map(placer.place, chains)
-        return {a.id: a for a in answers if a.accepted}
+        out: dict[str, Answer] = {}
+        for chain in chains:
+            if clock() >= until:
+                break
+            answer = placer.place(chain)
+            if answer.accepted:
+                out[answer.id] = answer
+        return out
 
     return place
 
 
 def main() -> int:
     """The exit code."""
-    request = json.loads(sys.stdin.readline())
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # a solver's own words do not come between the lines
-    instance = parse_instance(request["instance"])
     teller = Teller(out.write, time.monotonic)
-    settings = Settings(time.monotonic, request["until"], request["seed"], request["threads"], teller)
+    header = json.loads(sys.stdin.buffer.readline())
+    try:
+        instance = parse_instance(json.loads(sys.stdin.buffer.read(header["bytes"])))
+    except ProblemError as error:
+        teller.line(refused={"detail": error.problem.detail, "instance": error.problem.instance})
+        return 1
+    from vnfm.placement.optimal.cloud import Cloud
+    from vnfm.placement.optimal.search import Search, Settings
+
+    settings = Settings(time.monotonic, header["until"], header["seed"], header["threads"], teller)
     search = Search(Cloud(instance), settings)
     try:
-        search.run(fast_path(instance))
+        search.run(fast_path(instance, time.monotonic))
     except ImportError as error:
-        sys.stderr.write(f"without the solver: {error}\n")
+        sys.stderr.write(f"only the fast path was tried, for the solver is not installed: {error}\n")
     teller(search.found, last=True)
     return 0
 
