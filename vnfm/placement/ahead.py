@@ -63,7 +63,8 @@ class Horizon:
         out = so_far + self.routes.up_us
         least = out if self.alone else np.minimum.reduceat(out, self.starts)
         over: Ints = (self.latency + least).min(axis=1)
-        return np.minimum(so_far, over[self.dock_group] + self.routes.up_us)
+        near: Ints = np.minimum(so_far, over[self.dock_group] + self.routes.up_us)
+        return near
 
 
 def look_ahead(ask: Ask, horizon: Horizon) -> Ahead:

@@ -99,7 +99,8 @@ class Domains:
         if not widest:
             return None
         if spot.place < 0:
-            total = sum(w.bandwidth for w in ask.wires if end in (w.a, w.b) and w.a != w.b)
+            here = {-1 - i for i, s in enumerate(ask.end_spots) if s.place == spot.place}
+            total = sum(w.bandwidth for w in ask.wires if (w.a in here) != (w.b in here))
             room = sum(self.book.bandwidth[link] for _, link, _ in self.book.estate.fabric.near[spot.vertex])
             room += self._uplinks_at(spot)
             if total > room:
@@ -235,7 +236,9 @@ class Domains:
         out: list[Ints] = []
         for i, point in enumerate(walk):
             if point < 0:
-                at = self._at_end(self.ask.end_spots[-1 - point], out[-1] if out else None, hops[i - 1] if i else 0)
+                row = self._row(self.ask.end_spots[-1 - point]) if i and walk[i - 1] >= 0 else 0
+                least = int((out[-1] + row).min(initial=FAR)) + hops[i - 1] if i else 0
+                at = np.full(len(self.estate.starts), least, dtype=np.int64)  # the same whichever dock is looked at
             elif not out:
                 at = np.where(self.docks(point), 0, FAR)
             else:
@@ -244,13 +247,6 @@ class Domains:
                 at = np.where(self.docks(point), near + hops[i - 1], FAR)
             out.append(np.minimum(at, FAR))
         return out
-
-    def _at_end(self, spot: Spot, before: Ints | None, hop: int) -> Ints:
-        """An end is at one place: the same value whichever dock is looked at."""
-        if before is None:
-            return np.zeros(len(self.estate.starts), dtype=np.int64)
-        row = self._row(spot)
-        return np.full(len(row), int((before + row).min(initial=FAR)) + hop, dtype=np.int64)
 
     def _from_end(self, end: int, so_far: Ints) -> Ints:
         return so_far + self._row(self.ask.end_spots[-1 - end])
