@@ -117,9 +117,14 @@ class Domains:
         return None
 
     def _uplinks_at(self, spot: Spot) -> int:
-        book, fabric = self.book, self.book.estate.fabric
-        at = [s.uplink for s in fabric.server_spots.values() if s.vertex == spot.vertex and s.uplink >= 0]
-        return sum(book.bandwidth[link] for link in at)
+        docks = self.estate.fabric.dock_of
+        dock = docks[spot.vertex]
+        if dock < 0:
+            return 0
+        start, end = self.estate.dock_slice(dock)
+        servers = self.estate.roots[(self.estate.roots >= start) & (self.estate.roots < end)]
+        room = self.book.up_left[servers]
+        return int(room[room < FAR].sum())
 
     def _widest_to(self, end: int) -> dict[int, int]:
         """By VNF: the bandwidth that certainly has to pass between it (or its server) and the end's place."""
@@ -156,7 +161,7 @@ class Domains:
                     if not met[w] and left[link] >= bandwidth:
                         met[w] = True
                         queue.append(w)
-        out: Bools = met[estate.vertex_codes] & (book.uplink_room(estate.uplink_codes) >= bandwidth)
+        out: Bools = met[estate.vertex_codes] & (book.up_left >= bandwidth)
         server = estate.server_at.get(spot.place)
         if server is not None:
             out[server : estate.server_end[server]] = True

@@ -133,7 +133,9 @@ def unmatched(domains: Domains) -> tuple[Scope, list[str]] | None:
             if rule.same or v != min(members):
                 continue
             codes = domains.estate.domain_codes[rule.scope]
-            options = [np.unique(codes[domains.of[m]])[: len(members)].tolist() for m in members]
+            most = int(codes.max(initial=0)) + 1
+            met = [np.flatnonzero(np.bincount(codes[domains.of[m]], minlength=most)) for m in members]
+            options = [at[: len(members)].tolist() for at in met]
             if not _matched(options):
                 return rule.scope, [domains.name(m) for m in members]
     return None
