@@ -63,7 +63,8 @@ class Horizon:
         out = so_far + self.routes.up_us
         least = out if self.alone else np.minimum.reduceat(out, self.starts)
         over: Ints = (self.latency + least).min(axis=1)
-        return np.minimum(so_far, over[self.dock_group] + self.routes.up_us)
+        near: Ints = np.minimum(so_far, over[self.dock_group] + self.routes.up_us)
+        return near
 
 
 def look_ahead(ask: Ask, horizon: Horizon) -> Ahead:
@@ -76,13 +77,12 @@ def look_ahead(ask: Ask, horizon: Horizon) -> Ahead:
         for w, end in ends:
             own[u] += routes.rows(ask.end_spots[-1 - end])[0] * ask.wires[w].hop_cost
     _close(ask, horizon, own)
-    apart = _apart(ask)
     for u in reversed(order):
         p = parent[u]
         if p < 0:
             continue
         cost = sum(ask.wires[w].hop_cost for w in between[u][p])
-        own[p] += horizon.message(own[u], cost, (u, p) in apart)
+        own[p] += horizon.message(own[u], cost, p in ask.apart[u])
     return Ahead(order, tuple(own))
 
 
@@ -123,16 +123,6 @@ def _order(
                     queue.append(other)
         order += queue
     return tuple(order), parent
-
-
-def _apart(ask: Ask) -> set[tuple[int, int]]:
-    """Pairs of units that must not share a server."""
-    out: set[tuple[int, int]] = set()
-    for v, rules in enumerate(ask.rules):
-        for rule in rules:
-            if not rule.same:
-                out.update((ask.unit_of[v], ask.unit_of[o]) for o in rule.others)
-    return out
 
 
 def _close(ask: Ask, horizon: Horizon, own: list[Ints]) -> None:

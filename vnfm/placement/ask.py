@@ -66,6 +66,7 @@ class Ask:
     rules: tuple[tuple[Apart, ...], ...]  # by VNF
     units: tuple[Unit, ...]
     unit_of: tuple[int, ...]
+    apart: tuple[frozenset[int], ...]  # by unit: those that must not share a server with it
 
     def least_us(self, point: int) -> int:
         """What a point adds to the latency of each of its wires at least."""
@@ -95,6 +96,7 @@ def ask_of(chain: Chain, book: Book, kinds: Kinds, units: Units) -> Ask:
     for i, bound in enumerate(bounds):
         for w_at in bound.wires:
             bounds_of[w_at].append(i)
+    rules = _rules(chain, points)
     return Ask(
         chain=chain,
         tenant=tenant,
@@ -104,9 +106,10 @@ def ask_of(chain: Chain, book: Book, kinds: Kinds, units: Units) -> Ask:
         end_spots=tuple([_end_spot(book, e.at) for e in chain.ends]),
         bounds=bounds,
         bounds_of=tuple([tuple(x) for x in bounds_of]),
-        rules=_rules(chain, points),
+        rules=rules,
         units=tuple([units.of(group, of_kind) for group in groups]),
         unit_of=unit_of,
+        apart=_apart(rules, unit_of, len(groups)),
     )
 
 
@@ -148,3 +151,14 @@ def _rules(chain: Chain, points: dict[str, int]) -> tuple[tuple[Apart, ...], ...
             others = tuple(x for x in members if x != v)
             rules[v].append(Apart(rule.kind is RuleKind.AFFINITY, rule.scope, others))
     return tuple(tuple(x) for x in rules)
+
+
+def _apart(rules: tuple[tuple[Apart, ...], ...], unit_of: tuple[int, ...], units: int) -> tuple[frozenset[int], ...]:
+    if not any(rules):
+        return (frozenset(),) * units
+    out: list[set[int]] = [set() for _ in range(units)]
+    for v, of in enumerate(rules):
+        for rule in of:
+            if not rule.same:
+                out[unit_of[v]].update(unit_of[o] for o in rule.others)
+    return tuple(frozenset(x) for x in out)

@@ -27,6 +27,8 @@ class Candidates:
         self.total = ahead.own[u].copy()
         self.opened: dict[int, Scores] = {}
         self.missed: dict[int, int] = {}
+        self.need = self.later = 0  # bandwidth that leaves the server; of it, to units that are not placed yet
+        self.room = book.up_left
         self.nearby: list[tuple[int, int]] = []
         self.told: set[int] = set()
         self._from_neighbours(ask, horizon, book, draft)
@@ -41,6 +43,11 @@ class Candidates:
             for i in ask.wires_of[v]:
                 wire = ask.wires[i]
                 other = wire.other(v)
+                if other < 0 or other in draft.seats:
+                    self.need += wire.bandwidth
+                elif ask.unit_of[other] in ask.apart[ask.unit_of[v]]:
+                    self.need += wire.bandwidth
+                    self.later += wire.bandwidth
                 bounded = bounded or wire.max_us is not None
                 if other < 0:
                     ends.append((ask.end_spots[-1 - other], -1, wire.hop_cost))
@@ -107,7 +114,7 @@ class Candidates:
                 return None
             else:
                 found = best, self._from_dock(dock)
-            if found[1] not in self.told:
+            if found[1] >= 0 and found[1] not in self.told:
                 self.told.add(found[1])
                 return found
 
@@ -116,6 +123,16 @@ class Candidates:
         scores = self.opened.get(dock)
         if scores is None:
             scores = self.opened[dock] = self.unit.score[start:end].copy()
+            if self.need:
+                scores[self.room[start:end] < self.need] = self.unit.never
+                least = int(scores.min())
+                if least >= self.unit.never:
+                    self.total[dock] = NEVER
+                    return -1
+                behind = least - int(self.unit.dock_score[dock])
+                if behind:
+                    self.total[dock] += behind
+                    return -1
         at = int(scores.argmin())
         now = int(scores[at])
         scores[at] = self.unit.never
@@ -177,6 +194,8 @@ def _step(
         if alike not in taken:
             tries -= 1
             found = place_unit(ask, book, routes, drafts[i], u, node, patient)
+            if sources[i].later and isinstance(found, Draft) and not _room_later(book, found, node, sources[i].later):
+                found = Miss.REACH
             if isinstance(found, Draft):
                 grown.append(found)
                 taken.add(alike)
@@ -188,6 +207,11 @@ def _step(
         if following is not None:
             heappush(heap, (following[0] + drafts[i].cost, i, following[1]))
     return grown
+
+
+def _room_later(book: Book, draft: Draft, node: int, bandwidth: int) -> bool:
+    uplink = book.estate.spots[node].uplink
+    return uplink < 0 or book.bandwidth[uplink] - draft.link_used.get(uplink, 0) >= bandwidth
 
 
 def place_unit(ask: Ask, book: Book, routes: Routes, draft: Draft, u: int, node: int, patient: bool) -> Draft | Miss:

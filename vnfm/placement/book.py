@@ -12,6 +12,7 @@ import numpy as np
 
 from vnfm.model.problem import problem
 from vnfm.placement.estate import GRAIN, UNLIMITED, Bools, Estate, Ints, Smalls
+from vnfm.placement.fabric import FAR
 
 Amounts = tuple[int, int, int, int, int, int]  # as in estate.RESOURCES
 NOTHING: Amounts = (0, 0, 0, 0, 0, 0)
@@ -76,6 +77,7 @@ class Book:
         self.left: list[list[int]] = self.free.tolist()
         self.cell_left: list[list[list[int]]] = self.cell_free.tolist()
         self.bandwidth: list[int] = list(estate.fabric.bandwidth)
+        self.up_left: Ints = np.array([self.bandwidth[s.uplink] if s.uplink >= 0 else FAR for s in estate.spots])
         self.licences = {(x.id, x.site): 0 for x in estate.instance.licences}
         for x in estate.instance.licences:
             self.licences[x.id, x.site] += x.count
@@ -106,6 +108,7 @@ class Book:
         other.left = [x.copy() for x in self.left]
         other.cell_left = [[x.copy() for x in cell] for cell in self.cell_left]
         other.bandwidth = self.bandwidth.copy()
+        other.up_left = self.up_left.copy()
         other.licences = self.licences.copy()
         other.sharer, other.guarded = self.sharer.copy(), self.guarded.copy()
         other.on_left, other.on_wide, other.on_narrow = self.on_left.copy(), self.on_wide.copy(), self.on_narrow.copy()
@@ -120,11 +123,6 @@ class Book:
         if not of or (len(of) == 1 and tenant in of):
             return True
         return shares == 1 and not self.guarded[node]
-
-    def uplink_room(self, links: Ints) -> Ints:
-        """What is left on links; without bound where there is no link (-1)."""
-        left: Ints = np.array([*self.bandwidth, 1 << 60], dtype=np.int64)
-        return left[links]
 
     def open_to(self, tenant: int, shares: int, at: slice | Ints) -> Bools:
         """The same for all nodes, or those at `at`."""
@@ -175,6 +173,7 @@ class Book:
 
     def _enter(self, draft: Draft, sign: int) -> None:
         self.version += 1
+        estate = self.estate
         for node, amounts in draft.used.items():
             for r, amount in enumerate(amounts):
                 if amount:
@@ -190,6 +189,9 @@ class Book:
                     self.cell_free[cell, r, node] = self.cell_left[cell][r][node]
         for link, amount in draft.link_used.items():
             self.bandwidth[link] -= sign * amount
+            server = estate.server_of_uplink.get(link)
+            if server is not None:
+                self.up_left[server : estate.server_end[server]] = self.bandwidth[link]
         for licence, amount in draft.licences.items():
             self.licences[licence] -= sign * amount
         for seat in draft.seats.values():

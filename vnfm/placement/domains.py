@@ -99,7 +99,8 @@ class Domains:
         if not widest:
             return None
         if spot.place < 0:
-            total = sum(w.bandwidth for w in ask.wires if end in (w.a, w.b) and w.a != w.b)
+            here = {-1 - i for i, s in enumerate(ask.end_spots) if s.place == spot.place}
+            total = sum(w.bandwidth for w in ask.wires if (w.a in here) != (w.b in here))
             room = sum(self.book.bandwidth[link] for _, link, _ in self.book.estate.fabric.near[spot.vertex])
             room += self._uplinks_at(spot)
             if total > room:
@@ -116,9 +117,14 @@ class Domains:
         return None
 
     def _uplinks_at(self, spot: Spot) -> int:
-        book, fabric = self.book, self.book.estate.fabric
-        at = [s.uplink for s in fabric.server_spots.values() if s.vertex == spot.vertex and s.uplink >= 0]
-        return sum(book.bandwidth[link] for link in at)
+        docks = self.estate.fabric.dock_of
+        dock = docks[spot.vertex]
+        if dock < 0:
+            return 0
+        start, end = self.estate.dock_slice(dock)
+        servers = self.estate.roots[(self.estate.roots >= start) & (self.estate.roots < end)]
+        room = self.book.up_left[servers]
+        return int(room[room < FAR].sum())
 
     def _widest_to(self, end: int) -> dict[int, int]:
         """By VNF: the bandwidth that certainly has to pass between it (or its server) and the end's place."""
@@ -155,7 +161,7 @@ class Domains:
                     if not met[w] and left[link] >= bandwidth:
                         met[w] = True
                         queue.append(w)
-        out: Bools = met[estate.vertex_codes] & (book.uplink_room(estate.uplink_codes) >= bandwidth)
+        out: Bools = met[estate.vertex_codes] & (book.up_left >= bandwidth)
         server = estate.server_at.get(spot.place)
         if server is not None:
             out[server : estate.server_end[server]] = True
@@ -235,7 +241,9 @@ class Domains:
         out: list[Ints] = []
         for i, point in enumerate(walk):
             if point < 0:
-                at = self._at_end(self.ask.end_spots[-1 - point], out[-1] if out else None, hops[i - 1] if i else 0)
+                row = self._row(self.ask.end_spots[-1 - point]) if i and walk[i - 1] >= 0 else 0
+                least = int((out[-1] + row).min(initial=FAR)) + hops[i - 1] if i else 0
+                at = np.full(len(self.estate.starts), least, dtype=np.int64)  # the same whichever dock is looked at
             elif not out:
                 at = np.where(self.docks(point), 0, FAR)
             else:
@@ -244,13 +252,6 @@ class Domains:
                 at = np.where(self.docks(point), near + hops[i - 1], FAR)
             out.append(np.minimum(at, FAR))
         return out
-
-    def _at_end(self, spot: Spot, before: Ints | None, hop: int) -> Ints:
-        """An end is at one place: the same value whichever dock is looked at."""
-        if before is None:
-            return np.zeros(len(self.estate.starts), dtype=np.int64)
-        row = self._row(spot)
-        return np.full(len(row), int((before + row).min(initial=FAR)) + hop, dtype=np.int64)
 
     def _from_end(self, end: int, so_far: Ints) -> Ints:
         return so_far + self._row(self.ask.end_spots[-1 - end])

@@ -58,9 +58,9 @@ class Estate:
     root_codes: Ints
     dock_codes: Ints
     vertex_codes: Ints
-    uplink_codes: Ints  # link index, -1 where there is none
     dock_domains: dict[Scope, Ints]
     server_at: dict[int, int]  # a spot's place -> the server there
+    server_of_uplink: dict[int, int]
     server_end: dict[int, int]  # server -> the node after its last
     sites_by_code: tuple[str, ...]
     sites: dict[str, int]
@@ -140,9 +140,9 @@ def build_estate(instance: Instance) -> Estate:
         root_codes=codes[Scope.SERVER],
         dock_codes=dock,
         vertex_codes=np.array([fabric.server_spots[root_id[n.id]].vertex for n in nodes], dtype=np.int64),
-        uplink_codes=np.array([fabric.server_spots[root_id[n.id]].uplink for n in nodes], dtype=np.int64),
         dock_domains={scope: _alike(code, starts) for scope, code in codes.items()},
         server_at={fabric.server_spots[n.id].place: i for i, n in enumerate(nodes) if n.kind is NodeKind.SERVER},
+        server_of_uplink={spot.uplink: index[name] for name, spot in fabric.server_spots.items() if spot.uplink >= 0},
         server_end={at: i + 1 for i, at in enumerate(root)},
         sites_by_code=tuple(sites),
         sites=sites,

@@ -9,10 +9,12 @@ from vnfm.placement.ahead import Ahead, Horizon, look_ahead
 from vnfm.placement.ask import Ask, ask_of
 from vnfm.placement.beam import search
 from vnfm.placement.book import Book, Draft
-from vnfm.placement.estate import GRAIN
+from vnfm.placement.domains import Impossible
 from vnfm.placement.kinds import Kinds
+from vnfm.placement.refusals import Refusal, proof_of, smallest_change
 from vnfm.placement.routes import Routes
 from vnfm.placement.statement import Answer, Chain, Placed
+from vnfm.placement.telling import told
 from vnfm.placement.units import Units
 
 SMALL = 128  # up to so many nodes a wide search costs less than it gains
@@ -24,6 +26,7 @@ class Effort:
 
     widths: tuple[int, ...] = (1, 4, 12)
     tries: int = 12
+    prove: bool = True
 
 
 THRIFTY = Effort()
@@ -38,6 +41,7 @@ class Found:
     ahead: Ahead
     draft: Draft | None
     version: int
+    why: Impossible | None = None
 
 
 class Placer:
@@ -52,28 +56,54 @@ class Placer:
         self.horizon = Horizon(book.estate, self.routes)
 
     def find(self, chain: Chain, effort: Effort | None = None) -> Found:
-        """Search for a chain; nothing is entered."""
-        book = self.book
+        """Search for a chain; nothing is entered. Where a first search fails, what cannot be is proved before more."""
+        book, effort = self.book, effort or self.effort
         ask = ask_of(chain, book, self.kinds, self.units)
         ahead = look_ahead(ask, self.horizon)
-        draft = None
-        if all(k.ways for k in ask.kinds):
-            for width in (effort or self.effort).widths:
-                tries = (effort or self.effort).tries * width
-                draft, _ = search(ask, ahead, self.horizon, book, self.routes, width, tries)
-                if draft is not None:
-                    draft = self._between_ends(ask, draft)
-                if draft is not None:
-                    break
-        return Found(ask, ahead, draft, book.version)
+        draft, why = None, None
+        for turn, width in enumerate(effort.widths):
+            if all(k.ways for k in ask.kinds):
+                draft, _ = search(ask, ahead, self.horizon, book, self.routes, width, effort.tries * width)
+            if draft is not None:
+                draft = self._between_ends(ask, draft)
+            if draft is None and turn == 0 and effort.prove:
+                why = proof_of(ask, book, self.horizon)
+            if draft is not None or why is not None:
+                break
+        return Found(ask, ahead, draft, book.version, why)
+
+    def refusal(self, found: Found) -> Refusal:
+        """What is told about a chain for which nothing was found."""
+        why = found.why
+
+        def admits(chain: Chain) -> Mapping[str, int] | None:
+            draft = self.find(chain, Effort((1,), prove=False)).draft
+            if draft is None:
+                return None
+            return {x.id: draft.latency.get(i, 0) for i, x in enumerate(chain.vlinks)}
+
+        change = smallest_change(found.ask.chain, self.book, found.ask.tenant, why, admits)
+        if why is None:
+            text = "nothing was found within the search's effort; that it is impossible is not proved"
+            return Refusal("", text, {}, change)
+        return Refusal(why.proof, why.detail, why.facts, change)
 
     def place(self, chain: Chain) -> Answer:
         """Search for a chain and enter what was found. Raises ProblemError `already-exists` for one that is held."""
         found = self.find(chain)
         if found.draft is None:
-            return Answer(chain.id, accepted=False)
+            return Answer(chain.id, accepted=False, reason=self.refusal(found).as_dict())
         self.book.commit(chain.id, found.draft, found.version)
         return answer_of(found.ask, self.book, found.draft)
+
+    def explain(self, chain: Chain) -> dict[str, object]:
+        """Why the chain would be placed as it would be now, or refused; nothing is entered."""
+        found = self.find(chain)
+        if found.draft is None:
+            vnfs = [{"vnf": v.id, "chosen": None} for v in chain.vnfs]
+            return {"id": chain.id, "accepted": False, "vnfs": vnfs, "refused": self.refusal(found).as_dict()}
+        vnf_told = told(found.ask, found.draft, self.book, self.horizon)
+        return {"id": chain.id, "accepted": True, "cost": cost_of(found.ask, found.draft, self.book), "vnfs": vnf_told}
 
     def release(self, chain: str) -> None:
         """Give back what a chain holds. Raises ProblemError `not-found`."""
@@ -116,6 +146,12 @@ def answer_of(ask: Ask, book: Book, draft: Draft) -> Answer:
     return Answer(chain.id, True, vnfs, vlinks)
 
 
-def cost_of(draft: Draft) -> int:
-    """A draft's cost in the statement's units, without what only breaks ties."""
-    return draft.cost // GRAIN
+def cost_of(ask: Ask, draft: Draft, book: Book) -> int:
+    """A draft's cost in the statement's units, told before it is entered."""
+    estate = book.estate
+    servers = {estate.root[seat.node] for seat in draft.seats.values()}
+    cost = sum(book.on_left[s] for s in servers)
+    for v, seat in draft.seats.items():
+        cost += estate.variants[seat.variant].cost + int(estate.price[seat.node]) * ask.chain.vnfs[v].cpu_milli
+    hops = sum(ask.wires[i].bandwidth * len(links) for i, links in draft.routes.items())
+    return cost + estate.instance.bandwidth_hop_cost * hops

@@ -1,6 +1,7 @@
 """Placement over JSON lines: one request a line on stdin, one answer a line on stdout.
 
-`load` (an instance; its chains are not placed), `place` (a chain), `release` (a chain's id), `quit`. A line
+`load` (an instance; its chains are not placed), `place` (a chain), `explain`
+(a chain: why it would be placed as it would be; nothing is entered), `release` (a chain's id), `quit`. A line
 that is wrong is answered with `{"error": {"field", "detail"}}`, and nothing has changed.
 """
 
@@ -34,6 +35,7 @@ class Server:
             "load": self._load,
             "place": self._place,
             "release": self._release,
+            "explain": self._explain,
             "quit": self._quit,
         }
 
@@ -71,6 +73,10 @@ class Server:
         if chain.id in placer.book.held:
             raise invalid("chain.id", f"expected one that is not placed, got {shown(chain.id)}")
         return answer_dict(placer.place(chain))
+
+    def _explain(self, request: Json) -> Json:
+        placer = self._loaded()
+        return placer.explain(_within("chain", lambda: parse_chain(request.get("chain"), self._known)))
 
     def _release(self, request: Json) -> Json:
         chain = request.get("id")

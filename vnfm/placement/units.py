@@ -43,14 +43,16 @@ class Joint:
         if self.seen == len(log):
             return
         fresh = len(log) - self.seen
-        if self.seen < 0 or fresh > estate.size // 8 or estate.has_workers:
-            self.score = self._with_workers(book) if estate.has_workers else self._scores(book, slice(None))
+        if self.seen < 0 or fresh > estate.size // 8:
+            self.score = (
+                self._with_workers(book, estate.roots) if estate.has_workers else self._scores(book, slice(None))
+            )
             if len(estate.starts):
                 np.minimum.reduceat(self.score, estate.starts, out=self.dock_score)
         else:
-            nodes = set(log[self.seen :])
-            at = np.fromiter(nodes, dtype=np.int64, count=len(nodes))
-            self.score[at] = self._scores(book, at)
+            nodes = {estate.root[n] for n in log[self.seen :]}
+            at = np.array(sorted(nodes), dtype=np.int64)
+            self.score[at] = self._at_servers(book, at) if estate.has_workers else self._scores(book, at)
             for d in {estate.dock[n] for n in nodes}:
                 start, end = estate.dock_slice(d)
                 self.dock_score[d] = self.score[start:end].min()
@@ -70,20 +72,28 @@ class Joint:
         return total
 
     def _with_workers(self, book: Book) -> Ints:
+        score = np.full(book.estate.size, NEVER, dtype=np.int64)
+        score[book.estate.roots] = self._at_servers(book, None)
+        return score
+
+    def _at_servers(self, book: Book, servers: Ints | None) -> Ints:
         """By server: each member where it is cheapest on it, on the server itself or in one of its workers."""
-        roots = book.estate.roots
-        total = np.zeros(len(roots), dtype=np.int64)
+        estate = book.estate
+        if servers is None:
+            at, starts = slice(None), estate.roots
+        else:
+            parts = [np.arange(s, estate.server_end[s]) for s in servers.tolist()]
+            at = np.concatenate(parts)  # type: ignore[assignment]
+            starts = np.cumsum([0] + [len(p) for p in parts[:-1]])
+        total = np.zeros(len(starts), dtype=np.int64)
         for kind in self.kinds:
-            least = np.minimum.reduceat(kind.score, roots)
+            least = np.minimum.reduceat(kind.score[at], starts)
             total += least
             total[least >= kind.never] = NEVER
         for r, amount in enumerate(self.least):
             if amount:
-                total[np.add.reduceat(book.free[r].astype(np.int64), roots) < amount] = NEVER
-        np.minimum(total, NEVER, out=total)
-        score = np.full(book.estate.size, NEVER, dtype=np.int64)
-        score[roots] = total
-        return score
+                total[np.add.reduceat(book.free[r, at].astype(np.int64), starts) < amount] = NEVER
+        return np.minimum(total, NEVER)
 
 
 class Units:
