@@ -82,9 +82,9 @@ def make(family: str, seed: int, *, chains: int | None = None) -> Instance:
     return instance
 
 
-def requests(family: str, seed: int, count: int) -> Iterator[Chain]:
-    """An endless-looking stream of chains for the family's clouds."""
-    shape = FAMILIES[family]
+def requests(family: str, seed: int, count: int, vnfs: tuple[int, int] | None = None) -> Iterator[Chain]:
+    """A stream of chains for the family's clouds; `vnfs` overrides how long they are."""
+    shape = FAMILIES[family] if vnfs is None else replace(FAMILIES[family], vnfs=vnfs)
     dice = random.Random(f"{family}/{seed}/stream")
     sites = [f"s{n}" for n in range(shape.sites)]
     for number in range(count):
