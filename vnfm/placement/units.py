@@ -44,9 +44,7 @@ class Joint:
             return
         fresh = len(log) - self.seen
         if self.seen < 0 or fresh > estate.size // 8:
-            self.score = (
-                self._with_workers(book, estate.roots) if estate.has_workers else self._scores(book, slice(None))
-            )
+            self.score = self._with_workers(book) if estate.has_workers else self._scores(book, slice(None))
             if len(estate.starts):
                 np.minimum.reduceat(self.score, estate.starts, out=self.dock_score)
         else:
