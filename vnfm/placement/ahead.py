@@ -31,7 +31,9 @@ class Ahead:
 
 
 class Horizon:
-    """What looking ahead needs of the estate, computed once."""
+    """What looking ahead needs of the estate, computed once. `starts_kept`: how many times wider a search begins."""
+
+    starts_kept = 1
 
     def __init__(self, estate: Estate, routes: Routes) -> None:
         fabric = estate.fabric
@@ -51,6 +53,9 @@ class Horizon:
             latency[c, c] = min(fabric.between_us[g], FAR)
         self.latency: Ints = latency
         self.alone = len(self.starts) == len(self.dock_group)
+
+    def renew(self) -> None:
+        """Told before each chain: what rests on the load may be old."""
 
     def message(self, own: Ints, hop_cost: int, apart: bool) -> Ints:
         """The least cost of what lies behind a link, seen from each dock; `apart`: not on the same server."""
@@ -75,8 +80,13 @@ def look_ahead(ask: Ask, horizon: Horizon) -> Ahead:
     own: list[Ints] = [u.dock_score.copy() for u in ask.units]
     for u, ends in enumerate(at_ends):
         for w, end in ends:
-            own[u] += routes.rows(ask.end_spots[-1 - end])[0] * ask.wires[w].hop_cost
+            wire = ask.wires[w]
+            own[u] += routes.cost_row(ask.end_spots[-1 - end], wire.hop_cost, wire.bandwidth)
     _close(ask, horizon, own)
+    for u, unit in enumerate(ask.units):
+        closed = routes.closed(_leaving(ask, u, unit.members))
+        if closed is not None:
+            own[u][closed] = NEVER
     for u in reversed(order):
         p = parent[u]
         if p < 0:
@@ -103,25 +113,37 @@ def _adjacency(ask: Ask) -> tuple[list[dict[int, list[int]]], list[list[tuple[in
     return between, at_ends
 
 
+def _leaving(ask: Ask, u: int, members: tuple[int, ...]) -> int:
+    """The bandwidth of a unit's wires that certainly leave its server."""
+    return sum(
+        ask.wires[i].bandwidth
+        for v in members
+        for i in ask.wires_of[v]
+        if (other := ask.wires[i].other(v)) >= 0 and ask.unit_of[other] in ask.apart[u]
+    )
+
+
 def _order(
     ask: Ask, between: list[dict[int, list[int]]], at_ends: list[list[tuple[int, int]]]
 ) -> tuple[tuple[int, ...], list[int]]:
-    """Breadth first from a unit at an end; the tree's parents, -1 for a root."""
+    """Next comes who has most bandwidth to what is placed or fixed, then who has most at all; -1: a tree's root."""
     count = len(ask.units)
-    parent, met, order = [-1] * count, [False] * count, []
-    roots = sorted(range(count), key=lambda u: (not at_ends[u], u))
-    for root in roots:
-        if met[root]:
-            continue
-        met[root] = True
-        queue = [root]
-        for u in queue:
-            for other in between[u]:
-                if not met[other]:
-                    met[other] = True
-                    parent[other] = u
-                    queue.append(other)
-        order += queue
+    parent = [-1] * count
+    order: list[int] = []
+    pull = [sum(ask.wires[w].hop_cost for w, _ in ends) for ends in at_ends]
+    weight = [sum(ask.wires[w].hop_cost for at in of.values() for w in at) for of in between]
+    best = [0] * count  # the strongest tie so far, which makes the parent
+    rest = list(range(count))
+    while rest:
+        u = max(rest, key=lambda x: (pull[x], weight[x], -x)) if len(rest) > 1 else rest[0]
+        rest.remove(u)
+        order.append(u)
+        for other, at in between[u].items():
+            if other in rest:
+                tie = sum(ask.wires[w].hop_cost for w in at)
+                pull[other] += tie
+                if tie > best[other]:
+                    best[other], parent[other] = tie, u
     return tuple(order), parent
 
 

@@ -8,7 +8,7 @@ from heapq import heapify, heappop, heappush
 from vnfm.placement.ahead import Ahead, Horizon, within_reach
 from vnfm.placement.ask import Ask
 from vnfm.placement.book import Book, Draft
-from vnfm.placement.estate import GRAIN
+from vnfm.placement.estate import GRAIN, Ints
 from vnfm.placement.extend import Miss, extend, spot_of
 from vnfm.placement.fabric import Spot
 from vnfm.placement.kinds import NEVER, UNHEARD, Scores
@@ -37,6 +37,7 @@ class Candidates:
     def _from_neighbours(self, ask: Ask, horizon: Horizon, book: Book, draft: Draft) -> None:
         routes = horizon.routes
         placed: list[tuple[Spot, int, int]] = []
+        rows: list[Ints] = []
         bounded = bool(ask.bounds)
         ends: list[tuple[Spot, int, int]] = []
         for v in self.unit.members:
@@ -53,10 +54,14 @@ class Candidates:
                     ends.append((ask.end_spots[-1 - other], -1, wire.hop_cost))
                 elif other in draft.seats:
                     node = draft.seats[other].node
-                    placed.append((self.estate.spots[node], node, wire.hop_cost))
-        hop_rows = [(routes.rows(spot)[0], cost) for spot, _, cost in placed]
-        for row, cost in hop_rows:
-            self.total += row * cost
+                    spot = self.estate.spots[node]
+                    placed.append((spot, node, wire.hop_cost))
+                    rows.append(routes.cost_row(spot, wire.hop_cost, wire.bandwidth))
+        for row in rows:
+            self.total += row
+        closed = routes.closed(self.need) if self.need else None
+        if closed is not None:
+            self.total[closed] = NEVER
         if bounded and draft.seats:
             for v in self.unit.members:
                 mask = within_reach(ask, routes, v, lambda p: spot_of(ask, book, draft, p), draft.latency)
@@ -157,12 +162,13 @@ def search(
 ) -> tuple[Draft | None, int]:
     """The best draft found with all VNFs seated, and how far the search came: units placed.
 
-    `width`: drafts kept at each step. `tries`: candidates tested at a step.
+    `width`: drafts kept at each step. `tries`: candidates tested at a step for each.
     """
     drafts = [Draft(ask.tenant)]
     patient = width > 1
     for done, u in enumerate(ahead.order):
-        drafts = _step(ask, ahead, horizon, book, routes, drafts, u, width, tries, patient)
+        keep = width if done else width * horizon.starts_kept
+        drafts = _step(ask, ahead, horizon, book, routes, drafts, u, keep, tries * keep, patient)
         if not drafts:
             return None, done
     return min(drafts, key=lambda d: d.cost), len(ahead.order)
@@ -195,6 +201,8 @@ def _step(
             tries -= 1
             found = place_unit(ask, book, routes, drafts[i], u, node, patient)
             if sources[i].later and isinstance(found, Draft) and not _room_later(book, found, node, sources[i].later):
+                found = Miss.REACH
+            if isinstance(found, Draft) and not routes.holds(ask, found):
                 found = Miss.REACH
             if isinstance(found, Draft):
                 grown.append(found)

@@ -43,7 +43,7 @@ def extend(ask: Ask, book: Book, routes: Routes, draft: Draft, v: int, node: int
     way, latency = _way_in_time(ask, draft, v, ways, found)
     if way is None:
         return Miss.REACH
-    return _grown(ask, book, draft, v, node, way, found, latency)
+    return _grown(ask, book, routes, draft, v, node, way, found, latency)
 
 
 def _rules_hold(ask: Ask, book: Book, draft: Draft, v: int, node: int) -> bool:
@@ -151,6 +151,7 @@ def _bound_holds(ask: Ask, draft: Draft, b: int, v: int, way: Way, latency: dict
 def _grown(
     ask: Ask,
     book: Book,
+    routes: Routes,
     draft: Draft,
     v: int,
     node: int,
@@ -183,7 +184,7 @@ def _grown(
     for i, (links, _) in found:
         wire = ask.wires[i]
         out.routes[i] = links
-        cost += wire.hop_cost * len(links)
+        cost += routes.toll(links, wire.hop_cost)
         if wire.bandwidth:
             for link in links:
                 link_used[link] = link_used.get(link, 0) + wire.bandwidth

@@ -109,7 +109,8 @@ def build_fabric(instance: Instance) -> Fabric:
             link_at = docked[s]
             link = links[link_at]
             spots[s] = Spot(i, index[link.b if link.a == s else link.a], link_at, link.latency_us)
-    group, count = _twins(near, through)
+    wide = is_wide_area(len(servers), len({s.vertex for s in spots.values()}))
+    group, count = (list(range(len(vertices))), len(vertices)) if wide else _twins(near, through)
     docks = sorted({spot.vertex for spot in spots.values()}, key=lambda v: (group[v], v))
     columns: dict[int, int] = {}
     for v in docks:
@@ -143,6 +144,11 @@ def build_fabric(instance: Instance) -> Fabric:
         server_spots=spots,
         vertex_index=index,
     )
+
+
+def is_wide_area(servers: int, docks: int) -> bool:
+    """Whether servers mostly have a dock each, as in a wide-area network: there links differ by their load."""
+    return 8 <= docks <= 512 and servers <= docks * 3 // 2
 
 
 def _docked(servers: Sequence[str], links: Sequence[Link], switches: set[str]) -> dict[str, int]:

@@ -16,6 +16,7 @@ from vnfm.placement.routes import Routes
 from vnfm.placement.statement import Answer, Chain, Placed
 from vnfm.placement.telling import told
 from vnfm.placement.units import Units
+from vnfm.placement.wide import WideHorizon, WideRoutes, is_wide
 
 SMALL = 128  # up to so many nodes a wide search costs less than it gains
 
@@ -31,6 +32,7 @@ class Effort:
 
 THRIFTY = Effort()
 THOROUGH = Effort((8, 24))
+WIDE = Effort((4, 12))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +49,27 @@ class Found:
 class Placer:
     """Places chains on a book. The same chains on the same book in the same order give the same answers."""
 
-    def __init__(self, book: Book, effort: Effort | None = None, load_weight: float = 0.0) -> None:
+    def __init__(self, book: Book, effort: Effort | None = None) -> None:
         self.book = book
-        self.effort = effort or (THOROUGH if book.estate.size <= SMALL else THRIFTY)
         self.kinds = Kinds(book)
         self.units = Units(book)
-        self.routes = Routes(book, load_weight)
-        self.horizon = Horizon(book.estate, self.routes)
+        wide = is_wide(book.estate)
+        self.routes: Routes = WideRoutes(book) if wide else Routes(book)
+        self.horizon = WideHorizon(book.estate, self.routes) if wide else Horizon(book.estate, self.routes)
+        usual = WIDE if wide else THOROUGH if book.estate.size <= SMALL else THRIFTY
+        self.effort = effort or usual
 
     def find(self, chain: Chain, effort: Effort | None = None) -> Found:
         """Search for a chain; nothing is entered. Where a first search fails, what cannot be is proved before more."""
         book, effort = self.book, effort or self.effort
+        self.routes.renew()
+        self.horizon.renew()
         ask = ask_of(chain, book, self.kinds, self.units)
         ahead = look_ahead(ask, self.horizon)
         draft, why = None, None
         for turn, width in enumerate(effort.widths):
             if all(k.ways for k in ask.kinds):
-                draft, _ = search(ask, ahead, self.horizon, book, self.routes, width, effort.tries * width)
+                draft, _ = search(ask, ahead, self.horizon, book, self.routes, width, effort.tries)
             if draft is not None:
                 draft = self._between_ends(ask, draft)
             if draft is None and turn == 0 and effort.prove:
@@ -121,7 +127,7 @@ class Placer:
                 return None
             draft.routes[i] = route[0]
             draft.latency[i] = route[1]
-            draft.cost += wire.hop_cost * len(route[0])
+            draft.cost += self.routes.toll(route[0], wire.hop_cost)
             for link in route[0]:
                 draft.link_used[link] = draft.link_used.get(link, 0) + wire.bandwidth
             for b_at in ask.bounds_of[i]:

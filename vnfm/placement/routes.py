@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from heapq import heappop, heappush
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vnfm.placement.book import Book
+from vnfm.placement.book import Book, Draft
+from vnfm.placement.estate import Bools
 from vnfm.placement.fabric import FAR, Ints, Options, Spot, rows_from, shortest_walks
 
 WALKS = 8  # equally short ones kept for a pair
 FAR_HOPS = 1 << 20
+
+if TYPE_CHECKING:
+    from vnfm.placement.ask import Ask
 
 Route = tuple[tuple[int, ...], int]  # links from a to b, latency
 
@@ -19,14 +24,12 @@ Route = tuple[tuple[int, ...], int]  # links from a to b, latency
 class Routes:
     """Finds routes on a book; distances and walks are kept, since the graph does not change."""
 
-    def __init__(self, book: Book, load_weight: float = 0.0) -> None:
+    def __init__(self, book: Book) -> None:
         self.book = book
         self.fabric = book.estate.fabric
-        self.load_weight = load_weight
         self._options: Options = {}
         self._walks: dict[tuple[int, int], list[Route]] = {}
         self._rows: dict[int, tuple[Ints, Ints]] = {}
-        self._total = [max(1, x) for x in self.fabric.bandwidth]
         self.up_hops: Ints = np.zeros(len(self.fabric.docks), dtype=np.int64)  # 1: its servers have an uplink
         self.up_us: Ints = np.full(len(self.fabric.docks), FAR, dtype=np.int64)  # the fastest uplink
         for spot in self.fabric.server_spots.values():
@@ -42,6 +45,25 @@ class Routes:
             hops = np.minimum(hops, FAR_HOPS) + self.up_hops
             found = self._rows[spot.vertex] = (hops, latency + self.up_us)
         return (found[0] + 1, found[1] + spot.uplink_us) if spot.uplink >= 0 else found
+
+    def cost_row(self, spot: Spot, hop_cost: int, bandwidth: int) -> Ints:
+        """What a wire from a spot would cost to a server at each dock."""
+        return self.rows(spot)[0] * hop_cost
+
+    def toll(self, links: tuple[int, ...], hop_cost: int) -> int:
+        """What a wire costs on these links."""
+        return hop_cost * len(links)
+
+    def closed(self, need: int) -> Bools | None:
+        """Docks around which too little bandwidth is left for a VNF whose wires need that; None: not looked at."""
+        return None
+
+    def holds(self, ask: Ask, draft: Draft) -> bool:
+        """Whether what is seated leaves its own wires still to come a chance, as far as is looked at."""
+        return True
+
+    def renew(self) -> None:
+        """Told before each chain: what is kept of the last one may be old."""
 
     def route(
         self, a: Spot, b: Spot, bandwidth: int, used: Mapping[int, int], most_us: int, patient: bool = False
@@ -59,10 +81,8 @@ class Routes:
                 return None
         if a.vertex == b.vertex:
             middle: Route | None = ((), 0)
-        elif self.load_weight:
-            middle = self._search(a.vertex, b.vertex, bandwidth, used, most_us - ends_us)
         else:
-            middle = self._shortest(a.vertex, b.vertex, bandwidth, used, most_us - ends_us)
+            middle = self._between(a.vertex, b.vertex, bandwidth, used, most_us - ends_us)
             if middle is None and patient:
                 middle = self._search(a.vertex, b.vertex, bandwidth, used, most_us - ends_us)
         if middle is None or middle[1] + ends_us > most_us:
@@ -74,7 +94,7 @@ class Routes:
             links = (*links, b.uplink)
         return links, middle[1] + ends_us
 
-    def _shortest(self, a: int, b: int, bandwidth: int, used: Mapping[int, int], most_us: int) -> Route | None:
+    def _between(self, a: int, b: int, bandwidth: int, used: Mapping[int, int], most_us: int) -> Route | None:
         walks = self._walks.get((a, b))
         if walks is None:
             walks = self._walks[a, b] = self._walks_between(a, b)
@@ -107,16 +127,10 @@ class Routes:
         return found if found is not None and found[1] <= most_us else None
 
     def _by_hops(self, bandwidth: int, used: Mapping[int, int]) -> Callable[[int, int], int]:
-        left, total, weight = self.book.bandwidth, self._total, self.load_weight
+        left = self.book.bandwidth
 
         def cost(link: int, us: int) -> int:
-            room = left[link] - used.get(link, 0) - bandwidth
-            if room < 0:
-                return -1
-            if not weight:
-                return _HOP + us
-            load = 1.0 - room / total[link]
-            return int(_HOP * (1.0 + weight * load * load)) + us
+            return -1 if left[link] - used.get(link, 0) < bandwidth else _HOP + us
 
         return cost
 
