@@ -22,7 +22,9 @@ Place = Callable[[Sequence[Chain], float], Answers]  # chains in their order, an
 
 FREE_CHAINS = 4
 EXTRA_NODES = 12
+MOST_FREE = 12.0
 STEP_SECONDS = 1.0
+QUICK_S = 0.4
 ALL_NODES = 26  # a cloud of so many is never cut down
 ORDERS_S = 5.0  # what shuffling finds it finds soon
 IDLE_ORDERS = 60  # so many in a row that bring nothing end it
@@ -156,7 +158,7 @@ class Search:
     def neighbourhoods(self, until: float) -> None:
         """Free a few chains and nodes, solve these exactly, keep what is no worse."""
         books = booked(self.cloud, self.best)
-        size = float(FREE_CHAINS)
+        size = float(FREE_CHAINS)  # smaller where a step is not solved to its end, larger where it is at once
         while self.chains and not self._done and self._left(until) > 0.1:
             free = self._chosen(books, max(1, min(round(size), len(self.chains))))
             before = {c.id: books.answers[c.id] for c in free if c.id in books.answers}
@@ -164,14 +166,17 @@ class Search:
             nodes = self._nodes(books, free)
             for name in before:
                 books.remove(name)
-            step = min(STEP_SECONDS, self._left(until))
-            result = self._solved(books, free, nodes, before, step)
+            begun = self.settings.clock()
+            result = self._solved(books, free, nodes, before, min(STEP_SECONDS, self._left(until)))
             better = result.found and self._settle(books, result, was)
             if not better:
                 for name, answer in before.items():
                     if name not in books.answers:
                         books.add(answer)
-            size = max(2.0, size - 0.5) if not result.proved else min(size + 0.1, 12.0)
+            if not result.proved:
+                size = max(1.0, size - 1.0)
+            elif self.settings.clock() - begun < QUICK_S:
+                size = min(size + 0.34, MOST_FREE)
 
     def _solved(
         self, books: Books, free: Sequence[Chain], nodes: Sequence[int], before: Answers, seconds: float
