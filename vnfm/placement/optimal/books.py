@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from vnfm.placement.optimal.cloud import CELL_RESOURCES, Cloud, Option
 from vnfm.placement.statement import Answer, Chain
@@ -65,6 +65,30 @@ class Books:
     def is_on(self, server: int) -> bool:
         """Active already, or switched on by a chain."""
         return self.cloud.nodes[server].active or self.guests[server] > 0
+
+    def holds(self, names: Iterable[str]) -> bool:
+        """Whether everything that these accepted chains touch is within what there is."""
+        for name in names:
+            chain, answer = self.chains[name], self.answers[name]
+            for vnf, option in zip(chain.vnfs, self._options[name], strict=True):
+                if min(self.free[option.node]) < 0 or self._mixed(option.node):
+                    return False
+                if option.cell is not None and min(self.cell_free[option.node][option.cell]) < 0:
+                    return False
+                key = (vnf.licence or "", self.cloud.nodes[option.node].site)
+                if vnf.licence is not None and self.licences[key] > self.cloud.tokens[key]:
+                    return False
+            wires = {self.cloud.wire_index[w] for path in answer.vlinks.values() for w in path}
+            if any(self.wire_free[w] < 0 for w in wires):
+                return False
+        return True
+
+    def _mixed(self, node: int) -> bool:
+        """Whether a kernel there is shared by tenants of which one must not."""
+        if node not in self.sharing:
+            return False
+        here = [key for key, n in self.sharing[node].items() if n > 0]
+        return any(careful for _, careful in here) and len({tenant for tenant, _ in here}) > 1
 
     def _book(self, chain: Chain, answer: Answer, options: Sequence[Option], sign: int) -> None:
         for vnf, option in zip(chain.vnfs, options, strict=True):

@@ -67,6 +67,9 @@ class Cloud:
         self.guests_of: dict[int, list[int]] = defaultdict(list)
         for i, server in enumerate(self.root):
             self.guests_of[server].append(i)
+        self.in_rack: dict[str, list[int]] = defaultdict(list)
+        for i, node in enumerate(self.nodes):
+            self.in_rack[node.rack].append(i)
         self.opens = any(n.opens for n in self.nodes)
         self._options: dict[tuple[object, ...], dict[int, tuple[Option, ...]]] = {}
 
@@ -91,7 +94,7 @@ class Cloud:
         server = self.root[node]
         if scope is Scope.SERVER:
             return server
-        return getattr_scope(self.nodes[server], scope)
+        return place_name(self.nodes[server], scope)
 
     def options(self, vnf: Vnf, tenant: str, nodes: Iterable[int]) -> list[Option]:
         """Every way that is not worse than another on the same node and cell in all respects."""
@@ -133,14 +136,14 @@ class Cloud:
         return Option(node, realization, cell, cost, kind.latency_us, _takes(vnf, kind), kind.shared_kernel)
 
 
-def getattr_scope(node: Node, scope: Scope) -> str:
+def place_name(node: Node, scope: Scope) -> str:
     """The name of the node's rack, zone or site."""
     if scope is Scope.RACK:
         return node.rack
     return node.zone if scope is Scope.ZONE else node.site
 
 
-def servers_asked(chain: Chain) -> int:
+def cpu_asked(chain: Chain) -> int:
     """How large a chain is, for ordering: its CPUs."""
     return sum(v.cpu_milli for v in chain.vnfs)
 

@@ -42,6 +42,7 @@ class Model:
         self.cp = cp_model
         self.model = cp_model.CpModel()
         self.books, self.cloud, self.chains = books, books.cloud, chains
+        self.wire_free = list(books.wire_free)  # books may go on while this is solved
         self.accepted: dict[str, Var] = {}
         self.options: dict[tuple[str, str], list[tuple[Option, Var]]] = {}
         self.crossings: dict[tuple[str, str], dict[int, Terms]] = {}
@@ -315,6 +316,8 @@ class Model:
         solver.parameters.max_time_in_seconds = max(0.01, seconds)
         solver.parameters.num_workers = threads
         solver.parameters.random_seed = seed
+        if threads == 1:
+            solver.parameters.linearization_level = 2  # what most often ends small models soonest
         told = _teller(cp, self, on_answers) if on_answers else None
         status = solver.solve(self.model, told)
         found = status in (cp.OPTIMAL, cp.FEASIBLE)
@@ -325,7 +328,7 @@ class Model:
     def answers(self, value: Any) -> tuple[dict[str, Answer], bool]:
         """Accepted answers by a way to ask variables for their values; False where traffic found no real links, and
         its chain is left out."""
-        wire_free = list(self.books.wire_free)
+        wire_free = list(self.wire_free)
         out: dict[str, Answer] = {}
         laid = True
         taken = [c for c in self.chains if value(self.accepted[c.id])]

@@ -7,25 +7,19 @@ seconds, and random choices come from the seed.
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from vnfm.placement.optimal.books import Books, booked
 from vnfm.placement.optimal.bound import chain_bounds
-from vnfm.placement.optimal.cloud import Cloud, servers_asked
-from vnfm.placement.optimal.model import Model, Result
+from vnfm.placement.optimal.cloud import Cloud, cpu_asked
+from vnfm.placement.optimal.model import Model
+from vnfm.placement.optimal.neighbourhoods import Neighbourhoods
 from vnfm.placement.statement import Answer, Chain
 
 Answers = Mapping[str, Answer]
 Place = Callable[[Sequence[Chain], float], Answers]  # chains in their order, and when to stop
 
-FREE_CHAINS = 4
-EXTRA_NODES = 12
-MOST_FREE = 12.0
-STEP_SECONDS = 1.0
-QUICK_S = 0.4
-ALL_NODES = 26  # a cloud of so many is never cut down
 ORDERS_S = 5.0  # what shuffling finds it finds soon
 IDLE_ORDERS = 60  # so many in a row that bring nothing end it
 FIRST_S = 5.0  # of neighbourhoods before an exact model that is small
@@ -123,8 +117,8 @@ class Search:
         them."""
         fixed = [
             sorted(self.chains, key=lambda c: -c.value),
-            sorted(self.chains, key=servers_asked),
-            sorted(self.chains, key=lambda c: -servers_asked(c)),
+            sorted(self.chains, key=cpu_asked),
+            sorted(self.chains, key=lambda c: -cpu_asked(c)),
         ]
         slowest = 0.0
         rounds = idle = 0
@@ -142,103 +136,26 @@ class Search:
             order.sort(key=lambda c: c.id in self.best)
         return order
 
-    def insertions(self, until: float) -> None:
-        """Each refused chain by itself on a few nodes of what is left, once."""
-        books = booked(self.cloud, self.best)
-        for chain in self.chains:
-            if chain.id in books.answers or self._left(until) < 0.1:
-                continue
-            result = self._solved(books, [chain], self._nodes(books, [chain]), {}, min(0.3, self._left(until)))
-            for answer in result.answers.values():
-                books.add(answer)
-        self._take(books.answers, "insertions")
-
     # -- large neighbourhoods ----------------------------------------------------------------------------------------
 
+    def insertions(self, until: float) -> None:
+        """Each refused chain by itself on a few nodes of what is left, once."""
+        steps = self._steps()
+        steps.insert([c for c in self.chains if c.id not in self.best], until)
+        self._take(steps.books.answers, "insertions")
+
     def neighbourhoods(self, until: float) -> None:
-        """Free a few chains and nodes, solve these exactly, keep what is no worse."""
+        """A few chains at a time, from the best so far."""
+        if self.chains and not self._done:
+            self._steps().improve(until)
+
+    def _steps(self) -> Neighbourhoods:
+        def take(answers: Answers) -> bool:
+            self._take(answers, "neighbourhoods")
+            return self._done
+
         books = booked(self.cloud, self.best)
-        size = float(FREE_CHAINS)  # smaller where a step is not solved to its end, larger where it is at once
-        while self.chains and not self._done and self._left(until) > 0.1:
-            free = self._chosen(books, max(1, min(round(size), len(self.chains))))
-            before = {c.id: books.answers[c.id] for c in free if c.id in books.answers}
-            was = books.objective()
-            nodes = self._nodes(books, free)
-            for name in before:
-                books.remove(name)
-            begun = self.settings.clock()
-            result = self._solved(books, free, nodes, before, min(STEP_SECONDS, self._left(until)))
-            better = result.found and self._settle(books, result, was)
-            if not better:
-                for name, answer in before.items():
-                    if name not in books.answers:
-                        books.add(answer)
-            if not result.proved:
-                size = max(1.0, size - 1.0)
-            elif self.settings.clock() - begun < QUICK_S:
-                size = min(size + 0.34, MOST_FREE)
-
-    def _solved(
-        self, books: Books, free: Sequence[Chain], nodes: Sequence[int], before: Answers, seconds: float
-    ) -> Result:
-        model = Model(books, free, nodes)
-        model.hint(before)
-        seed = self.random.randrange(1 << 30)
-        return model.solve(seconds, threads=self.settings.threads, seed=seed)
-
-    def _settle(self, books: Books, result: Result, was: int) -> bool:
-        """Put the answers in; out again where they are worse."""
-        for answer in result.answers.values():
-            books.add(answer)
-        if books.objective() <= was:
-            if books.objective() < self.objective:
-                self._take(books.answers, "neighbourhoods")
-            return True
-        for name in result.answers:
-            books.remove(name)
-        return False
-
-    def _chosen(self, books: Books, count: int) -> list[Chain]:
-        refused = [c for c in self.chains if c.id not in books.answers]
-        accepted = [c for c in self.chains if c.id in books.answers]
-        if refused and (not accepted or self.random.random() < 0.6):
-            first = self.random.choice(refused)
-        else:
-            first = self.random.choice(accepted)
-        others = [c for c in accepted if c.id != first.id]
-        self.random.shuffle(others)
-        if first.id in books.answers and self.random.random() < 0.6:  # those that meet it
-            mine = {self.cloud.root[n] for n in books.nodes_of(first.id)}
-            others.sort(key=lambda c: -len(mine & {self.cloud.root[n] for n in books.nodes_of(c.id)}))
-        return [first, *others[: count - 1]]
-
-    def _nodes(self, books: Books, free: Sequence[Chain]) -> list[int]:
-        """Where the free chains are, and some more: near, switched on and cheap ones first."""
-        cloud = self.cloud
-        if len(cloud.nodes) <= ALL_NODES:
-            return list(range(len(cloud.nodes)))
-        base = {n for c in free if c.id in books.answers for n in books.nodes_of(c.id)}
-        racks = {cloud.nodes[n].rack for n in base}
-        pool = {self.random.randrange(len(cloud.nodes)) for _ in range(160)}
-        pool |= {n for n in pool if cloud.nodes[n].rack in racks}
-        pool |= {g for n in base for g in cloud.guests_of[cloud.root[n]]}
-        score: Counter[int] = Counter()
-        wanted: set[int] = set()
-        for chain in free:
-            for vnf in chain.vnfs:
-                ways = [o for o in cloud.options(vnf, chain.tenant, sorted(pool)) if self._fits(books, o.node, o.takes)]
-                ways.sort(key=lambda o: o.cost + (0 if books.is_on(cloud.root[o.node]) else 3_000))
-                for rank, option in enumerate(ways[:20]):
-                    score[option.node] += 20 - rank
-                if chain.id not in books.answers:
-                    wanted |= {o.node for o in ways[:3]}
-        extra = [n for n, _ in score.most_common(2 * EXTRA_NODES) if n not in base]
-        self.random.shuffle(extra)
-        return sorted(base | wanted | set(extra[:EXTRA_NODES]))
-
-    @staticmethod
-    def _fits(books: Books, node: int, takes: Sequence[int]) -> bool:
-        return all(t <= has for t, has in zip(takes, books.free[node], strict=True))
+        return Neighbourhoods(books, self.random, self.settings.clock, self.settings.threads, take)
 
     # -- everything at once ------------------------------------------------------------------------------------------
 
