@@ -11,6 +11,8 @@ from vnfm.placement.fabric import FAR, Spot
 from vnfm.placement.kinds import Kind, Way, best_cell
 from vnfm.placement.routes import Route, Routes
 
+TURNS = 3  # orders in which a VNF's wires are routed before it is given up
+
 
 class Miss(IntEnum):
     """Why a VNF cannot be there in this draft."""
@@ -78,24 +80,48 @@ def _licensed(ask: Ask, book: Book, draft: Draft, v: int, node: int) -> bool:
 def _wired(
     ask: Ask, book: Book, routes: Routes, draft: Draft, v: int, node: int, patient: bool
 ) -> list[tuple[int, Route]] | None:
-    """Routes of the wires from v to what is placed."""
+    """Routes of the wires from v to what is placed. Patient: a wire that found none comes first in another turn."""
     here = book.estate.spots[node]
-    found: list[tuple[int, Route]] = []
-    taken = draft.link_used
+    wires: list[tuple[int, Spot, int]] = []
     for i in ask.wires_of[v]:
         wire = ask.wires[i]
         other = wire.other(v)
-        if other == v:
-            found.append((i, ((), 0)))
-            continue
-        there = spot_of(ask, book, draft, other)
-        if there is None:
-            continue
-        most = FAR if wire.max_us is None else wire.max_us - ask.least_us(v) - _end_us(ask, draft, other)
+        there = here if other == v else spot_of(ask, book, draft, other)
+        if there is not None:
+            most = FAR
+            if wire.max_us is not None:
+                most = wire.max_us - ask.least_us(v) - (ask.least_us(v) if other == v else _end_us(ask, draft, other))
+            wires.append((i, there, most))
+    for _ in range(TURNS if patient else 1):
+        found, missed = _routed(ask, routes, draft, v, here, wires, patient)
+        if missed is None:
+            return found
+        if wires[0] is missed:
+            return None
+        wires.remove(missed)
+        wires.insert(0, missed)
+    return None
+
+
+def _routed(
+    ask: Ask,
+    routes: Routes,
+    draft: Draft,
+    v: int,
+    here: Spot,
+    wires: list[tuple[int, Spot, int]],
+    patient: bool,
+) -> tuple[list[tuple[int, Route]], tuple[int, Spot, int] | None]:
+    """Routes one after the other, and the wire that found none."""
+    found: list[tuple[int, Route]] = []
+    taken = draft.link_used
+    for entry in wires:
+        i, there, most = entry
+        wire = ask.wires[i]
         route = routes.route(here, there, wire.bandwidth, taken, most, patient)
         if route is None:
-            return None
-        if wire.b == v:
+            return found, entry
+        if wire.b == v and wire.a != v:
             route = (route[0][::-1], route[1])
         found.append((i, route))
         if route[0] and wire.bandwidth:
@@ -103,7 +129,7 @@ def _wired(
                 taken = taken.copy()
             for link in route[0]:
                 taken[link] = taken.get(link, 0) + wire.bandwidth
-    return found
+    return found, None
 
 
 def _end_us(ask: Ask, draft: Draft, point: int) -> int:

@@ -16,6 +16,7 @@ from vnfm.placement.ask import Ask
 from vnfm.placement.book import Book, Draft
 from vnfm.placement.estate import Bools, Estate, Ints
 from vnfm.placement.fabric import Spot, is_wide_area
+from vnfm.placement.kinds import NEVER
 from vnfm.placement.routes import FAR_HOPS, Route, Routes
 
 LOAD = 3.0
@@ -55,25 +56,34 @@ class WideRoutes(Routes):
         return self.around < need
 
     def holds(self, ask: Ask, draft: Draft) -> bool:
-        """Whether around each seat enough is left for the wires still to come from there."""
+        """Whether around each seat the links left take the wires still to come from there, the widest first."""
         left, used, near = self.book.bandwidth, draft.link_used, self.fabric.near
-        for v, seat in draft.seats.items():
-            later = 0
-            for i in ask.wires_of[v]:
-                other = ask.wires[i].other(v)
-                if other >= 0 and other not in draft.seats and ask.unit_of[other] in ask.apart[ask.unit_of[v]]:
-                    later += ask.wires[i].bandwidth
+        seats = draft.seats
+        for v, seat in seats.items():
+            apart = ask.apart[ask.unit_of[v]]
+            later = [
+                ask.wires[i].bandwidth
+                for i in ask.wires_of[v]
+                if (other := ask.wires[i].other(v)) >= 0 and other not in seats and ask.unit_of[other] in apart
+            ]
             if later:
                 vertex = self.book.estate.spots[seat.node].vertex
-                if sum([left[i] - used.get(i, 0) for _, i, _ in near[vertex]]) < later:
-                    return False
+                room = sorted([left[i] - used.get(i, 0) for _, i, _ in near[vertex]], reverse=True)
+                for bandwidth in later:
+                    if room[0] < bandwidth:
+                        return False
+                    room[0] -= bandwidth
+                    if len(room) > 1 and room[0] < room[1]:
+                        room.sort(reverse=True)
         return True
 
     def cost_row(self, spot: Spot, hop_cost: int, bandwidth: int) -> Ints:
         """As in Routes, along the shortest feasible paths as loaded now."""
         parts: Ints = np.array(self._tree(spot.vertex, bandwidth)[0], dtype=np.int64)[self._dock_vertices]
         ends = self.up_hops + (1 if spot.uplink >= 0 else 0)
-        return (parts * hop_cost) // PART + ends * hop_cost
+        row: Ints = (parts * hop_cost) // PART + ends * hop_cost
+        row[parts >= FAR_HOPS * PART] = NEVER
+        return row
 
     def toll(self, links: tuple[int, ...], hop_cost: int) -> int:
         """As in Routes, dearer on loaded links."""
