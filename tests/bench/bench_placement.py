@@ -33,6 +33,7 @@ FIGURES: dict[str, Measure] = {
     "chain8": placement_speed.long_chains,
     "affinity": placement_speed.affinity_heavy,
     "gap_chain": placement_quality.one_by_one,
+    "gap_each": placement_quality.each,
     "gap_batch": placement_quality.batch,
     "refusals": placement_quality.refusals,
     "start": placement_speed.start,

@@ -57,7 +57,7 @@ class Family:
 FAMILIES = {
     "tiny": Family(chains=3),
     "small": Family(zones=2, racks=2, servers=3, chains=6, vnfs=(3, 5)),
-    "tight": Family(racks=3, servers=3, fill=(0.55, 0.95), chains=6, vnfs=(3, 5), access=3_000, uplink=5_000),
+    "tight": Family(racks=3, servers=3, fill=(0.72, 0.98), chains=8, vnfs=(3, 5), access=3_000, uplink=5_000),
     "small2": Family(sites=2, zones=2, racks=1, servers=5, chains=7, vnfs=(3, 6)),
     "mid": Family(sites=2, zones=1, racks=2, servers=5, fill=(0.0, 0.5), chains=11, vnfs=(3, 8)),
     "dc100": Family(sites=2, zones=2, racks=3, servers=9, chains=40, vnfs=(3, 8)),
