@@ -32,7 +32,7 @@ class Effort:
 
 THRIFTY = Effort()
 THOROUGH = Effort((8, 24))
-WIDE = Effort((4, 12))
+WIDE = Effort((12, 30))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Wide-area networks: few servers at each vertex, so that the links are what is short, and differ by their load.
 
-A link costs `1 + LOAD * load²` hops. Distances follow the load: the look-ahead's matrix is renewed with the book, and
-the nodes for a wire are told by a tree of shortest feasible paths from its placed end.
+A link costs `1 + LOAD * load⁴` hops. Distances follow the load: the look-ahead's matrix is renewed with the book, and
+paths are searched for on what is left.
 """
 
 from __future__ import annotations
@@ -10,18 +10,20 @@ from collections.abc import Mapping
 from heapq import heappop, heappush
 
 import numpy as np
+import numpy.typing as npt
 
 from vnfm.placement.ahead import Horizon
 from vnfm.placement.ask import Ask
 from vnfm.placement.book import Book, Draft
 from vnfm.placement.estate import Bools, Estate, Ints
-from vnfm.placement.fabric import Spot, is_wide_area
+from vnfm.placement.fabric import FAR, Spot, is_wide_area
 from vnfm.placement.kinds import NEVER
 from vnfm.placement.routes import FAR_HOPS, Route, Routes
 
 LOAD = 3.0
 PART = 256  # parts of a hop that costs are counted in
-Tree = tuple[list[int], list[tuple[int, int]]]  # by vertex: distance in parts; vertex before and link
+FAR_PARTS = FAR_HOPS * PART
+Table = npt.NDArray[np.int32]
 
 
 def is_wide(estate: Estate) -> bool:
@@ -35,7 +37,7 @@ class WideRoutes(Routes):
     def __init__(self, book: Book) -> None:
         super().__init__(book)
         self._total = [max(1, x) for x in self.fabric.bandwidth]
-        self._trees: dict[tuple[int, int], Tree] = {}
+        self._rows_ahead: dict[int, list[int]] = {}
         self._version = -1
         self.costs: list[int] = []
         self._dock_vertices = np.array(self.fabric.docks, dtype=np.int64)
@@ -44,12 +46,14 @@ class WideRoutes(Routes):
         """Costs of all links anew, once a version of the book."""
         if self._version != self.book.version or not self.costs:
             self._version = self.book.version
-            self._trees.clear()
+            self._rows_ahead.clear()
             left = self.book.bandwidth
-            self.costs = [int(PART * (1 + LOAD * (1 - x / t) ** 2)) for x, t in zip(left, self._total, strict=True)]
+            self.costs = [int(PART * (1 + LOAD * (1 - x / t) ** 4)) for x, t in zip(left, self._total, strict=True)]
 
             sums = [sum([left[link] for _, link, _ in around]) for around in self.fabric.near]
             self.around: Ints = np.array(sums, dtype=np.int64)[self._dock_vertices]
+
+            self.table = self._distances()
 
     def closed(self, need: int) -> Bools | None:
         """The docks around which less bandwidth is left than a VNF there would need."""
@@ -77,12 +81,27 @@ class WideRoutes(Routes):
                         room.sort(reverse=True)
         return True
 
+    def _distances(self) -> Table:
+        """Between all vertices, along links with anything left."""
+        size = len(self.fabric.vertices)
+        table: Table = np.full((size, size), FAR_PARTS, dtype=np.int32)
+        left, costs = self.book.bandwidth, self.costs
+        for v, around in enumerate(self.fabric.near):
+            for w, link, _ in around:
+                if left[link] > 0 and costs[link] < table[v, w]:
+                    table[v, w] = costs[link]
+        np.fill_diagonal(table, 0)
+        for v in range(size):
+            if self.fabric.through[v] and len(self.fabric.near[v]) > 1:
+                np.minimum(table, table[:, v, None] + table[None, v], out=table)
+        return table
+
     def cost_row(self, spot: Spot, hop_cost: int, bandwidth: int) -> Ints:
-        """As in Routes, along the shortest feasible paths as loaded now."""
-        parts: Ints = np.array(self._tree(spot.vertex, bandwidth)[0], dtype=np.int64)[self._dock_vertices]
+        """As in Routes, along the shortest paths as loaded now."""
+        parts: Ints = self.table[spot.vertex][self._dock_vertices].astype(np.int64)
         ends = self.up_hops + (1 if spot.uplink >= 0 else 0)
         row: Ints = (parts * hop_cost) // PART + ends * hop_cost
-        row[parts >= FAR_HOPS * PART] = NEVER
+        row[parts >= FAR_PARTS] = NEVER
         return row
 
     def toll(self, links: tuple[int, ...], hop_cost: int) -> int:
@@ -91,42 +110,47 @@ class WideRoutes(Routes):
         return hop_cost * sum([costs[i] for i in links]) // PART
 
     def _between(self, a: int, b: int, bandwidth: int, used: Mapping[int, int], most_us: int) -> Route | None:
-        before = self._tree(b, bandwidth)[1]
-        left, us = self.book.bandwidth, self.fabric.link_us
-        links: list[int] = []
-        latency = 0
-        while a != b:
-            a, link = before[a]
-            if link < 0 or left[link] - used.get(link, 0) < bandwidth:
-                return None
-            links.append(link)
-            latency += us[link]
-        return (tuple(links), latency) if latency <= most_us else None
-
-    def _tree(self, root: int, bandwidth: int) -> Tree:
-        tree = self._trees.get((root, bandwidth))
-        if tree is None:
-            tree = self._trees[root, bandwidth] = self._grown(root, bandwidth)
-        return tree
-
-    def _grown(self, root: int, bandwidth: int) -> Tree:
+        """Shortest feasible path, led by the distances that more links than the feasible ones would give (A*)."""
         near, through, costs, left = self.fabric.near, self.fabric.through, self.costs, self.book.bandwidth
-        far = FAR_HOPS * PART
-        distance = [far] * len(near)
-        before = [(-1, -1)] * len(near)
-        distance[root] = 0
-        heap = [(0, root)]
+        ahead = self._row(b)
+        distance = {a: 0}
+        before: dict[int, tuple[int, int, int]] = {}
+        heap = [(ahead[a], a)]
+        done: set[int] = set()
         while heap:
-            so_far, at = heappop(heap)
-            if so_far > distance[at] or not (through[at] or at == root):
+            at = heappop(heap)[1]
+            if at == b:
+                break
+            if at in done:
                 continue
-            for w, link, _ in near[at]:
+            done.add(at)
+            so_far = distance[at]
+            for w, link, us in near[at]:
+                if w in done or left[link] - used.get(link, 0) < bandwidth or not (through[w] or w == b):
+                    continue
                 cost = so_far + costs[link]
-                if cost < distance[w] and left[link] >= bandwidth:
+                if cost < distance.get(w, FAR_PARTS):
                     distance[w] = cost
-                    before[w] = (at, link)
-                    heappush(heap, (cost, w))
-        return distance, before
+                    before[w] = (at, link, us)
+                    heappush(heap, (cost + ahead[w], w))
+        if b not in before:
+            return None
+        links, latency = [], 0
+        while b != a:
+            b, link, us = before[b]
+            links.append(link)
+            latency += us
+        return (tuple(reversed(links)), latency) if latency <= most_us else None
+
+    def _search(self, a: int, b: int, bandwidth: int, used: Mapping[int, int], most_us: int) -> Route | None:
+        """What `_between` did not find can only be found where latency was what failed."""
+        return super()._search(a, b, bandwidth, used, most_us) if most_us < FAR // 2 else None
+
+    def _row(self, vertex: int) -> list[int]:
+        row = self._rows_ahead.get(vertex)
+        if row is None:
+            row = self._rows_ahead[vertex] = self.table[vertex].tolist()
+        return row
 
 
 class WideHorizon(Horizon):
@@ -145,21 +169,9 @@ class WideHorizon(Horizon):
         if self._version == book.version or not isinstance(routes, WideRoutes):
             return
         self._version = book.version
-        fabric = self.estate.fabric
-        size = len(fabric.vertices)
-        table = np.full((size, size), FAR_HOPS * PART, dtype=np.int32)
-        for v, around in enumerate(fabric.near):
-            for w, link, _ in around:
-                if book.bandwidth[link] > 0:
-                    table[v, w] = min(int(table[v, w]), routes.costs[link])
-        np.fill_diagonal(table, 0)
-        for v in range(size):
-            if fabric.through[v] and len(fabric.near[v]) > 1:
-                np.minimum(table, table[:, v, None] + table[None, v], out=table)
-        docks = np.array(fabric.docks, dtype=np.int64)
-        parts = table[np.ix_(docks, docks)].astype(np.int64)
-        ends = self.routes.up_hops
-        self.parts: Ints = parts + (ends[:, None] + ends[None, :]) * PART
+        docks = np.array(self.estate.fabric.docks, dtype=np.int64)
+        ends = routes.up_hops
+        self.parts: Ints = routes.table[np.ix_(docks, docks)].astype(np.int64) + (ends[:, None] + ends[None, :]) * PART
 
     def message(self, own: Ints, hop_cost: int, apart: bool) -> Ints:
         """As in Horizon."""
