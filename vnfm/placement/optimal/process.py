@@ -18,7 +18,7 @@ from vnfm.placement.optimal.wire import instance_dict
 from vnfm.placement.solution_io import parse_solution
 from vnfm.placement.statement import SOLUTION_FORMAT, Answer, Instance, Solution
 
-PATIENCE_S = 0.7  # past the deadline, for a solver that looks at its clock late and for the last line
+PATIENCE_S = 0.5  # past the deadline, for a solver that looks at its clock late and for the last line
 WORKER = "vnfm.placement.optimal.worker"
 PROVED = {"proof": "batch", "text": "no better solution of the whole batch accepts it"}
 OPEN = {"proof": None, "text": "not found"}

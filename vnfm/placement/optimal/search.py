@@ -7,7 +7,7 @@ seconds, and random choices come from the seed.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from vnfm.placement.optimal.books import Books, booked
@@ -18,9 +18,11 @@ from vnfm.placement.optimal.neighbourhoods import Neighbourhoods
 from vnfm.placement.statement import Answer, Chain
 
 Answers = Mapping[str, Answer]
-Place = Callable[[Sequence[Chain], float], Answers]  # chains in their order, and when to stop
+Place = Callable[[Sequence[Chain]], Iterator[Answer]]  # chains in their order, on the empty cloud, one after the other
 
 ORDERS_S = 5.0  # what shuffling finds it finds soon
+BOUND_S = 2e-8  # a VNF and node, of the bound without a solver
+ON_THE_WAY_S = 0.4
 IDLE_ORDERS = 60  # so many in a row that bring nothing end it
 FIRST_S = 5.0  # of neighbourhoods before an exact model that is small
 EASY = 150  # VNFs times nodes: the whole model is solved at once
@@ -69,12 +71,15 @@ class Search:
         whole = self.settings.until - self.begun
         if not self.cloud.nodes:
             place = None
+        effort = sum(len(c.vnfs) for c in self.chains) * len(self.cloud.nodes)
+        if effort * BOUND_S < 0.05 * whole:
+            self.bound = sum(chain_bounds(self.cloud).values())
         if place is not None and self.chains:
-            self._take(place(self.chains, self.settings.until), "orders")
-        self.bound = sum(chain_bounds(self.cloud).values())
+            self._place(place, self.chains, self.settings.until, on_the_way=True)
+        if not self.bound:
+            self.bound = sum(chain_bounds(self.cloud).values())
         if place is not None and self.chains:
             self.orders(place, self.settings.clock() + min(0.1 * whole, ORDERS_S))
-        effort = sum(len(c.vnfs) for c in self.chains) * len(self.cloud.nodes)
         at_once = effort <= EXACT_AT_ONCE
         if not self._done and at_once:
             if effort > EASY:
@@ -92,7 +97,7 @@ class Search:
     @property
     def found(self) -> Found:
         """The best so far."""
-        return Found(self.best, self.objective, min(self.bound, self.objective), self.stage)
+        return Found(self.best, self.objective, self.bound, self.stage)
 
     @property
     def _done(self) -> bool:
@@ -125,9 +130,25 @@ class Search:
         while not self._done and idle < IDLE_ORDERS and self._left(until) > slowest:
             begun = self.settings.clock()
             order = fixed[rounds] if rounds < len(fixed) else self._shuffled()
-            idle = 0 if self._take(place(order, until), "orders") else idle + 1
+            idle = 0 if self._place(place, order, until) else idle + 1
             slowest = max(slowest, self.settings.clock() - begun)
             rounds += 1
+
+    def _place(self, place: Place, order: Sequence[Chain], until: float, *, on_the_way: bool = False) -> bool:
+        """One order, as far as the time goes; True where it is the best so far. `on_the_way`: every now and then what
+        is placed counts already, for a large batch takes longer than some deadlines."""
+        placed: dict[str, Answer] = {}
+        next_look = self.settings.clock() + ON_THE_WAY_S
+        for answer in place(order):
+            if answer.accepted:
+                placed[answer.id] = answer
+            now = self.settings.clock()
+            if on_the_way and now >= next_look:
+                self._take(placed, "orders")
+                next_look = self.settings.clock() + ON_THE_WAY_S
+            if now >= until:
+                break
+        return self._take(placed, "orders")
 
     def _shuffled(self) -> list[Chain]:
         order = list(self.chains)
