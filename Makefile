@@ -6,7 +6,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMPS := build/.setup
 
-.PHONY: help setup demo test test-long bench check stubs format clean
+.PHONY: help setup demo test test-long bench bench-placement check stubs format clean
 
 help: ## these lines
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ test-long: setup ## what takes longer
 bench: setup ## figures beside what the host does by itself; ONLY=NAME, QUICK=1, PROFILE=1
 	@bash tests/bench/setup_host.sh
 	@$(PY) tests/bench/bench.py $(foreach name,$(ONLY),--only $(name)) $(if $(QUICK),--quick) $(if $(PROFILE),--profile)
+
+bench-placement: $(STAMPS)/python ## how fast and how well chains are placed; ONLY=NAME, LARGE=1
+	@$(PY) tests/bench/bench_placement.py $(foreach name,$(ONLY),--only $(name)) $(if $(LARGE),--large)
 
 check: $(STAMPS)/python ## style, types, floors, stubs
 	$(VENV)/bin/ruff check .

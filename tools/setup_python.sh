@@ -9,4 +9,6 @@ python=${PYTHON:-python3}
 }
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 echo "installing Python packages into $venv" >&2
-"$venv/bin/python" -m pip install -q --disable-pip-version-check -e '.[dev,openstack,kubernetes]'
+"$venv/bin/python" -m pip install -q --disable-pip-version-check -e '.[dev,openstack,kubernetes,optimal]'
+# OR-Tools asks for an older protobuf than our stubs; CP-SAT's own interface does not load it, so its wish is passed over
+"$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps 'ortools==9.15.6755'

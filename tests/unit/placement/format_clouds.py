@@ -57,7 +57,7 @@ class Family:
 FAMILIES = {
     "tiny": Family(chains=3),
     "small": Family(zones=2, racks=2, servers=3, chains=6, vnfs=(3, 5)),
-    "tight": Family(racks=3, servers=3, fill=(0.55, 0.95), chains=6, vnfs=(3, 5), access=3_000, uplink=5_000),
+    "tight": Family(racks=3, servers=3, fill=(0.72, 0.98), chains=8, vnfs=(3, 5), access=3_000, uplink=5_000),
     "small2": Family(sites=2, zones=2, racks=1, servers=5, chains=7, vnfs=(3, 6)),
     "mid": Family(sites=2, zones=1, racks=2, servers=5, fill=(0.0, 0.5), chains=11, vnfs=(3, 8)),
     "dc100": Family(sites=2, zones=2, racks=3, servers=9, chains=40, vnfs=(3, 8)),
@@ -82,9 +82,9 @@ def make(family: str, seed: int, *, chains: int | None = None) -> Instance:
     return instance
 
 
-def requests(family: str, seed: int, count: int) -> Iterator[Chain]:
-    """An endless-looking stream of chains for the family's clouds."""
-    shape = FAMILIES[family]
+def requests(family: str, seed: int, count: int, vnfs: tuple[int, int] | None = None) -> Iterator[Chain]:
+    """A stream of chains for the family's clouds; `vnfs` overrides how long they are."""
+    shape = FAMILIES[family] if vnfs is None else replace(FAMILIES[family], vnfs=vnfs)
     dice = random.Random(f"{family}/{seed}/stream")
     sites = [f"s{n}" for n in range(shape.sites)]
     for number in range(count):
@@ -173,7 +173,7 @@ def _fabric(instance: Instance, shape: Family, dice: random.Random, limit: int |
 
 def _server(instance: Instance, shape: Family, dice: random.Random, name: str, where: Sequence[str]) -> None:
     big = dice.random() < 0.5
-    sriov, gpu, huge = dice.random() < 0.4, dice.random() < 0.15, dice.random() < 0.5
+    sriov, gpu, huge = dice.random() < 0.6, dice.random() < 0.3, dice.random() < 0.7
     cells = []
     for _ in range(2 if big else 1):
         free = 1 - dice.uniform(*shape.fill)
@@ -183,7 +183,7 @@ def _server(instance: Instance, shape: Family, dice: random.Random, name: str, w
                 "mem": int(49_152 * free),
                 "hugepages": int(16_384 * free) if huge else 0,
                 "vfs": dice.randint(2, 16) if sriov else 0,
-                "gpus": dice.randint(0, 2) if gpu else 0,
+                "gpus": dice.randint(1, 2) if gpu else 0,
             }
         )
     active = dice.random() < 0.6
@@ -191,8 +191,8 @@ def _server(instance: Instance, shape: Family, dice: random.Random, name: str, w
         "id": name,
         "kind": "server",
         **dict(zip(("site", "zone", "rack"), where, strict=True)),
-        "trust": dice.choice((1, 1, 2, 3)),
-        "tenant": dice.choice(TENANTS) if dice.random() < 0.08 else None,
+        "trust": dice.choice((1, 2, 2, 3)),
+        "tenant": dice.choice(TENANTS) if dice.random() < 0.05 else None,
         "runtimes": list(dice.choices(SERVER_RUNTIMES, (6, 2, 2, 1, 1))[0]),
         "cells": cells,
         "price": dice.randint(1, 3),
@@ -222,7 +222,7 @@ def _vnf(name: str) -> dict[str, Any]:
     return {"id": name, **plain, **needs, "artefacts": list(CATALOGUE), "sites": None, "zones": None, "licence": None}
 
 
-def _needy(name: str, dice: random.Random, sites: Sequence[str]) -> dict[str, Any]:
+def _needy(name: str, dice: random.Random, home: str, sites: Sequence[str]) -> dict[str, Any]:
     vnf = _vnf(name)
     vnf["cpu"], vnf["mem"] = dice.choice((250, 500, 1_000, 2_000, 4_000)), dice.choice((256, 512, 1_024, 4_096))
     mood = dice.random()
@@ -245,7 +245,7 @@ def _needy(name: str, dice: random.Random, sites: Sequence[str]) -> dict[str, An
         vnf["isolation"] = min(vnf["isolation"], 1)
     vnf["trust"] = dice.choices((0, 1, 2), (6, 3, 1))[0]
     if len(sites) > 1 and dice.random() < 0.1:
-        vnf["sites"] = sorted(dice.sample(list(sites), dice.randint(1, len(sites) - 1)))
+        vnf["sites"] = sorted({home, dice.choice(list(sites))})
     if dice.random() < 0.08:
         vnf["licence"] = dice.choice(LICENCES)
     return vnf
@@ -253,8 +253,8 @@ def _needy(name: str, dice: random.Random, sites: Sequence[str]) -> dict[str, An
 
 def _chain(name: str, shape: Family, dice: random.Random, sites: Sequence[str]) -> Chain:
     tenant = dice.choice(TENANTS)
-    vnfs = [_needy(f"v{n}", dice, sites) for n in range(dice.randint(*shape.vnfs))]
     home = dice.choice(list(sites))
+    vnfs = [_needy(f"v{n}", dice, home, sites) for n in range(dice.randint(*shape.vnfs))]
     away = dice.choice(list(sites)) if dice.random() < 0.2 else home
     ends = [{"id": "in", "at": f"{home}-gw"}, {"id": "out", "at": f"{away}-gw"}]
     names = ["in", *(v["id"] for v in vnfs), "out"]
