@@ -212,10 +212,9 @@ def _on_walk(
     if v not in walk:
         return None
     at = walk.index(v)
-    rest = bound.max_us
-    for i in bound.wires:
-        wire = ask.wires[i]
-        rest -= known[i] if known and i in known else ask.least_us(wire.a) + ask.least_us(wire.b)
+    rest = bound.max_us - sum(bound.ends_us)
+    if known:
+        rest -= sum([known[i] - least for i, least in zip(bound.wires, bound.ends_us, strict=True) if i in known])
     before = next((s for p in reversed(walk[:at]) if (s := spot_of(p)) is not None), None)
     after = next((s for p in walk[at + 1 :] if (s := spot_of(p)) is not None), None)
     if before is None and after is None:

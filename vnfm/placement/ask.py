@@ -40,6 +40,7 @@ class Bound:
     wires: tuple[int, ...]
     max_us: int
     walk: tuple[int, ...]
+    ends_us: tuple[int, ...]  # by wire: what the realizations at its ends add at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ def ask_of(chain: Chain, book: Book, kinds: Kinds, units: Units) -> Ask:
             wires_of[w.b].append(i)
     of_kind = tuple([kinds.of(v, tenant) for v in chain.vnfs])
     groups, unit_of = groups_of(chain, points)
-    bounds = _bounds(chain, wires) if chain.paths else ()
+    bounds = _bounds(chain, wires, of_kind) if chain.paths else ()
     bounds_of: list[list[int]] = [[] for _ in wires]
     for i, bound in enumerate(bounds):
         for w_at in bound.wires:
@@ -118,12 +119,15 @@ def _end_spot(book: Book, at: str) -> Spot:
     return book.estate.spots[node] if node is not None else book.estate.fabric.spot(at)
 
 
-def _bounds(chain: Chain, wires: tuple[Wire, ...]) -> tuple[Bound, ...]:
+def _bounds(chain: Chain, wires: tuple[Wire, ...], kinds: tuple[Kind, ...]) -> tuple[Bound, ...]:
     names = {x.id: i for i, x in enumerate(chain.vlinks)}
-    return tuple(
-        Bound(at := tuple(names[x] for x in path.vlinks), path.max_latency_us, _walk([wires[i] for i in at]))
-        for path in chain.paths
-    )
+    least = [k.least_us for k in kinds]
+    out = []
+    for path in chain.paths:
+        at = tuple([names[x] for x in path.vlinks])
+        ends = [sum([least[p] for p in (wires[i].a, wires[i].b) if p >= 0]) for i in at]
+        out.append(Bound(at, path.max_latency_us, _walk([wires[i] for i in at]), tuple(ends)))
+    return tuple(out)
 
 
 def _walk(wires: list[Wire]) -> tuple[int, ...]:

@@ -148,20 +148,19 @@ class Domains:
     def _reached(self, spot: Spot, bandwidth: int) -> Bools:
         """The nodes of servers that are joined to a spot by links with that much left, its own server included."""
         book, estate, fabric = self.book, self.estate, self.estate.fabric
-        met = np.zeros(len(fabric.vertices), dtype=np.bool_)
+        met = bytearray(len(fabric.vertices))
         left = book.bandwidth
         if spot.uplink < 0 or left[spot.uplink] >= bandwidth:
-            met[spot.vertex] = True
+            met[spot.vertex] = 1
             queue = [spot.vertex]
-            while queue:
-                at = queue.pop()
-                if not fabric.through[at] and at != spot.vertex:
-                    continue
-                for w, link, _ in fabric.near[at]:
-                    if not met[w] and left[link] >= bandwidth:
-                        met[w] = True
-                        queue.append(w)
-        out: Bools = met[estate.vertex_codes] & (book.up_left >= bandwidth)
+            for at in queue:
+                if fabric.through[at] or at == spot.vertex:
+                    for w, link, _ in fabric.near[at]:
+                        if not met[w] and left[link] >= bandwidth:
+                            met[w] = 1
+                            queue.append(w)
+        there: Bools = np.frombuffer(met, dtype=np.bool_)[estate.vertex_codes]
+        out = there & (book.up_left >= bandwidth)
         server = estate.server_at.get(spot.place)
         if server is not None:
             out[server : estate.server_end[server]] = True

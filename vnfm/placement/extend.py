@@ -160,18 +160,18 @@ def _way_in_time(
 
 
 def _bound_holds(ask: Ask, draft: Draft, b: int, v: int, way: Way, latency: dict[int, int]) -> bool:
+    bound = ask.bounds[b]
+    more = way.latency_us - ask.least_us(v)
     total = 0
-    for i in ask.bounds[b].wires:
+    for i, least in zip(bound.wires, bound.ends_us, strict=True):
         known = latency.get(i)
         if known is None:
             known = draft.latency.get(i)
         if known is None:
             wire = ask.wires[i]
-            known = 0
-            for point in (wire.a, wire.b):
-                known += way.latency_us if point == v else ask.least_us(point)
+            known = least + more * ((wire.a == v) + (wire.b == v))
         total += known
-    return total <= ask.bounds[b].max_us
+    return total <= bound.max_us
 
 
 def _grown(

@@ -23,6 +23,7 @@ NEVER_NARROW = 1 << 30
 UNHEARD = 1 << 55  # above all costs, below NEVER and what is added to it
 KEPT = 2048
 FEW = 8  # nodes looked at one by one rather than as arrays
+MANY = 64  # changes that make looking at all nodes cheaper, beside a share of their number
 
 Key = tuple[object, ...]
 Scores = npt.NDArray[np.int32] | npt.NDArray[np.int64]
@@ -193,7 +194,7 @@ class Kind:
             return
         self.seen = len(log)
         estate = book.estate
-        if seen < 0 or fresh > estate.size // 4:
+        if seen < 0 or fresh > MANY + estate.size // 64:
             self.score = self._scores(book, slice(None))
             self._all_docks(estate)
             return
@@ -205,10 +206,10 @@ class Kind:
         else:
             at = np.fromiter(nodes, dtype=np.int64, count=len(nodes))
             self.score[at] = self._scores(book, at)
+            if len(nodes) > 4 * FEW:
+                self._all_docks(estate)
+                return
         docks = {estate.dock[n] for n in nodes}
-        if len(docks) > 8:
-            self._all_docks(estate)
-            return
         for d in docks:
             start, end = estate.dock_slice(d)
             least = int(self.score[start:end].min())

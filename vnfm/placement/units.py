@@ -122,6 +122,8 @@ class Units:
 def groups_of(chain: Chain, points: dict[str, int]) -> tuple[list[tuple[int, ...]], tuple[int, ...]]:
     """The VNFs in groups that have to share a server, and each VNF's group."""
     lead = list(range(len(chain.vnfs)))
+    if not any(r.kind is RuleKind.AFFINITY and r.scope is Scope.SERVER for r in chain.rules):
+        return [(v,) for v in lead], tuple(lead)
 
     def top(v: int) -> int:
         while lead[v] != v:

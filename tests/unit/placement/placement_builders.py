@@ -8,7 +8,8 @@ from typing import Any
 
 from vnfm.model.placement import Runtime
 from vnfm.model.vnfd import Isolation, Needs
-from vnfm.placement import Snapshot, place
+from vnfm.placement.engine import place
+from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.types import (
     Assignment,
     Cell,

@@ -26,9 +26,11 @@ from placement_builders import (
 )
 
 from vnfm.model.problem import ProblemError
-from vnfm.placement import Snapshot, explain, place
 from vnfm.placement.changes import smallest_change
+from vnfm.placement.engine import place
+from vnfm.placement.explain import explain
 from vnfm.placement.score import DEFAULT_WEIGHTS
+from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.task import task_of
 from vnfm.placement.types import (
     Cell,

@@ -8,8 +8,7 @@ from vnfm.model.chain import ChainRule
 from vnfm.model.placement import Runtime
 from vnfm.model.problem import ProblemError
 from vnfm.model.vnfd import AffinityRule, Container, ImageFormat, Isolation, Needs, SwImage, Vdu
-from vnfm.placement import demand_of, rule_of_chain, rule_of_vnfd
-from vnfm.placement.demand import artefacts_of, is_wish
+from vnfm.placement.demand import artefacts_of, demand_of, is_wish, rule_of_chain, rule_of_vnfd
 from vnfm.placement.types import RuleKind, Scope
 
 MIB = 1 << 20

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from placement_builders import ALL, COSTS, GIB, MIB, Isolation, Runtime, host
 
 from vnfm.model.vnfd import Needs
-from vnfm.placement import Snapshot, place
 from vnfm.placement.changes import smallest_change
+from vnfm.placement.engine import place
 from vnfm.placement.score import DEFAULT_WEIGHTS
+from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.task import task_of
 from vnfm.placement.types import (
     Assignment,
