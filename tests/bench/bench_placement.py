@@ -20,6 +20,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests/unit/placement")]
 
 import placement_quality  # noqa: E402
 import placement_speed  # noqa: E402
+import placement_wide  # noqa: E402
 from placement_rows import Bound, Row, Say  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
@@ -35,6 +36,7 @@ FIGURES: dict[str, Measure] = {
     "gap_chain": placement_quality.one_by_one,
     "gap_each": placement_quality.each,
     "gap_batch": placement_quality.batch,
+    "wide": placement_wide.acceptance,
     "refusals": placement_quality.refusals,
     "start": placement_speed.start,
 }
