@@ -201,8 +201,8 @@ def affinity_heavy(rounds: int, large: int, say: Say) -> list[Row]:
 
 
 def start(rounds: int, large: int, say: Say) -> list[Row]:
-    """Importing the room in a fresh process, and ten thousand hosts from parsed JSON to the first request."""
-    code = "import time; t = time.perf_counter(), time.process_time(); import vnfm.placement"
+    """Importing the engine in a fresh process, and ten thousand hosts from parsed JSON to the first request."""
+    code = "import time; t = time.perf_counter(), time.process_time(); import vnfm.placement.serve"
     code += "; print(time.perf_counter() - t[0], time.process_time() - t[1])"
     env = dict(os.environ, PYTHONPATH=str(ROOT))
     imports, imports_cpu, loads, loads_cpu, references = [], [], [], [], []

@@ -137,6 +137,52 @@ def test_a_narrow_network_is_routed_round() -> None:
     assert not any("agg0" in k for k in used)
 
 
+def dual_homed(raw: dict[str, Any]) -> None:
+    """Each server on the switch of the other rack, too: the network has no bridge left."""
+    for link in list(raw["links"]):
+        if link["id"].endswith("-tor") and "-n" in link["a"]:
+            other = link["b"].replace("-r0-", "-r9-").replace("-r1-", "-r0-").replace("-r9-", "-r1-")
+            raw["links"].append(link | {"id": link["id"] + "-2", "b": other, "lat": 3})
+
+
+def ring_of_sites(raw: dict[str, Any]) -> None:
+    """Two more gateways in a ring with the first, and an end at one of them."""
+    raw["switches"] += ["far1", "far2"]
+    far = {"bw": 1_000, "lat": 30}
+    for n, (a, b) in enumerate((("s0-gw", "far1"), ("far1", "far2"), ("far2", "s0-gw"))):
+        raw["links"].append({"id": f"ring{n}", "a": a, "b": b} | far)
+    for chain in raw["chains"]:
+        chain["ends"][1]["at"] = "far1"
+
+
+def an_island(raw: dict[str, Any]) -> None:
+    """The second rack is cut off from everything else."""
+    raw["links"] = [k for k in raw["links"] if not (k["a"].endswith("r1-tor") and "agg" in k["b"])]
+
+
+def a_server_between(raw: dict[str, Any]) -> None:
+    """A server joins a further switch, where chains end, to the rest: nothing may pass through it."""
+    raw["switches"].append("behind")
+    raw["links"].append({"id": "back", "a": raw["nodes"][0]["id"], "b": "behind", "bw": 10_000, "lat": 1})
+    for chain in raw["chains"]:
+        chain["ends"][1]["at"] = "behind"
+
+
+@pytest.mark.parametrize("change", [dual_homed, ring_of_sites, an_island, a_server_between])
+@pytest.mark.parametrize("seed", [1, 3])
+def test_networks_that_are_no_tree(change: Any, seed: int) -> None:
+    raw = make("tiny", seed, chains=2)
+    change(raw)
+    grouped, proved = whole(raw)
+    single, _ = whole(raw, grouped=False)
+    for solution in (grouped, single):
+        verdict = check(raw, solution_dict(solution))
+        assert verdict.violations == ()
+        assert verdict.objective == solution.objective
+    assert proved
+    assert grouped.objective == single.objective
+
+
 @pytest.mark.parametrize("family", ["tiny", "small", "tight", "small2"])
 def test_the_bound_without_a_solver_is_below_the_optimum(family: str) -> None:
     raw = make(family, 2, chains=3)
@@ -196,7 +242,9 @@ def test_the_command_ends_in_time_with_the_best_it_has(tmp_path: Path, family: s
     written = json.loads((tmp_path / "s.json").read_text())
     verdict = check(raw, written)
     assert verdict.violations == ()
-    assert verdict.objective == written["objective"] >= written["bound"] >= 0  # a busy machine may come to nothing by then
+    assert verdict.objective == written["objective"] >= written["bound"] >= 0  # a busy machine may find nothing by then
+        verdict.objective == written["objective"] >= written["bound"] >= 0
+    )  # a busy machine may come to nothing by then
 
 
 def test_without_the_solver_the_fast_path_still_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
