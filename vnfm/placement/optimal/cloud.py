@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import gt
 from typing import NamedTuple
 
 from vnfm.placement.statement import Chain, Instance, Node, NodeKind, Realization, Scope, Vnf
@@ -36,6 +37,14 @@ class Wire:
     b: int
     bandwidth_mbps: int
     latency_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Alike:
+    """What is known of VNFs that have equal options: by node, and by what a node offers (and its architecture)."""
+
+    options: dict[int, tuple[Option, ...]]
+    ways: dict[object, list[Option]]
 
 
 class Cloud:
@@ -71,7 +80,7 @@ class Cloud:
         for i, node in enumerate(self.nodes):
             self.in_rack[node.rack].append(i)
         self.opens = any(n.opens for n in self.nodes)
-        self._options: dict[tuple[object, ...], dict[int, tuple[Option, ...]]] = {}
+        self._alike: dict[tuple[object, ...], _Alike] = {}
 
     def _root(self, index: int) -> int:
         node = self.nodes[index]
@@ -98,35 +107,43 @@ class Cloud:
 
     def options(self, vnf: Vnf, tenant: str, nodes: Iterable[int]) -> list[Option]:
         """Every way that is not worse than another on the same node and cell in all respects."""
-        known = self._options.setdefault(_class_of(vnf, tenant), {})
+        alike = self._alike.setdefault(_class_of(vnf, tenant), _Alike({}, {}))
         out: list[Option] = []
         for node in nodes:
-            if (here := known.get(node)) is None:
-                here = known[node] = tuple(self._options_at(vnf, tenant, node))
+            if (here := alike.options.get(node)) is None:
+                here = alike.options[node] = tuple(self._options_at(vnf, tenant, node, alike))
             out += here
         return out
 
-    def _options_at(self, vnf: Vnf, tenant: str, index: int) -> list[Option]:
+    def _options_at(self, vnf: Vnf, tenant: str, index: int, alike: _Alike) -> list[Option]:
         node = self.nodes[index]
         if not _admits(node, vnf, tenant):
             return []
+        key = index if node.catalogue else (node.runtimes, node.arch)
+        if (ways := alike.ways.get(key)) is None:
+            ways = alike.ways[key] = self._ways(vnf, node)
+        price, capacity = node.price * vnf.cpu_milli, self.capacity[index]
+        out = []
+        for way in ways:
+            if any(map(gt, way.takes, capacity)):
+                continue
+            option = way._replace(node=index, cost=way.cost + price)
+            if not vnf.numa_strict:
+                out.append(option)
+                continue
+            for number, cell in enumerate(self.cells[index]):
+                if not any(map(gt, way.takes, cell)):
+                    out.append(option._replace(cell=number))
+        return out
+
+    def _ways(self, vnf: Vnf, node: Node) -> list[Option]:
+        """On nodes that offer the same, without their price: what one lacks in room, a worse one lacks, too."""
         ways = []
         for name in node.runtimes:
             kind = node.catalogue.get(name) or self.instance.catalogue[name]
             if name in vnf.artefacts and _suits(kind, vnf, node):
-                takes = _takes(vnf, kind)
-                if all(t <= c for t, c in zip(takes, self.capacity[index], strict=True)):
-                    cost = kind.cost + node.price * vnf.cpu_milli
-                    ways.append(Option(index, name, None, cost, kind.latency_us, takes, kind.shared_kernel))
-        ways = [w for i, w in enumerate(ways) if not any(_better(o, w, j < i) for j, o in enumerate(ways) if j != i)]
-        if not vnf.numa_strict:
-            return ways
-        return [
-            way._replace(cell=c)
-            for way in ways
-            for c, cell in enumerate(self.cells[index])
-            if all(t <= has for t, has in zip(way.takes, cell, strict=False))
-        ]
+                ways.append(Option(-1, name, None, kind.cost, kind.latency_us, _takes(vnf, kind), kind.shared_kernel))
+        return [w for i, w in enumerate(ways) if not any(_better(o, w, j < i) for j, o in enumerate(ways) if j != i)]
 
     def option(self, vnf: Vnf, node: int, realization: str, cell: int | None) -> Option:
         """The option of a decision that was taken elsewhere, whether it is allowed or not."""
