@@ -72,10 +72,13 @@ class Horizon:
         return near
 
 
-def look_ahead(ask: Ask, horizon: Horizon) -> Ahead:
-    """Order and costs ahead for a chain. A dock that a bound or rule closes costs NEVER."""
+def look_ahead(ask: Ask, horizon: Horizon, turn: int = 0) -> Ahead:
+    """Order and costs ahead for a chain. A dock that a bound or rule closes costs NEVER.
+
+    `turn`: another order where one has failed; it begins with another unit.
+    """
     between, at_ends = _adjacency(ask)
-    order, parent = _order(ask, between, at_ends)
+    order, parent = _order(ask, between, at_ends, turn)
     routes = horizon.routes
     own: list[Ints] = [u.dock_score.copy() for u in ask.units]
     for u, ends in enumerate(at_ends):
@@ -124,7 +127,7 @@ def _leaving(ask: Ask, u: int, members: tuple[int, ...]) -> int:
 
 
 def _order(
-    ask: Ask, between: list[dict[int, list[int]]], at_ends: list[list[tuple[int, int]]]
+    ask: Ask, between: list[dict[int, list[int]]], at_ends: list[list[tuple[int, int]]], turn: int
 ) -> tuple[tuple[int, ...], list[int]]:
     """Next comes who has most bandwidth to what is placed or fixed, then who has most at all; -1: a tree's root."""
     count = len(ask.units)
@@ -135,7 +138,10 @@ def _order(
     best = [0] * count  # the strongest tie so far, which makes the parent
     rest = list(range(count))
     while rest:
-        u = max(rest, key=lambda x: (pull[x], weight[x], -x)) if len(rest) > 1 else rest[0]
+        if turn and not order:
+            u = sorted(rest, key=lambda x: (-pull[x], -weight[x], x))[turn % count]
+        else:
+            u = max(rest, key=lambda x: (pull[x], weight[x], -x)) if len(rest) > 1 else rest[0]
         rest.remove(u)
         order.append(u)
         for other, at in between[u].items():

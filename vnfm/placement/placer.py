@@ -31,8 +31,8 @@ class Effort:
 
 
 THRIFTY = Effort()
-THOROUGH = Effort((8, 24))
-WIDE = Effort((12, 30))
+THOROUGH = Effort((16, 40))
+WIDE = Effort((8, 8, 8, 8))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,8 @@ class Placer:
         ahead = look_ahead(ask, self.horizon)
         draft, why = None, None
         for turn, width in enumerate(effort.widths):
+            if turn:
+                ahead = look_ahead(ask, self.horizon, turn)
             if all(k.ways for k in ask.kinds):
                 draft, _ = search(ask, ahead, self.horizon, book, self.routes, width, effort.tries)
             if draft is not None:
