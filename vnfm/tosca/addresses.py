@@ -31,7 +31,7 @@ def _specs(data: View, protocol: str) -> Iterator[AddressSpec]:
     fixed = tuple(a for a in layer3.texts("fixed_ip_address") if _is_address(layer3, a, family))
     count = layer3.whole("number_of_ip_address", max(1, len(fixed)))
     if not 0 < count <= MAX_ADDRESSES:
-        layer3.notes.error(
+        layer3.notes.warn(
             "value-range",
             f"{layer3.path}.number_of_ip_address: expected 1 to {MAX_ADDRESSES}, found {count}",
             layer3.at("number_of_ip_address"),

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vnfm.tosca.imports import Import, Resolver, imports_of
+from vnfm.tosca.imports import Import, Missing, Resolver, imports_of
 from vnfm.tosca.library import Library
 from vnfm.tosca.notes import Notes, Place
 from vnfm.tosca.sol001 import EXTRA, STEMS, Definitions, OurFile, version_in_text
@@ -46,6 +46,7 @@ class Documents:
     order: list[Document] = field(default_factory=list)
     types: dict[tuple[str, str], Map] = field(default_factory=dict)
     sol001: str = ""  # the version that the package names, if any
+    missing: list[Missing] = field(default_factory=list)
 
     def add(self, document: Document, prefixes: Collection[str] = ()) -> None:
         """Take a document's types; the first definition of a name counts, a package's before ours.
@@ -111,7 +112,7 @@ class _Walk:
                 yield wanted, found
 
     def _name_cycles(self, entry: str) -> None:
-        """Files that import each other are read once each; the author should know all the same."""
+        """Files that import each other: each was read once, but nobody else could read them."""
         done, told = set[str](), 0
         path: list[str] = [entry]
         stack = [iter(self.links.get(entry, ()))]
@@ -126,8 +127,8 @@ class _Walk:
                 told += 1
                 loop = [*path[path.index(file) :], file]
                 text = " → ".join(loop if len(loop) < 7 else [*loop[:3], "…", *loop[-2:]])
-                self.library.notes.warn(
-                    "import-cycle", f"imports lead in a circle: {text}", at, "each file was read once; drop one import"
+                self.library.notes.error(
+                    "import-cycle", f"imports lead in a circle: {text}", at, "drop one of these imports"
                 )
             elif file not in done and file not in path:
                 path.append(file)
@@ -139,6 +140,7 @@ def read_documents(entry: str, root: Path, names: Collection[str], ours: Definit
     walk = _Walk(root, library, Resolver(names, library.notes))
     walk.run(entry)
     documents = walk.documents
+    documents.missing = walk.resolver.missing
     named = next((f.version for f in walk.ours if f.version), "")
     documents.sol001 = named or next((v for d in documents.order if (v := _told_version(d.body))), "")
     _add_ours(documents, walk.ours, ours)
