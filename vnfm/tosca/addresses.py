@@ -15,8 +15,8 @@ def address_specs(cp: View) -> tuple[AddressSpec, ...]:
     """What the `protocol` of a CP says of its addresses; several of one family and dual stack are several entries."""
     return tuple(
         spec
-        for _, protocol in cp.children("protocol")
-        for _, data in protocol.children("address_data")
+        for protocol in cp.entries("protocol", "associated_layer_protocol", "address_data")
+        for data in protocol.entries("address_data", "address_type", "l2_address_data", "l3_address_data")
         for spec in _specs(data, protocol.text("associated_layer_protocol").lower())
     )
 

@@ -21,13 +21,19 @@ class Ask:
     name: str
     target: str
     at: Place
+    further: bool = False  # behind the first in a list: a name, or what [node, capability] says after the node
 
 
 def asks_of(body: Map) -> tuple[Ask, ...]:
     """Every requirement of a node that names another node."""
     raw = body.get("requirements")
     holders = [m for m in raw if isinstance(m, Map)] if isinstance(raw, Seq) else [raw] if isinstance(raw, Map) else []
-    return tuple(Ask(str(k), squeezed(k), t, at) for m in holders for k, t, at in _entries(m))
+    return tuple(
+        Ask(str(k), squeezed(k), target, at, n > 0)
+        for m in holders
+        for k, value, at in _entries(m)
+        for n, target in enumerate(_targets(value))
+    )
 
 
 def every_pair(holder: Map) -> Iterator[tuple[Any, Any, Place]]:
@@ -38,7 +44,7 @@ def every_pair(holder: Map) -> Iterator[tuple[Any, Any, Place]]:
         yield key, value, holder.place(key)
 
 
-def _entries(holder: Map) -> Iterator[tuple[Any, str, Place]]:
+def _entries(holder: Map) -> Iterator[tuple[Any, Any, Place]]:
     first = next(iter(holder), None)
     beside = holder.get("node")
     if first is not None and first not in _KEYNAMES and holder[first] is None and isinstance(beside, str):
@@ -47,13 +53,17 @@ def _entries(holder: Map) -> Iterator[tuple[Any, str, Place]]:
     if isinstance(named := holder.get("name"), str) and isinstance(beside, str):
         yield named, beside, holder.place("node")
         return
-    for key, value, at in every_pair(holder):
-        if isinstance(value, Seq) and len(value) == 1 and isinstance(value[0], Map):
-            value = value[0]
-        target = value.get("node") if isinstance(value, Map) else value
-        if isinstance(target, Seq) and target:  # [node, capability], as in substitution_mappings
-            target = target[0]
-        if isinstance(target, int) and not isinstance(target, bool):
-            target = str(target)
-        if isinstance(target, str):
-            yield key, target, at
+    yield from every_pair(holder)
+
+
+def _targets(value: Any) -> Iterator[str]:
+    """A name, {node: name}, or a list of these."""
+    if isinstance(value, Seq):
+        for item in value:
+            yield from _targets(item)
+    elif isinstance(value, Map):
+        node = value.get("node")
+        if not isinstance(node, Map):
+            yield from _targets(node)
+    elif isinstance(value, str | int) and not isinstance(value, bool):
+        yield str(value)

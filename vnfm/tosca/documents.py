@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -76,9 +76,9 @@ class _Walk:
     links: dict[str, list[tuple[str, Place]]] = field(default_factory=dict)
     written: int = 0
 
-    def run(self, entry: str) -> None:
+    def _reach(self, entries: Sequence[str], bodies: dict[str, Map]) -> dict[str, Map]:
         notes, limits = self.library.notes, self.library.limits
-        pending, seen, bodies = deque([(entry, Place(entry))]), {entry}, dict[str, Map]()
+        pending, seen = deque([(e, Place(e)) for e in entries]), {*entries, *bodies}
         while pending:
             file, at = pending.popleft()
             body = self.library.read(self.root / file, file, at)
@@ -94,6 +94,36 @@ class _Walk:
             if len(seen) > limits.imports or self.written > _WRITTEN_PER_FILE * limits.imports:
                 notes.error("import-too-many", f"more than {limits.imports} imports", at)
                 break
+        return bodies
+
+    def _unimported(self, entry: str, bodies: dict[str, Map]) -> Iterator[str]:
+        """Templates that the entry's VNF is substituted by and that nobody imports, as SOL001 A.2 has them."""
+        top = _nodes(bodies.get(entry, Map()))
+        kinds = [n.get("type") for n in top.values() if isinstance(n, Map) and isinstance(n.get("type"), str)]
+        if len(top) != 1 or any(_nodes(b) for f, b in bodies.items() if f != entry):
+            return
+        for name in sorted(self.resolver.names):
+            path = self.root / name
+            if name in bodies or not name.lower().endswith((".yaml", ".yml")) or not path.is_file():
+                continue
+            data = path.read_bytes()
+            if b"substitution_mappings" not in data or b"topology_template" not in data:
+                continue
+            body = self.library.read(path, name, Place(name))
+            mappings = body.sub("topology_template").sub("substitution_mappings") if body is not None else Map()
+            if mappings.get("node_type") in kinds:
+                self.library.notes.warn(
+                    "flavour-not-imported",
+                    f"{name} substitutes the VNF of {entry}, which does not import it: it was read as a flavour",
+                    mappings.place("node_type"),
+                    "import it in the entry",
+                )
+                yield name
+
+    def run(self, entry: str) -> None:
+        """Read the entry and all that it leads to."""
+        bodies = self._reach([entry], {})
+        bodies = self._reach([*self._unimported(entry, bodies)], bodies)
         for file, body in bodies.items():
             self.documents.add(Document(file, body), self.prefixes.get(file, ()))
         self._name_cycles(entry)
@@ -133,6 +163,10 @@ class _Walk:
             elif file not in done and file not in path:
                 path.append(file)
                 stack.append(iter(self.links.get(file, ())))
+
+
+def _nodes(body: Map) -> Map:
+    return body.sub("topology_template").sub("node_templates")
 
 
 def read_documents(entry: str, root: Path, names: Collection[str], ours: Definitions, library: Library) -> Documents:

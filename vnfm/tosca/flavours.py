@@ -33,12 +33,15 @@ def describes(template: Template) -> bool:
 
 
 def vnfs_of(template: Template) -> list[Entity]:
-    """VNF nodes, and the one that substitution_mappings describe."""
+    """VNF nodes, and the one that substitution_mappings describe; in a file of types alone the VNF's own type."""
     found = list(template.nodes_of(VNF))
     mappings = template.topology.sub("substitution_mappings")
     node_type = mappings.get("node_type")
     if isinstance(node_type, str) and template.types.is_a(NODE, node_type, VNF):
         found.append(Entity("substitution_mappings", node_type, mappings))
+    if not found and not template.nodes:
+        own = [n for n in template.types.of_file(NODE, template.file) if template.types.is_a(NODE, n, VNF)]
+        found += [Entity(name, name, Map(template.file, mappings.mark)) for name in own if name != VNF]
     return found
 
 
@@ -200,6 +203,8 @@ def _said(template: Template, mappings: Map) -> Iterator[Any]:
         if isinstance(holder, Map):
             value = holder.get("flavour_id")
             yield holder.text("flavour_id") if isinstance(value, int | float) else _equal(value)
+    older = mappings.sub("capabilities").sub("deployment_flavour").sub("properties")  # before SOL001
+    yield older.get("flavour_id")
     filters = mappings.sub("substitution_filter").get("properties")
     for item in filters if isinstance(filters, Seq) else [filters]:
         yield _equal(item.get("flavour_id")) if isinstance(item, Map) else None

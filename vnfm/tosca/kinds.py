@@ -4,6 +4,8 @@ from __future__ import annotations
 
 VNF = "tosca.nodes.nfv.VNF"
 NS = "tosca.nodes.nfv.NS"
+PNF_NODES = ("tosca.nodes.nfv.PNF", "tosca.nodes.nfv.PnfExtCp")
+NS_NODES = (NS, "tosca.nodes.nfv.Sap", "tosca.nodes.nfv.NsVirtualLink", "tosca.nodes.nfv.NFP")
 COMPUTE = "tosca.nodes.nfv.Vdu.Compute"
 UNIT = "tosca.nodes.nfv.Vdu.OsContainerDeployableUnit"
 OS_CONTAINER = "tosca.nodes.nfv.Vdu.OsContainer"

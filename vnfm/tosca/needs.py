@@ -32,7 +32,7 @@ class _Found:
 def needs_of_capabilities(holder: View) -> Needs:
     """Needs from `requested_additional_capabilities` and `logical_node` of `holder`."""
     found = _Found()
-    for key, entry in holder.children("requested_additional_capabilities"):
+    for key, entry in holder.named("requested_additional_capabilities"):
         name = entry.text("requested_additional_capability_name") or key
         _capability(found, name, entry)
     _logical_nodes(found, holder)
@@ -45,7 +45,7 @@ def with_compute(needs: Needs, compute: View, memory_bytes: int) -> Needs:
     pinning = cpu.sub("virtual_cpu_pinning")
     policy = pinning.text("virtual_cpu_pinning_policy").lower() or pinning.text("cpu_pinning_policy").lower()
     pages = needs.hugepage_bytes
-    for _, entry in memory.children("huge_pages_requirements"):
+    for entry in memory.entries("huge_pages_requirements", "hugepage_size", "requested_size"):
         pages += entry.size_bytes("requested_size") or entry.size_bytes("total_size") or memory_bytes
     if _wants_large_pages(memory.mapping("vdu_mem_requirements")):
         pages = memory_bytes

@@ -55,7 +55,8 @@ def leads_outside(template: Template, node: Entity) -> bool:
 def _link(node: Entity, properties: View) -> VirtualLinkDesc:
     profile = properties.sub("vl_profile")
     cidrs, gateways, mtu, dhcp = [], [], 0, None
-    for _, entry in profile.children("virtual_link_protocol_data"):
+    own = ("associated_layer_protocol", "l2_protocol_data", "l3_protocol_data")
+    for entry in profile.entries("virtual_link_protocol_data", *own):
         layer3 = entry.sub("l3_protocol_data")
         if "cidr" in layer3 and (cidr := _cidr(layer3)):
             cidrs.append(cidr)
@@ -72,7 +73,7 @@ def _link(node: Entity, properties: View) -> VirtualLinkDesc:
         mtu_bytes=mtu,
         max_latency_us=qos.time_us("latency"),
         bandwidth_bps=least.root_bps or most.root_bps or plain.root_bps,
-        layer_protocols=connectivity.texts("layer_protocols") or ("ipv4",),
+        layer_protocols=_protocols(connectivity) or ("ipv4",),
         description=properties.text("description"),
         flow_pattern=connectivity.text("flow_pattern"),
         min_bitrate=least,
@@ -83,6 +84,11 @@ def _link(node: Entity, properties: View) -> VirtualLinkDesc:
         gateways=tuple(gateways),
         dhcp=dhcp,
     )
+
+
+def _protocols(holder: View) -> tuple[str, ...]:
+    """`layer_protocols`; drafts had one `layer_protocol`."""
+    return holder.texts("layer_protocols") or holder.texts("layer_protocol")
 
 
 def bitrate(requirements: View) -> Bitrate:
@@ -132,7 +138,7 @@ def _vdu_cp(template: Template, node: Entity, mtu: dict[str, int]) -> Cpd:
         vnic_type=_vnic_type(properties),
         bandwidth_bps=properties.rate_bps("bitrate_requirement"),
         mtu_bytes=_interface_number(properties, "mtu") or mtu.get(link, 0),
-        layer_protocols=properties.texts("layer_protocols") or ("ipv4",),
+        layer_protocols=_protocols(properties) or ("ipv4",),
         l2_transparent=_interface_flag(properties, "l2_transparent"),
         role=properties.text("role"),
         description=properties.text("description"),
@@ -229,7 +235,7 @@ def _shared_cp(template: Template, node: Entity, kind: CpKind, bound: dict[str, 
         virtual_link=links[0] if links else "",
         order=properties.whole("virtual_cp_order"),
         kind=kind,
-        layer_protocols=properties.texts("layer_protocols") or ("ipv4",),
+        layer_protocols=_protocols(properties) or ("ipv4",),
         role=properties.text("role"),
         description=properties.text("description"),
         targets=tuple(name for name, _ in behind),
@@ -288,7 +294,7 @@ def _vnic_type(properties: View) -> str:
 
 
 def _interface(properties: View, name: str) -> str:
-    for _, entry in properties.children("virtual_network_interface_requirements"):
+    for entry in properties.entries("virtual_network_interface_requirements", "network_interface_requirements"):
         for key, value in entry.mapping("network_interface_requirements").items():
             if name == key.lower().replace(" ", "_"):
                 return value.strip().lower()

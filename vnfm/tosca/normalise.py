@@ -11,7 +11,7 @@ from vnfm.tosca.documents import Documents
 from vnfm.tosca.external import read_external
 from vnfm.tosca.flavours import FlavourTemplate, describes, read_flavours, read_templates, vnfs_of
 from vnfm.tosca.images import ImageReader
-from vnfm.tosca.kinds import NS, VNF
+from vnfm.tosca.kinds import NS_NODES, PNF_NODES, VDUS, VNF
 from vnfm.tosca.linkrates import with_rates
 from vnfm.tosca.network import read_cps, read_links
 from vnfm.tosca.notes import Notes, Place
@@ -66,8 +66,10 @@ class Normaliser:
 
     def vnfd(self, templates: list[Template], flavours: list[FlavourTemplate]) -> Vnfd | None:
         """The whole VNFD; None where it says of no VNF who it is."""
-        if any(True for _ in templates[0].nodes_of(NS)):
-            self.notes.error("not-a-vnfd", "this describes a network service, not a VNF", Place(templates[0].file))
+        other = _other_than_vnf(templates[0])
+        if other:
+            at = templates[0].topology.place()
+            self.notes.error("not-a-vnfd", f"this describes a {other}, not a VNF", at, "give a VNF's package")
             return None
         identity = self._identity(templates)
         if identity is None:
@@ -181,6 +183,19 @@ class Normaliser:
     def _first(self, templates: list[Template], name: str) -> Any:
         values = (t.property(v, name)[0] for t in templates for v in vnfs_of(t))
         return next((v for v in values if v), None)
+
+
+def _other_than_vnf(entry: Template) -> str:
+    """What a template describes instead of a VNF: by what it substitutes, or by nodes that only that has."""
+    substituted = entry.topology.sub("substitution_mappings").get("node_type")
+    for what, kinds in (("network service", NS_NODES), ("physical network function", PNF_NODES)):
+        if isinstance(substituted, str) and entry.types.is_a(NODE, substituted, kinds[0]):
+            return what
+        if any(True for _ in entry.nodes_of(kinds[0])):
+            return what
+        if any(True for _ in entry.nodes_of(*kinds)) and not any(True for _ in entry.nodes_of(*VDUS)):
+            return what
+    return ""
 
 
 def _id_of(templates: list[Template]) -> str:

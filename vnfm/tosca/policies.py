@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from vnfm.model.vnfd import AffinityRule, InstantiationLevel, PlacementGroup, ScalingAspect, Vdu
@@ -52,13 +52,12 @@ class PolicyReader:
     def aspects(self) -> tuple[ScalingAspect, ...]:
         """Every scaling aspect with what each of its steps adds."""
         aspects: dict[str, _Aspect] = {}
-        for policy in self.template.policies_of(_BASE + "ScalingAspects"):
-            for name, view in self.template.properties(policy).named("aspects"):
-                level = view.whole("max_scale_level", must=True)
-                if level > MAX_LEVELS:
-                    view.notes.error("value-range", f"{view.path}: at most {MAX_LEVELS} levels", view.at())
-                    level = 0
-                aspects[name] = _Aspect(view, level, view.texts("step_deltas"))
+        for name, view in self._aspect_views():
+            level = view.whole("max_scale_level", must=True)
+            if level > MAX_LEVELS:
+                view.notes.error("value-range", f"{view.path}: at most {MAX_LEVELS} levels", view.at())
+                level = 0
+            aspects[name] = _Aspect(view, level, view.texts("step_deltas"))
         for policy in self.template.policies_of(_BASE + "VduScalingAspectDeltas"):
             if self.template.properties(policy).text("aspect") in aspects:
                 self._add_deltas(policy, aspects)
@@ -70,11 +69,25 @@ class PolicyReader:
 
     def steps(self) -> dict[str, tuple[str, ...]]:
         """The names of each aspect's steps."""
-        return {
-            name: view.texts("step_deltas")
-            for policy in self.template.policies_of(_BASE + "ScalingAspects")
-            for name, view in self.template.properties(policy).named("aspects")
-        }
+        return {name: view.texts("step_deltas") for name, view in self._aspect_views()}
+
+    def _aspect_views(self) -> Iterator[tuple[str, View]]:
+        for policy in self.template.policies_of(_BASE + "ScalingAspects"):
+            yield from self.template.properties(policy).named("aspects")
+        yield from self._older().named("scaling_aspects")
+
+    def _level_views(self) -> Iterator[tuple[View, str, list[tuple[str, View]]]]:
+        """What states levels, the key by which it names the default one, and the levels."""
+        for policy in self.template.policies_of(_BASE + "InstantiationLevels"):
+            properties = self.template.properties(policy)
+            yield properties, "default_level", properties.named("levels")
+        older = self._older()
+        yield older, "default_instantiation_level_id", older.named("instantiation_levels")
+
+    def _older(self) -> View:
+        """Where profiles before SOL001 had the flavour, as IFA011 has: a capability of what is substituted."""
+        mappings = self.template.topology.sub("substitution_mappings")
+        return self.template.capability(Entity("substitution_mappings", "", mappings), "deployment_flavour")
 
     def groups(self) -> tuple[PlacementGroup, ...]:
         """Every placement group."""
@@ -99,13 +112,16 @@ class PolicyReader:
         written, places = self._written_counts()
         by_name = {a.id: a for a in aspects}
         found: dict[str, InstantiationLevel] = {}
-        default, default_view = "", None
-        for policy in self.template.policies_of(_BASE + "InstantiationLevels"):
-            properties = self.template.properties(policy)
-            if "default_level" in properties:
-                default, default_view = properties.text("default_level"), properties
-            for name, view in properties.named("levels"):
-                said = written.pop(name, {})
+        default, default_key, default_view = "", "", None
+        for properties, key, levels in self._level_views():
+            if key in properties:
+                default, default_view, default_key = properties.text(key), properties, key
+            for name, view in levels:
+                said = written.pop(name, {}) | {
+                    vdu: entry.whole("number_of_instances", must=True)
+                    for vdu, entry in view.named("vdu_levels")
+                    if self.template.is_node(vdu, COMPUTE, UNIT)
+                }
                 scale = self._scale_levels(view, by_name, said)
                 counts = {v.id: count_at(v, aspects, scale) for v in vdus} | said
                 self._within(view, vdus, counts)
@@ -124,7 +140,7 @@ class PolicyReader:
             default_view.notes.warn(
                 "level-unknown",
                 f"default_level {default} is not defined",
-                default_view.at("default_level"),
+                default_view.at(default_key),
                 f"there is {', '.join(found) or 'none'}",
             )
             default = ""
@@ -156,11 +172,11 @@ class PolicyReader:
 
     def _say_unknown(self, aspects: dict[str, _Aspect]) -> None:
         """Deltas of an aspect that is not defined: one too many, or else what a defined one lacks."""
-        told: set[str] = set()
         for kind in ("VduScalingAspectDeltas", "VirtualLinkBitrateScalingAspectDeltas"):
             views = [(p, self.template.properties(p)) for p in self.template.policies_of(_BASE + kind)]
-            told |= {view.text("aspect") for _, view in views}
-            lacking = ", ".join(name for name, a in aspects.items() if a.max_level and name not in told)
+            told = {view.text("aspect") for _, view in views}
+            of_vdus = kind.startswith("Vdu")  # a link need not have rates in every aspect
+            lacking = ", ".join(n for n, a in aspects.items() if of_vdus and a.max_level and n not in told)
             meant = f"nothing says what {lacking} adds: is that meant?" if lacking else ""
             for policy, view in views:
                 name = view.text("aspect")
@@ -190,11 +206,11 @@ class PolicyReader:
         elif len(steps) != aspect.max_level:
             properties.notes.warn(
                 "step-deltas",
-                f"{name} has {aspect.max_level} steps and {len(steps)} step_deltas: a level without one adds nothing",
+                f"{name} has {aspect.max_level} steps and {len(steps)} step_deltas: the last one stands for the rest",
                 aspect.view.at("step_deltas"),
                 "name one delta for all steps, or one for each",
             )
-            steps = steps[: aspect.max_level]
+            steps = (steps + steps[-1:] * aspect.max_level)[: aspect.max_level]
         missing = sorted(set(steps) - set(counts))
         if missing:
             properties.notes.warn(

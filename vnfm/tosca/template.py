@@ -8,7 +8,7 @@ from typing import Any
 
 from vnfm.tosca.asks import Ask, asks_of, every_pair
 from vnfm.tosca.guess import by_name, by_shape, policy_by_name, squeezed
-from vnfm.tosca.kinds import VNF
+from vnfm.tosca.kinds import NS_NODES, PNF_NODES, VNF
 from vnfm.tosca.notes import Notes, Place
 from vnfm.tosca.types import GROUP, NODE, POLICY, TypeTable
 from vnfm.tosca.view import View
@@ -131,7 +131,9 @@ class Template:
         """What a node requires of which others."""
         found = self._asks.get(id(entity.body))
         if found is None:
-            found = self._asks[id(entity.body)] = asks_of(entity.body)
+            asks = asks_of(entity.body)
+            found = tuple(a for a in asks if not a.further or a.target in self.nodes)
+            self._asks[id(entity.body)] = found
         return found
 
     def requirements(self, entity: Entity, name: str) -> list[tuple[str, Place]]:
@@ -258,10 +260,10 @@ class Template:
         """What types that nobody defines can only be, and which types are older than the standard."""
         told: set[str] = set()
         substituted = self.topology.sub("substitution_mappings").get("node_type")
-        if isinstance(substituted, str) and not self.types.known(NODE, substituted):
+        if isinstance(substituted, str) and not (self.types.known(NODE, substituted) or self._foreign(substituted)):
             self.types.assume(NODE, substituted, VNF)
         for node in self.nodes.values():
-            if not self.types.known(NODE, node.type):
+            if not (self.types.known(NODE, node.type) or self._foreign(node.type)):
                 self._guess(node)
             former = self.types.former(NODE, node.type)
             if former is not None and former[0] not in told:
@@ -277,6 +279,10 @@ class Template:
                 if base:
                     self.types.assume(kind, entity.type, base)
                 self._say_unknown(entity, base, "import the file that defines it")
+
+    def _foreign(self, name: str) -> bool:
+        """Whether a type is of a kind that other descriptors are made of, and is known by its name alone."""
+        return any(self.types.is_a(NODE, name, base) for base in (*NS_NODES, *PNF_NODES))
 
     def _guess(self, node: Entity) -> None:
         base = by_name(self.types.lineage(NODE, node.type)) if " " not in node.type else ""
@@ -333,7 +339,9 @@ def _together(properties: Map, body: Map, more: list[Any]) -> Map:
 
 
 def _is_wrapped(value: Any) -> bool:
-    return isinstance(value, Map) and list(value) == ["properties"] and isinstance(value["properties"], Map)
+    """Whether a value stands under one more `properties`; an additional capability may be called so."""
+    inner = value.get("properties") if isinstance(value, Map) and len(value) == 1 else None
+    return isinstance(inner, Map) and "requested_additional_capability_name" not in inner
 
 
 def _unwrapped(properties: Map) -> Map:

@@ -60,6 +60,10 @@ class TypeTable:
         last = self.lineage(section, name)[-1]
         return self.definition(section, last) is not None or (last.startswith(ROOTS) and ".nfv." not in last)
 
+    def of_file(self, section: str, file: str) -> list[str]:
+        """The types that a file defines."""
+        return [n for (s, n), definition in self.definitions.items() if s == section and definition.file == file]
+
     def default(self, section: str, name: str, prop: str) -> tuple[Map, str] | None:
         """Where the default of a property stands: the definition that holds it under the key `default`."""
         for ancestor in self.lineage(section, name):
@@ -83,6 +87,9 @@ class TypeTable:
             return ()
         return ()
 
+    def _stands_for(self, section: str, name: str) -> bool:
+        return self.definition(section, name) is not None or (section == NODE and name in FORMER)
+
     def _climb(self, section: str, name: str) -> Iterator[str]:
         seen: set[str] = set()
         current: object = name
@@ -97,6 +104,12 @@ class TypeTable:
             if ":" in current:  # a name of an import with a namespace_prefix: what it names is what it is
                 plain = current.rpartition(":")[2]
                 definition = definition or self.definition(section, plain)
+                if definition is None:  # `tosca:X` is short for what TOSCA calls so
+                    root = f"tosca.{section.removesuffix('_types')}s."
+                    full = next((n for n in (root + "nfv." + plain, root + plain) if self._stands_for(section, n)), "")
+                    if full:
+                        yield from self._climb(section, full)
+                        return
                 if plain not in seen:
                     seen.add(plain)
                     yield plain

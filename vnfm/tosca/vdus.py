@@ -96,6 +96,14 @@ class VduReader:
         memory = memory or older.size_bytes("mem_size", bare=MEMORY_BARE_BYTES)
         cpu = cpu or older.cpu_milli("num_cpus")
         self._positive(compute, cpu, memory)
+        if not (cpu and memory):
+            what = "memory" if cpu else "CPU" if memory else "CPU and memory"
+            self.template.notes.warn(
+                "size-unknown",
+                f"{node.name} does not say how much {what} it has",
+                node.body.place("capabilities"),
+                "say num_virtual_cpu and virtual_mem_size in its capability virtual_compute",
+            )
         images = self.images.images(self.template, node)
         container = next((i for i in images if i.format in CONTAINER_FORMATS), None)
         disk = next((i for i in images if i is not container and i.format not in CONTAINER_FORMATS), None)
@@ -264,7 +272,7 @@ class VduReader:
             ("virtual_memory", "virtual_mem_size", memory),
         ):
             inner = compute.sub(name)
-            if key in inner and value <= 0 and not compute.notes.failed:
+            if inner.text(key).strip()[:1].isdecimal() and value <= 0 and not compute.notes.failed:
                 compute.notes.error("value-range", f"{inner.path}.{key}: expected more than 0", inner.at(key))
 
 
@@ -283,7 +291,7 @@ def _is_container_name(properties: View, image: SwImage) -> bool:
 def _disk_bytes(compute: View, attached: list[StorageDesc], disk: SwImage | None) -> int:
     local = sum(
         entry.size_bytes("size_of_storage", bare=STORAGE_BARE_BYTES)
-        for _, entry in compute.children("virtual_local_storage")
+        for entry in compute.entries("virtual_local_storage", "size_of_storage")
     )
     boot = next((s.size_bytes for s in attached if s.image is not None), 0)
     return boot or local or (disk.min_disk_bytes if disk is not None else 0)

@@ -54,6 +54,13 @@ class View:
             self._wrong(key, "a map or a list")
         return []
 
+    def entries(self, key: str, *own: str) -> list[View]:
+        """The mappings under `key`, a map or list of them; one alone, told by having a key of its `own`, counts too."""
+        value = self.body.get(key)
+        if isinstance(value, Map) and any(name in value for name in own):
+            return [self.sub(key)]
+        return [view for _, view in self.children(key)]
+
     def named(self, key: str) -> list[tuple[str, View]]:
         """The mappings under `key` by name: of a map, of a list of maps of one name each, or with a `name` inside."""
         value = self.body.get(key)
@@ -160,7 +167,7 @@ class View:
         try:
             return read(value)
         except units.UnitError as error:
-            note = self.notes.error if must else self.notes.warn
+            note = self.notes.error if must and not isinstance(error, units.PlaceholderError) else self.notes.warn
             note("value-unit", f"{self.path}.{key}: {error}", self.at(key))
             return default
 
