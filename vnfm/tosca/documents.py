@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vnfm.tosca.camel import with_standard_names
 from vnfm.tosca.imports import Import, Missing, Resolver, imports_of
 from vnfm.tosca.library import Library
 from vnfm.tosca.notes import Notes, Place
@@ -84,7 +85,7 @@ class _Walk:
             body = self.library.read(self.root / file, file, at)
             if body is None:
                 continue
-            bodies[file] = body
+            body = bodies[file] = with_standard_names(body, notes)
             _check_version(file, body, notes)
             for wanted, found in self._found(file, body):
                 self.links.setdefault(file, []).append((found, wanted.at))

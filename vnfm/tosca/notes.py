@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from vnfm.model.package import Finding, Severity
+from vnfm.tosca.hints import HINTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,9 @@ class Notes:
         return any(f.severity is Severity.ERROR for f in self.findings)
 
     def _add(self, severity: Severity, code: str, message: str, at: Place, hint: str) -> None:
+        if not at.line and at.file.lower().endswith((".yaml", ".yml", ".meta", ".mf")):
+            at = Place(at.file, 1, 1)  # of the file as a whole
+        hint = hint or HINTS.get(code, "")
         finding = Finding(at.file, at.line, at.column, severity, code, _clean(message), hint)
         if finding in self.findings:
             return

@@ -270,7 +270,7 @@ class Template:
                 told.add(former[0])
                 name, now, origin = former
                 at = node.body.place("type")
-                self.notes.warn("type-former", f"{name} is of {origin} and was read as {now}", at, f"write {now}")
+                self.notes.warn("type-former", f"{name} is of {origin} and was read as {now}", at, f"SOL001 has {now}")
         for kind, entities in ((POLICY, self.policies), (GROUP, self.groups)):
             for entity in entities.values():
                 if self.types.known(kind, entity.type):
