@@ -16,11 +16,12 @@ from vnfm.model.package import Finding, Severity
 from vnfm.model.problem import problem
 from vnfm.model.vnfd import Vnfd
 from vnfm.tosca.archive import Archive, UnsafeArchive
-from vnfm.tosca.container import YAML_SUFFIXES, Opened, open_package
+from vnfm.tosca.container import Opened, open_package
 from vnfm.tosca.digests import PackageFile, same, survey, verify
 from vnfm.tosca.disk import full_disk_is_named
 from vnfm.tosca.layout import read_layout
 from vnfm.tosca.limits import Limits
+from vnfm.tosca.names import is_yaml as has_yaml_suffix
 from vnfm.tosca.notes import Notes, Place
 from vnfm.tosca.signed import SignaturePolicy, SignatureReport, check_listed, check_signatures, is_signed
 from vnfm.tosca.worker import run_child
@@ -41,7 +42,9 @@ class PackageReading:
     """What a reading found. `ok` where nothing refuses the package: then `vnfd` is there.
 
     `files` maps each name to size, SHA-256 and kind; `metadata` holds the fields of TOSCA.meta (in lower case, without
-    `etsi-`) and of the manifest; `parts` names the files of change_log, tests, licenses and certificate.
+    `etsi-`) and of the manifest; `parts` names the files of change_log, tests, licenses and certificate;
+    `artifact_sets` what the manifest names as non-MANO artifacts, by set. `known` is what could be read of the VNFD
+    also where the package is refused.
     """
 
     path: Path
@@ -54,6 +57,8 @@ class PackageReading:
     limits: Limits = field(default_factory=Limits)
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     signature: SignatureReport = field(default_factory=SignatureReport)
+    artifact_sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    known: Vnfd | None = None
 
     def extract(self, name: str, dest: Path) -> None:
         """Write one file of the package to `dest`, which appears whole or not at all.
@@ -123,7 +128,8 @@ def read_package(
 
 def _read(path: Path, opened: Opened, wanted: _Wanted, limits: Limits, notes: Notes) -> PackageReading:
     archive = opened.archive
-    layout = read_layout(archive, limits, notes)
+    exact = wanted.digests == "strict" or bool(opened.envelope and opened.envelope.signatures)
+    layout = read_layout(archive, limits, notes, strict=exact, alone=opened.alone)
     entry, manifest = layout.entry, layout.manifest
     signed = is_signed(layout, opened.envelope, archive)
     strict = wanted.digests == "strict" or (wanted.digests == "auto" and signed)
@@ -156,7 +162,7 @@ def _read(path: Path, opened: Opened, wanted: _Wanted, limits: Limits, notes: No
                 note("image-checksum", f"{name}: {algorithm} is {actual}, the VNFD says {written}", at)
     metadata = {**(layout.meta.fields if layout.meta else {}), **manifest.metadata}
     found = _result(path, notes, limits, vnfd, files, metadata, entry)
-    return replace(found, parts=layout.parts, signature=report)
+    return replace(found, parts=layout.parts, signature=report, artifact_sets=manifest.artifact_sets)
 
 
 def _result(
@@ -170,7 +176,8 @@ def _result(
 ) -> PackageReading:
     findings = tuple(sorted(notes.findings, key=lambda f: (f.severity is not Severity.ERROR, f)))
     ok = vnfd is not None and not notes.failed
-    return PackageReading(path, ok, findings, vnfd if ok else None, files or {}, metadata or {}, entry, limits)
+    reading = PackageReading(path, ok, findings, vnfd if ok else None, files or {}, metadata or {}, entry, limits)
+    return replace(reading, known=vnfd)
 
 
 def _stage(
@@ -180,7 +187,7 @@ def _stage(
     root.mkdir()
     left = limits.staged_bytes
     for name, held in files.items():
-        is_yaml = name == entry or name.lower().endswith(YAML_SUFFIXES)
+        is_yaml = name == entry or has_yaml_suffix(name)
         if held.size_bytes > (limits.yaml_bytes if is_yaml else limits.text_bytes):
             if name == entry:
                 notes.error("yaml-too-large", f"{name} has more than {limits.yaml_bytes} bytes", Place(name))
