@@ -5,21 +5,20 @@ The functions return plain values, so that a command which also takes an id can 
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vnfm.model.codec import encode
-from vnfm.model.package import Finding, Severity
+from vnfm.model.package import Severity
 from vnfm.model.problem import Problem, ProblemError
-from vnfm.model.vnfd import Flavour, Vnfd
+from vnfm.model.vnfd_document import finding_document, full, vnfd_document
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -82,89 +81,26 @@ def signature_faults(path: Path, trust_store: Path) -> list[str]:
 
 
 def reading_json(reading: PackageReading) -> dict[str, Any]:
-    """The JSON of `validate` and `show`: ok, problems, vnfd (null where refused), and the package around it."""
+    """The JSON of `validate` and `show`: ok, problems, vnfd and the package around it.
+
+    vnfd is what could be read, also of a package that is refused; null where that is nothing.
+    """
     return {
         "ok": reading.ok,
-        "problems": [finding_json(f) for f in reading.findings],
-        "vnfd": vnfd_json(reading.vnfd) if reading.vnfd is not None else None,
+        "problems": [finding_document(f) for f in reading.findings],
+        "vnfd": vnfd_document(reading.known) if reading.known is not None else None,
         "package": {
             "entry": reading.entry,
             "metadata": dict(reading.metadata),
             "parts": {word: list(names) for word, names in reading.parts.items()},
-            "signature": _full(reading.signature),
+            "artifact_sets": {name: list(names) for name, names in reading.artifact_sets.items()},
+            "signature": full(reading.signature),
             "files": [
                 {"name": name, "size_bytes": f.size_bytes, "sha256": f.sha256, "kind": f.kind}
                 for name, f in reading.files.items()
             ],
         },
     }
-
-
-def finding_json(finding: Finding) -> dict[str, Any]:
-    """One finding with all its fields."""
-    return {
-        "severity": finding.severity.value,
-        "code": finding.code,
-        "file": finding.file,
-        "line": finding.line,
-        "column": finding.column,
-        "message": finding.message,
-        "hint": finding.hint,
-    }
-
-
-def vnfd_json(vnfd: Vnfd) -> dict[str, Any]:
-    """A VNFD for people and programs: every list is there, also where it is empty."""
-    return {
-        "id": vnfd.id,
-        "provider": vnfd.provider,
-        "product": vnfd.product,
-        "version": vnfd.version,
-        "software_version": vnfd.software_version,
-        "product_info": vnfd.product_info,
-        "vnfm_info": list(vnfd.vnfm_info),
-        "flavours": [_flavour_json(f) for f in vnfd.flavours],
-    }
-
-
-def _flavour_json(flavour: Flavour) -> dict[str, Any]:
-    return {
-        "id": flavour.id,
-        "description": flavour.description,
-        "vdus": _full(flavour.vdus),
-        "cps": _full(flavour.cps),
-        "virtual_links": _full(flavour.virtual_links),
-        "storages": _full(flavour.storages),
-        "external_cps": _full([e for e in flavour.external_cps if not e.implied]),
-        "implied_external_cps": _full([e for e in flavour.external_cps if e.implied]),
-        "scaling_aspects": _full(flavour.scaling_aspects),
-        "instantiation_levels": _full(flavour.instantiation_levels),
-        "affinity": _full(flavour.affinity),
-        "placement_groups": _full(flavour.placement_groups),
-        "security_rules": _full(flavour.security_rules),
-        "indicators": _full(flavour.indicators),
-        "package_changes": _full(flavour.package_changes),
-        "operations": _full(flavour.operations),
-        "mciops": _full(flavour.mciops),
-        "artifacts": _full(flavour.artifacts),
-        "configurable_properties": _full(flavour.configurable),
-        "modifiable_attributes": _full(flavour.modifiable),
-        "monitoring_parameters": _full(flavour.monitoring),
-        "vnf_profile": {"min_instances": flavour.instances[0], "max_instances": flavour.instances[1]},
-    }
-
-
-def _full(value: object) -> Any:
-    """A value with all its fields, defaults too; what is stored leaves those out (vnfm.model.codec)."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _full(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, IntEnum):
-        return value.name
-    if isinstance(value, Mapping):
-        return {str(k): _full(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_full(v) for v in value]
-    return encode(value)
 
 
 PathArgument = Annotated[Path, typer.Argument(help="A CSAR, a signed one in a zip, or a folder with the same files.")]

@@ -21,9 +21,10 @@ from vnfm.tosca.digests import PackageFile, same, survey, verify
 from vnfm.tosca.disk import full_disk_is_named
 from vnfm.tosca.layout import read_layout
 from vnfm.tosca.limits import Limits
-from vnfm.tosca.names import is_yaml as has_yaml_suffix
+from vnfm.tosca.names import is_yaml
 from vnfm.tosca.notes import Notes, Place
 from vnfm.tosca.signed import SignaturePolicy, SignatureReport, check_listed, check_signatures, is_signed
+from vnfm.tosca.sol001 import default_types_folder
 from vnfm.tosca.worker import run_child
 
 Digests = Literal["auto", "strict", "warn"]
@@ -90,13 +91,6 @@ class PackageReading:
                 os.unlink(partial)
 
 
-def default_types_folder() -> Path:
-    """Where our own type definitions lie: descriptors/types in a checkout, inside the package where it is installed."""
-    here = Path(__file__).resolve().parent
-    checkout = here.parent.parent / "descriptors" / "types"
-    return checkout if checkout.is_dir() else here / "definitions"
-
-
 def read_package(
     path: Path,
     *,
@@ -140,21 +134,19 @@ def _read(path: Path, opened: Opened, wanted: _Wanted, limits: Limits, notes: No
     check_listed(layout, files, report, notes, strict=strict)
     vnfd = None
     if entry in files:
-        with tempfile.TemporaryDirectory(prefix="vnfm-package-") as folder:
-            work = Path(folder)
-            _stage(archive, entry, work / "root", files, limits, notes)
-            if not (work / "root" / entry).is_file():
-                return _result(path, notes, limits, None, files)
-            vnfd, later = run_child(
-                work,
-                entry=entry,
-                files=files,
-                types=wanted.types,
-                strict=strict,
-                flavour=wanted.flavour,
-                limits=limits,
-                notes=notes,
-            )
+        texts = _texts(archive, entry, files, limits, notes)
+        if entry not in texts:
+            return _result(path, notes, limits, None, files)
+        vnfd, later = run_child(
+            texts,
+            entry=entry,
+            files=files,
+            types=wanted.types,
+            strict=strict,
+            flavour=wanted.flavour,
+            limits=limits,
+            notes=notes,
+        )
         for name, algorithm, written, at in later:
             actual = _digest(archive, name, algorithm)
             if not same(actual, written):
@@ -180,27 +172,24 @@ def _result(
     return replace(reading, known=vnfd)
 
 
-def _stage(
-    archive: Archive, entry: str, root: Path, files: Mapping[str, PackageFile], limits: Limits, notes: Notes
-) -> None:
-    """Copy out what the child may look at: YAML files and small texts."""
-    root.mkdir()
+def _texts(
+    archive: Archive, entry: str, files: Mapping[str, PackageFile], limits: Limits, notes: Notes
+) -> dict[str, bytes]:
+    """What the child may look at: YAML files and small texts."""
+    texts: dict[str, bytes] = {}
     left = limits.staged_bytes
     for name, held in files.items():
-        is_yaml = name == entry or has_yaml_suffix(name)
-        if held.size_bytes > (limits.yaml_bytes if is_yaml else limits.text_bytes):
+        is_text = name == entry or is_yaml(name)
+        if held.size_bytes > (limits.yaml_bytes if is_text else limits.text_bytes):
             if name == entry:
                 notes.error("yaml-too-large", f"{name} has more than {limits.yaml_bytes} bytes", Place(name))
             continue
         left -= held.size_bytes
         if left < 0:
             notes.error("archive-size", f"more than {limits.staged_bytes} bytes of small files")
-            return
-        target = root / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("wb") as out:
-            for chunk in archive.stream(name):
-                out.write(chunk)
+            return texts
+        texts[name] = b"".join(archive.stream(name))
+    return texts
 
 
 def _digest(archive: Archive, name: str, algorithm: str) -> str:
