@@ -136,6 +136,11 @@ _POOL = Pool()
 atexit.register(_POOL.close)
 
 
+def prepare() -> None:
+    """Start a worker for the first package that is read."""
+    _POOL.give(_POOL.take())
+
+
 def run_child(
     texts: Mapping[str, bytes],
     *,
