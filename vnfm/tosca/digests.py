@@ -20,7 +20,8 @@ _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
 
 @dataclass(frozen=True, slots=True)
 class PackageFile:
-    """A file of the package. `kind` is what its bytes say it is: qcow2, oci-archive, docker-archive, tar or empty."""
+    """A file of the package. `kind` is what its bytes say it is: qcow2, oci-archive, docker-archive, tar or empty; a
+    folder that is an image has the kind oci-layout."""
 
     size_bytes: int
     sha256: str

@@ -6,7 +6,7 @@ import hashlib
 import os
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +23,7 @@ from vnfm.tosca.layout import read_layout
 from vnfm.tosca.limits import Limits
 from vnfm.tosca.names import is_yaml
 from vnfm.tosca.notes import Notes, Place
+from vnfm.tosca.ocifolder import stream_folder, survey_folders
 from vnfm.tosca.signed import SignaturePolicy, SignatureReport, check_listed, check_signatures, is_signed
 from vnfm.tosca.sol001 import default_types_folder
 from vnfm.tosca.worker import run_child
@@ -42,10 +43,10 @@ class _Wanted:
 class PackageReading:
     """What a reading found. `ok` where nothing refuses the package: then `vnfd` is there.
 
-    `files` maps each name to size, SHA-256 and kind; `metadata` holds the fields of TOSCA.meta (in lower case, without
-    `etsi-`) and of the manifest; `parts` names the files of change_log, tests, licenses and certificate;
-    `artifact_sets` what the manifest names as non-MANO artifacts, by set. `known` is what could be read of the VNFD
-    also where the package is refused.
+    `files` maps each name to size, SHA-256 and kind, an image's folder too (an OCI image layout: those of its archive);
+    `metadata` holds the fields of TOSCA.meta (in lower case, without `etsi-`) and of the manifest; `parts` names the
+    files of change_log, tests, licenses and certificate; `artifact_sets` what the manifest names as non-MANO artifacts,
+    by set. `known` is what could be read of the VNFD also where the package is refused.
     """
 
     path: Path
@@ -78,7 +79,7 @@ class PackageReading:
                 os.fdopen(handle, "wb") as out,
                 open_package(self.path, self.limits, Notes()) as opened,
             ):
-                for chunk in opened.archive.stream(name):
+                for chunk in stream_file(opened.archive, name):
                     digest.update(chunk)
                     out.write(chunk)
             if digest.hexdigest() != expected.sha256:
@@ -132,6 +133,7 @@ def _read(path: Path, opened: Opened, wanted: _Wanted, limits: Limits, notes: No
     verify(listed, files, computed, notes, strict=strict)
     report = check_signatures(archive, layout, opened.envelope, wanted.signature, notes)
     check_listed(layout, files, report, notes, strict=strict)
+    files |= survey_folders(archive, files, notes, strict=strict)
     vnfd = None
     if entry in files:
         texts = _texts(archive, entry, files, limits, notes)
@@ -179,6 +181,8 @@ def _texts(
     texts: dict[str, bytes] = {}
     left = limits.staged_bytes
     for name, held in files.items():
+        if name not in archive.sizes:
+            continue  # an image's folder
         is_text = name == entry or is_yaml(name)
         if held.size_bytes > (limits.yaml_bytes if is_text else limits.text_bytes):
             if name == entry:
@@ -192,8 +196,13 @@ def _texts(
     return texts
 
 
+def stream_file(archive: Archive, name: str) -> Iterator[bytes]:
+    """A file's content, or the archive of an image that lies there as a folder. Raises KeyError."""
+    return archive.stream(name) if name in archive.sizes else stream_folder(archive, name)
+
+
 def _digest(archive: Archive, name: str, algorithm: str) -> str:
     digest = hashlib.new(algorithm)
-    for chunk in archive.stream(name):
+    for chunk in stream_file(archive, name):
         digest.update(chunk)
     return digest.hexdigest()
