@@ -34,7 +34,8 @@ class ImageFormat(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SwImage:
-    """A software image (SOL001 tosca.artifacts.nfv.SwImage). `sha256` is of the file in the package."""
+    """A software image (SOL001 tosca.artifacts.nfv.SwImage). `sha256` is of the file in the package; `checksum` of one
+    that is elsewhere, `algorithm:hash` as the VNFD has it."""
 
     name: str
     version: str
@@ -44,6 +45,7 @@ class SwImage:
     size_bytes: int = 0
     min_disk_bytes: int = 0
     min_ram_bytes: int = 0
+    checksum: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from vnfm.tosca.camel import with_standard_names
 from vnfm.tosca.imports import Import, Missing, Resolver, imports_of
@@ -68,7 +67,7 @@ class Documents:
 class _Walk:
     """Breadth first through the package's files; what is wanted of ours is gathered for later."""
 
-    root: Path
+    texts: Mapping[str, bytes]
     library: Library
     resolver: Resolver
     documents: Documents = field(default_factory=Documents)
@@ -82,7 +81,7 @@ class _Walk:
         pending, seen = deque([(e, Place(e)) for e in entries]), {*entries, *bodies}
         while pending:
             file, at = pending.popleft()
-            body = self.library.read(self.root / file, file, at)
+            body = self.library.take(self.texts.get(file), file, at)
             if body is None:
                 continue
             body = bodies[file] = with_standard_names(body, notes)
@@ -104,13 +103,12 @@ class _Walk:
         if len(top) != 1 or any(_nodes(b) for f, b in bodies.items() if f != entry):
             return
         for name in sorted(self.resolver.names):
-            path = self.root / name
-            if name in bodies or not name.lower().endswith((".yaml", ".yml")) or not path.is_file():
+            data = self.texts.get(name, b"")
+            if name in bodies or not name.lower().endswith((".yaml", ".yml")):
                 continue
-            data = path.read_bytes()
             if b"substitution_mappings" not in data or b"topology_template" not in data:
                 continue
-            body = self.library.read(path, name, Place(name))
+            body = self.library.take(data, name, Place(name))
             mappings = body.sub("topology_template").sub("substitution_mappings") if body is not None else Map()
             if mappings.get("node_type") in kinds:
                 self.library.notes.warn(
@@ -170,9 +168,11 @@ def _nodes(body: Map) -> Map:
     return body.sub("topology_template").sub("node_templates")
 
 
-def read_documents(entry: str, root: Path, names: Collection[str], ours: Definitions, library: Library) -> Documents:
-    """`entry` and its imports from `root`, the package with the files `names`, and from our own definitions."""
-    walk = _Walk(root, library, Resolver(names, library.notes))
+def read_documents(
+    entry: str, texts: Mapping[str, bytes], names: Collection[str], ours: Definitions, library: Library
+) -> Documents:
+    """`entry` and its imports: from `texts`, which are of the package's files `names`, and from our own definitions."""
+    walk = _Walk(texts, library, Resolver(names, library.notes))
     walk.run(entry)
     documents = walk.documents
     documents.missing = walk.resolver.missing
