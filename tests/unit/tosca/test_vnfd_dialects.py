@@ -333,3 +333,19 @@ def test_keynames_that_are_written_together(tmp_path: Path) -> None:
     assert warned(reading, "keyname-form")
     assert reading.vnfd is not None
     assert reading.vnfd.id == "abc"
+
+
+def test_nodes_that_nobody_knows_are_not_an_empty_vnf(tmp_path: Path) -> None:
+    nodes = "lan: { type: carrier.Network }\nhost: { type: carrier.Component }\n"
+    reading = read(tmp_path, vnfd("").rstrip() + "\n" + block(nodes, 4))
+    assert not reading.ok
+    assert {f.code for f in reading.findings if f.severity == "error"} == {"type-unknown"}
+
+
+def test_a_policy_that_has_its_name_inside(tmp_path: Path) -> None:
+    policy = """
+    - name: grow
+      type: tosca.policies.nfv.ScalingAspects
+      properties: { aspects: { out: { max_scale_level: 1, step_deltas: one } } }
+    """
+    assert [a.id for a in only(read(tmp_path, vnfd(policies=policy))).scaling_aspects] == ["out"]
