@@ -8,16 +8,17 @@ from __future__ import annotations
 import os
 import stat
 import struct
-import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Protocol
 
 from vnfm.tosca.limits import Limits
+from vnfm.tosca.names import mended
 from vnfm.tosca.notes import Notes, Place
 
 CHUNK = 1024 * 1024
@@ -36,6 +37,7 @@ _EOCD = b"PK\x05\x06"
 _ZIP64_EOCD = b"PK\x06\x06"
 _ZIP64_LOCATOR = b"PK\x06\x07"
 _EOCD_BYTES, _LOCATOR_BYTES, _ZIP64_EOCD_BYTES = 22, 20, 56
+_UTF8_FLAG = 0x800
 
 
 class UnsafeArchive(Exception):
@@ -91,12 +93,22 @@ def bad_name(name: str, limits: Limits) -> str:
     return ""
 
 
+def small_file(archive: Archive, name: str, most: int) -> bytes:
+    """A file's content; empty where it is larger than that or damaged (which is said when every file is read)."""
+    if archive.sizes[name] > most:
+        return b""
+    try:
+        return b"".join(archive.stream(name))
+    except DAMAGE:
+        return b""
+
+
 @dataclass(frozen=True)
 class _Zip:
     zipped: zipfile.ZipFile
     entries: dict[str, zipfile.ZipInfo]
 
-    @property
+    @cached_property
     def sizes(self) -> dict[str, int]:
         return {name: info.file_size for name, info in self.entries.items()}
 
@@ -155,13 +167,25 @@ def _load(source: IO[bytes], limits: Limits, notes: Notes) -> Iterator[zipfile.Z
             raise UnsafeArchive
         zipped = zipfile.ZipFile(source)
     except (zipfile.BadZipFile, ValueError, struct.error, NotImplementedError, OverflowError) as error:
-        notes.error("archive-no-zip", f"the package is no zip file: {error}", hint="a CSAR is a zip (SOL004 4.1)")
+        what = _instead(source) or str(error)
+        notes.error("archive-no-zip", f"the package is no zip file: {what}", hint="a CSAR is a zip (SOL004 4.1)")
         raise UnsafeArchive from error
     except OSError as error:
         notes.error("archive-unreadable", f"cannot read the package: {error.strerror or error}")
         raise UnsafeArchive from error
     with zipped:
         yield zipped
+
+
+def _instead(source: IO[bytes]) -> str:
+    """What a file that is no zip is, where it is something that people take for one."""
+    source.seek(0)
+    head = source.read(512)
+    if head[:3] == b"\x1f\x8b\x08":
+        return "it is packed with gzip"
+    if head[257:262] == b"ustar":
+        return "it is a tar"
+    return "it is empty" if not head else ""
 
 
 def _directory_bytes(source: IO[bytes]) -> int:
@@ -207,26 +231,44 @@ def _check_entries(zipped: zipfile.ZipFile, packed: int, limits: Limits, notes: 
         raise UnsafeArchive
     entries: dict[str, zipfile.ZipInfo] = {}
     seen: set[str] = set()
+    odd: list[str] = []
     for info in infos:
-        if problem := _entry_problem(info, limits):
+        name = _name(info)
+        if not name and info.filename in ("./", ".\\"):
+            continue  # the folder that was packed
+        if problem := _entry_problem(info, name, limits):
             code, reason = problem
             notes.error(code, f"{info.orig_filename!r} is refused: {reason}")
             continue
-        key = unicodedata.normalize("NFC", info.filename.rstrip("/"))
-        if key in seen:
-            notes.error("archive-duplicate", f"{info.filename!r} is in the archive twice", Place(info.filename))
+        if name.rstrip("/") in seen:
+            notes.error("archive-duplicate", f"{name!r} is in the archive twice", Place(name))
             continue
-        seen.add(key)
-        if not info.is_dir():
-            entries[info.filename] = info
+        if "\\" in info.filename or info.filename.startswith("./"):
+            odd.append(info.filename)
+        seen.add(name.rstrip("/"))
+        if not (name.endswith("/") or info.is_dir()):
+            entries[name] = info
+    if odd:
+        more = f" (and {len(odd) - 1} more)" if len(odd) > 1 else ""
+        hint = "put `/` between the parts of a name, and nothing before them"
+        notes.warn("archive-name-form", f"{odd[0]!r}{more} is read as {mended(odd[0])!r}", hint=hint)
     _drop_folders(entries, notes)
     return dict(sorted(entries.items()))
 
 
-def _entry_problem(info: zipfile.ZipInfo, limits: Limits) -> tuple[str, str] | None:
+def _name(info: zipfile.ZipInfo) -> str:
+    """The entry's name. Many archivers write UTF-8 without saying so."""
+    name = info.filename
+    if not info.flag_bits & _UTF8_FLAG and not name.isascii():
+        with suppress(UnicodeError):
+            name = name.encode("cp437").decode("utf-8")
+    return mended(name)
+
+
+def _entry_problem(info: zipfile.ZipInfo, name: str, limits: Limits) -> tuple[str, str] | None:
     # orig_filename: ZipInfo.filename is already cut at a NUL.
-    for name in (info.orig_filename, info.filename):
-        if reason := bad_name(name, limits):
+    for written in (mended(info.orig_filename), name):
+        if reason := bad_name(written, limits):
             return "archive-name", reason
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from vnfm.tosca.imports import Import, Resolver, imports_of
 from vnfm.tosca.library import Library
@@ -66,7 +65,7 @@ class Documents:
 class _Walk:
     """Breadth first through the package's files; what is wanted of ours is gathered for later."""
 
-    root: Path
+    texts: Mapping[str, bytes]
     library: Library
     resolver: Resolver
     documents: Documents = field(default_factory=Documents)
@@ -80,7 +79,7 @@ class _Walk:
         pending, seen, bodies = deque([(entry, Place(entry))]), {entry}, dict[str, Map]()
         while pending:
             file, at = pending.popleft()
-            body = self.library.read(self.root / file, file, at)
+            body = self.library.take(self.texts.get(file), file, at)
             if body is None:
                 continue
             bodies[file] = body
@@ -134,9 +133,11 @@ class _Walk:
                 stack.append(iter(self.links.get(file, ())))
 
 
-def read_documents(entry: str, root: Path, names: Collection[str], ours: Definitions, library: Library) -> Documents:
-    """`entry` and its imports from `root`, the package with the files `names`, and from our own definitions."""
-    walk = _Walk(root, library, Resolver(names, library.notes))
+def read_documents(
+    entry: str, texts: Mapping[str, bytes], names: Collection[str], ours: Definitions, library: Library
+) -> Documents:
+    """`entry` and its imports: from `texts`, which are of the package's files `names`, and from our own definitions."""
+    walk = _Walk(texts, library, Resolver(names, library.notes))
     walk.run(entry)
     documents = walk.documents
     named = next((f.version for f in walk.ours if f.version), "")

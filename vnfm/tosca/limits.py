@@ -26,7 +26,7 @@ class Limits:
     yaml_nodes: int = 400_000  # with aliases written out
     yaml_depth: int = 60
     imports: int = 200
-    staged_bytes: int = 64 * MIB  # copied out for the child: YAML files and small texts
+    staged_bytes: int = 64 * MIB  # handed to the child: YAML files and small texts
     text_bytes: int = 64 * KIB
     child_cpu_seconds: int = 20
     child_wall_seconds: float = 40.0

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
-from vnfm.tosca.archive import DAMAGE, Archive
-from vnfm.tosca.container import Envelope, small_file
-from vnfm.tosca.digests import PackageFile, clean_source, is_url
+from vnfm.tosca.archive import DAMAGE, Archive, small_file
+from vnfm.tosca.container import Envelope
+from vnfm.tosca.digests import PackageFile, is_url
 from vnfm.tosca.layout import CERTIFICATE_SUFFIXES, SIGNATURE_SUFFIXES, Layout
 from vnfm.tosca.manifest import META
+from vnfm.tosca.names import clean_source
 from vnfm.tosca.notes import Notes, Place
 from vnfm.tosca.signatures.cms import MAX_BYTES, SignedData, read_signed_data
 from vnfm.tosca.signatures.fault import SignatureFault
@@ -267,15 +268,17 @@ def check_listed(
     if protects := report.option == 1 and bool(layout.manifest.signature):
         note = notes.error if strict else notes.warn
     else:
-        exempt.add(META)
+        exempt.add(layout.meta.name if layout.meta else META)
         note = notes.warn
     listed = {clean_source(d.source) for d in layout.manifest.digests if d.digest or d.signature} | exempt
+    mentioned = {clean_source(source) for source, _ in layout.manifest.sources}
     for other in files:
         if other not in listed:
             more = ", so the signature does not protect it" if protects else ""
+            how = "is listed without a hash" if other in mentioned else "is not listed"
             note(
                 "digest-missing",
-                f"{other} is not listed in the manifest{more}",
+                f"{other} {how} in the manifest{more}",
                 Place(layout.manifest_name),
                 "list it with its hash",
             )

@@ -39,7 +39,8 @@ def raw_csar(path: Path, members: list[tuple[zipfile.ZipInfo, bytes]]) -> Path:
 
 
 @pytest.mark.parametrize(
-    "name", ["../../evil.yaml", "/etc/evil.yaml", "a/../../evil", "a//b", "C:/evil", "a\\..\\evil", "./x"]
+    "name",
+    ["../../evil.yaml", "/etc/evil.yaml", "a/../../evil", "a//b", "C:/evil", "a\\..\\evil", "..\\x", "\\x", "C:\\x"],
 )
 def test_names_that_lead_elsewhere_are_refused(tmp_path: Path, name: str) -> None:
     package = raw_csar(

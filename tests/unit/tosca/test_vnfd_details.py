@@ -8,7 +8,7 @@ from csar_writer import HEAD, VDU, block, vnfd, write_csar
 
 from vnfm.model.codec import decode, encode
 from vnfm.model.vnfd import AddressSpec, Artifact, Bitrate, CpKind, Flavour, Mount, Probe, Vnfd
-from vnfm.tools.package import reading_json
+from vnfm.tools.package_view import reading_json
 from vnfm.tosca import PackageReading, read_package
 
 

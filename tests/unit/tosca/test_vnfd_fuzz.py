@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -41,17 +39,14 @@ def paths(value: Any, prefix: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 def answer(text: str) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "vnfd.yaml").write_text(text)
-        request = {
-            "root": folder,
-            "types": str(default_types_folder()),
-            "entry": "vnfd.yaml",
-            "files": {},
-            "strict": True,
-            "flavour": None,
-        }
-        return read(request, Limits())
+    request = {
+        "types": str(default_types_folder()),
+        "entry": "vnfd.yaml",
+        "files": {},
+        "strict": True,
+        "flavour": None,
+    }
+    return read(request, {"vnfd.yaml": text.encode()}, Limits())
 
 
 ODD = st.sampled_from(
