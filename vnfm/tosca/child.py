@@ -24,10 +24,11 @@ from vnfm.model.codec import decode, encode
 from vnfm.model.vnfd import Vnfd
 from vnfm.tosca.digests import PackageFile
 from vnfm.tosca.documents import add_our_types, read_documents
+from vnfm.tosca.flavours import FlavourTemplate
 from vnfm.tosca.images import ImageReader
 from vnfm.tosca.library import Library
 from vnfm.tosca.limits import Limits
-from vnfm.tosca.normalise import FlavourTemplate, Normaliser
+from vnfm.tosca.normalise import Normaliser
 from vnfm.tosca.notes import Notes, Place
 from vnfm.tosca.parcel import packed, unpacked
 from vnfm.tosca.shelf import Shelf, key_of

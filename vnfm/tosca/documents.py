@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from vnfm.tosca.imports import Import, Resolver, imports_of
+from vnfm.tosca.imports import Import, Missing, Resolver, imports_of
 from vnfm.tosca.library import Library
 from vnfm.tosca.notes import Notes, Place
 from vnfm.tosca.sol001 import EXTRA, STEMS, Definitions, OurFile, version_in_text
@@ -45,6 +45,7 @@ class Documents:
     order: list[Document] = field(default_factory=list)
     types: dict[tuple[str, str], Map] = field(default_factory=dict)
     sol001: str = ""  # the version that the package names, if any
+    missing: list[Missing] = field(default_factory=list)
 
     def add(self, document: Document, prefixes: Collection[str] = ()) -> None:
         """Take a document's types; the first definition of a name counts, a package's before ours.
@@ -74,9 +75,9 @@ class _Walk:
     links: dict[str, list[tuple[str, Place]]] = field(default_factory=dict)
     written: int = 0
 
-    def run(self, entry: str) -> None:
+    def _reach(self, entries: Sequence[str], bodies: dict[str, Map]) -> dict[str, Map]:
         notes, limits = self.library.notes, self.library.limits
-        pending, seen, bodies = deque([(entry, Place(entry))]), {entry}, dict[str, Map]()
+        pending, seen = deque([(e, Place(e)) for e in entries]), {*entries, *bodies}
         while pending:
             file, at = pending.popleft()
             body = self.library.take(self.texts.get(file), file, at)
@@ -92,6 +93,35 @@ class _Walk:
             if len(seen) > limits.imports or self.written > _WRITTEN_PER_FILE * limits.imports:
                 notes.error("import-too-many", f"more than {limits.imports} imports", at)
                 break
+        return bodies
+
+    def _unimported(self, entry: str, bodies: dict[str, Map]) -> Iterator[str]:
+        """Templates that the entry's VNF is substituted by and that nobody imports, as SOL001 A.2 has them."""
+        top = _nodes(bodies.get(entry, Map()))
+        kinds = [n.get("type") for n in top.values() if isinstance(n, Map) and isinstance(n.get("type"), str)]
+        if len(top) != 1 or any(_nodes(b) for f, b in bodies.items() if f != entry):
+            return
+        for name in sorted(self.resolver.names):
+            data = self.texts.get(name, b"")
+            if name in bodies or not name.lower().endswith((".yaml", ".yml")):
+                continue
+            if b"substitution_mappings" not in data or b"topology_template" not in data:
+                continue
+            body = self.library.take(data, name, Place(name))
+            mappings = body.sub("topology_template").sub("substitution_mappings") if body is not None else Map()
+            if mappings.get("node_type") in kinds:
+                self.library.notes.warn(
+                    "flavour-not-imported",
+                    f"{name} substitutes the VNF of {entry}, which does not import it: it was read as a flavour",
+                    mappings.place("node_type"),
+                    "import it in the entry",
+                )
+                yield name
+
+    def run(self, entry: str) -> None:
+        """Read the entry and all that it leads to."""
+        bodies = self._reach([entry], {})
+        bodies = self._reach([*self._unimported(entry, bodies)], bodies)
         for file, body in bodies.items():
             self.documents.add(Document(file, body), self.prefixes.get(file, ()))
         self._name_cycles(entry)
@@ -110,7 +140,7 @@ class _Walk:
                 yield wanted, found
 
     def _name_cycles(self, entry: str) -> None:
-        """Files that import each other are read once each; the author should know all the same."""
+        """Files that import each other: each was read once, but nobody else could read them."""
         done, told = set[str](), 0
         path: list[str] = [entry]
         stack = [iter(self.links.get(entry, ()))]
@@ -125,12 +155,16 @@ class _Walk:
                 told += 1
                 loop = [*path[path.index(file) :], file]
                 text = " → ".join(loop if len(loop) < 7 else [*loop[:3], "…", *loop[-2:]])
-                self.library.notes.warn(
-                    "import-cycle", f"imports lead in a circle: {text}", at, "each file was read once; drop one import"
+                self.library.notes.error(
+                    "import-cycle", f"imports lead in a circle: {text}", at, "drop one of these imports"
                 )
             elif file not in done and file not in path:
                 path.append(file)
                 stack.append(iter(self.links.get(file, ())))
+
+
+def _nodes(body: Map) -> Map:
+    return body.sub("topology_template").sub("node_templates")
 
 
 def read_documents(
@@ -140,6 +174,7 @@ def read_documents(
     walk = _Walk(texts, library, Resolver(names, library.notes))
     walk.run(entry)
     documents = walk.documents
+    documents.missing = walk.resolver.missing
     named = next((f.version for f in walk.ours if f.version), "")
     documents.sol001 = named or next((v for d in documents.order if (v := _told_version(d.body))), "")
     _add_ours(documents, walk.ours, ours)

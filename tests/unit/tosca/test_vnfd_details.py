@@ -287,7 +287,7 @@ def test_a_vnf_of_a_type_that_is_not_in_the_package_is_taken_for_one(tmp_path: P
     assert flavour.id == "tiny"
     assert reading.vnfd is not None
     assert (reading.vnfd.id, reading.vnfd.provider) == ("abc", "P")
-    assert [(f.code, f.severity) for f in reading.findings if f.code == "type-unknown"] == [("type-unknown", "warning")]
+    assert [(f.code, f.severity) for f in reading.findings if f.code == "type-guessed"] == [("type-guessed", "warning")]
 
 
 def test_mappings_that_are_indented_too_far_are_mappings(tmp_path: Path) -> None:
