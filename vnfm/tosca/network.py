@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import replace
 
-from vnfm.model.vnfd import Bitrate, Cpd, CpKind, VirtualLinkDesc
+from vnfm.model.connectivity import Bitrate, Cpd, CpKind, VirtualLinkDesc
 from vnfm.tosca.addresses import address_specs
 from vnfm.tosca.kinds import CP, EXT_CP, LINK, OS_CONTAINER, UNIT, VDU_CP, VDU_SUB_CP, VDUS, VIP_CP, VIRTUAL_CP
 from vnfm.tosca.template import Entity, Template
