@@ -13,7 +13,7 @@ import yaml
 
 from vnfm.tosca.limits import Limits
 from vnfm.tosca.notes import Notes, Place
-from vnfm.tosca.yamldepth import too_deep
+from vnfm.tosca.yamlbounds import beyond
 
 Mark = tuple[int, int]
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -72,8 +72,9 @@ def load(data: bytes, file: str, limits: Limits, notes: Notes) -> Map | None:
     if len(data) > limits.yaml_bytes:
         notes.error("yaml-too-large", f"{len(data)} bytes, at most {limits.yaml_bytes}", Place(file))
         return None
-    if mark := too_deep(data, limits.yaml_depth):
-        notes.error("yaml-too-deep", f"nested deeper than {limits.yaml_depth}", Place(file, *mark))
+    if found := beyond(data, limits):
+        code, message, mark = found
+        notes.error(code, message, Place(file, *mark))
         return None
     try:
         node = _composed(data, file, notes)
