@@ -6,7 +6,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMPS := build/.setup
 
-.PHONY: help setup demo test test-long bench bench-placement check stubs format clean
+.PHONY: help setup demo test test-long bench bench-placement fuzz check stubs format clean
 
 help: ## these lines
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -43,6 +43,10 @@ bench: setup ## figures beside what the host does by itself; ONLY=NAME, QUICK=1,
 
 bench-placement: $(STAMPS)/python ## how fast and how well chains are placed; ONLY=NAME, LARGE=1
 	@$(PY) tests/bench/bench_placement.py $(foreach name,$(ONLY),--only $(name)) $(if $(LARGE),--large)
+
+fuzz: $(STAMPS)/python ## package reading under atheris; TARGET=archive|manifest|signature|vnfd, SECONDS=60
+	@$(PY) -c 'import atheris' 2>/dev/null || $(PY) -m pip install -q atheris
+	@bash tests/fuzz/run.sh $(PY) $(or $(SECONDS),60) $(TARGET)
 
 check: $(STAMPS)/python ## style, types, floors, stubs
 	$(VENV)/bin/ruff check .

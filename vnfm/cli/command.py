@@ -60,6 +60,16 @@ TimeoutOption = Annotated[
 ]
 
 
+@dataclass(frozen=True)
+class ReadChoice:
+    """How a package's file is read: only one flavour (empty: all), and what digests and signatures have to hold."""
+
+    flavour: str = ""
+    digests: str = "auto"
+    signature: str = "if-present"
+    trust_store: str = ""
+
+
 class LocalTools(Protocol):
     """What can be done to a file without a manager; the composition hands it in as the context's object."""
 
@@ -67,7 +77,7 @@ class LocalTools(Protocol):
         """What is wrong with a package's signature; empty where someone whom the trust store names signed it."""
         ...
 
-    def show_package(self, path: str, form: str) -> int:
+    def show_package(self, path: str, form: str, choice: ReadChoice) -> int:
         """Print what is in the package at `path`; the exit code."""
         ...
 

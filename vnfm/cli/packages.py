@@ -17,6 +17,7 @@ from vnfm.cli.command import (
     EndpointOption,
     LocalTools,
     OutputOption,
+    ReadChoice,
     RequestIdOption,
     Session,
     TenantOption,
@@ -183,11 +184,18 @@ def show(
     endpoint: EndpointOption = None,
     tenant: TenantOption = "default",
     output: OutputOption = None,
+    flavour: str = typer.Option("", metavar="ID", help="PATH: only this deployment flavour."),
+    digests: str = typer.Option("auto", metavar="auto|strict|warn", help="PATH: whether a wrong digest refuses it."),
+    signature: str = typer.Option("if-present", metavar="require|if-present", help="PATH: must it be signed?"),
+    trust_store: str = typer.Option(
+        "", metavar="FILE|DIR", envvar="VNFM_TRUST_STORE", help="PATH: certificates of those whose signatures count."
+    ),
 ) -> None:
     """What is in a package: a file or folder here, or one that the manager knows."""
     local: LocalTools | None = ctx.obj
     if local is not None and os.path.exists(package):
-        raise typer.Exit(local.show_package(package, chosen(output, sys.stdout).value))
+        choice = ReadChoice(flavour, digests, signature, trust_store)
+        raise typer.Exit(local.show_package(package, chosen(output, sys.stdout).value, choice))
     run_session(endpoint, tenant, output, lambda session: show_id(session, package))
 
 

@@ -1,29 +1,23 @@
-"""`vnfm package validate`, `show` and `build` for a path: no manager is asked.
-
-The functions return plain values, so that a command which also takes an id can use them; `app` is the typer command.
-"""
+"""`vnfm package validate`, `show`, `graph`, `extract` and `build` for a path: no manager is asked."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
-from collections.abc import Callable, Mapping
+import sys
 from datetime import UTC, datetime
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
 from vnfm.model.codec import encode
-from vnfm.model.package import Finding, Severity
+from vnfm.model.package import Severity
 from vnfm.model.problem import Problem, ProblemError
-from vnfm.model.vnfd import Flavour, Vnfd
+from vnfm.tools.package_view import print_reading, reading_json
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from vnfm.tosca import PackageReading
 
 DONE, REFUSED, WRONG_USE = 0, 1, 2
@@ -50,7 +44,21 @@ class Output(StrEnum):
     """How an answer is printed."""
 
     JSON = "json"
+    YAML = "yaml"
     TABLE = "table"
+
+
+class Choice(Protocol):
+    """How a package is read, as words (vnfm.cli.command.ReadChoice)."""
+
+    @property
+    def flavour(self) -> str: ...
+    @property
+    def digests(self) -> str: ...
+    @property
+    def signature(self) -> str: ...
+    @property
+    def trust_store(self) -> str: ...
 
 
 def read(
@@ -81,93 +89,12 @@ def signature_faults(path: Path, trust_store: Path) -> list[str]:
     return wrong or ([] if reading.signature.state == "VERIFIED" else ["the package is not signed"])
 
 
-def reading_json(reading: PackageReading) -> dict[str, Any]:
-    """The JSON of `validate` and `show`: ok, problems, vnfd (null where refused), and the package around it."""
-    return {
-        "ok": reading.ok,
-        "problems": [finding_json(f) for f in reading.findings],
-        "vnfd": vnfd_json(reading.vnfd) if reading.vnfd is not None else None,
-        "package": {
-            "entry": reading.entry,
-            "metadata": dict(reading.metadata),
-            "parts": {word: list(names) for word, names in reading.parts.items()},
-            "signature": _full(reading.signature),
-            "files": [
-                {"name": name, "size_bytes": f.size_bytes, "sha256": f.sha256, "kind": f.kind}
-                for name, f in reading.files.items()
-            ],
-        },
-    }
-
-
-def finding_json(finding: Finding) -> dict[str, Any]:
-    """One finding with all its fields."""
-    return {
-        "severity": finding.severity.value,
-        "code": finding.code,
-        "file": finding.file,
-        "line": finding.line,
-        "column": finding.column,
-        "message": finding.message,
-        "hint": finding.hint,
-    }
-
-
-def vnfd_json(vnfd: Vnfd) -> dict[str, Any]:
-    """A VNFD for people and programs: every list is there, also where it is empty."""
-    return {
-        "id": vnfd.id,
-        "provider": vnfd.provider,
-        "product": vnfd.product,
-        "version": vnfd.version,
-        "software_version": vnfd.software_version,
-        "product_info": vnfd.product_info,
-        "vnfm_info": list(vnfd.vnfm_info),
-        "flavours": [_flavour_json(f) for f in vnfd.flavours],
-    }
-
-
-def _flavour_json(flavour: Flavour) -> dict[str, Any]:
-    return {
-        "id": flavour.id,
-        "description": flavour.description,
-        "vdus": _full(flavour.vdus),
-        "cps": _full(flavour.cps),
-        "virtual_links": _full(flavour.virtual_links),
-        "storages": _full(flavour.storages),
-        "external_cps": _full([e for e in flavour.external_cps if not e.implied]),
-        "implied_external_cps": _full([e for e in flavour.external_cps if e.implied]),
-        "scaling_aspects": _full(flavour.scaling_aspects),
-        "instantiation_levels": _full(flavour.instantiation_levels),
-        "affinity": _full(flavour.affinity),
-        "placement_groups": _full(flavour.placement_groups),
-        "security_rules": _full(flavour.security_rules),
-        "indicators": _full(flavour.indicators),
-        "package_changes": _full(flavour.package_changes),
-        "operations": _full(flavour.operations),
-        "mciops": _full(flavour.mciops),
-        "artifacts": _full(flavour.artifacts),
-        "configurable_properties": _full(flavour.configurable),
-        "modifiable_attributes": _full(flavour.modifiable),
-        "monitoring_parameters": _full(flavour.monitoring),
-        "vnf_profile": {"min_instances": flavour.instances[0], "max_instances": flavour.instances[1]},
-    }
-
-
-def _full(value: object) -> Any:
-    """A value with all its fields, defaults too; what is stored leaves those out (vnfm.model.codec)."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _full(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, IntEnum):
-        return value.name
-    if isinstance(value, Mapping):
-        return {str(k): _full(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_full(v) for v in value]
-    return encode(value)
-
-
-PathArgument = Annotated[Path, typer.Argument(help="A CSAR, a signed one in a zip, or a folder with the same files.")]
+PathArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="PATH", help="A CSAR, a signed one in a zip, a folder with the same files, or a VNFD's YAML file."
+    ),
+]
 FlavourOption = Annotated[str | None, typer.Option(help="Only this deployment flavour.")]
 DigestsOption = Annotated[
     Policy, typer.Option(help="Whether a wrong digest refuses the package; auto: where it is signed.")
@@ -179,7 +106,10 @@ TrustOption = Annotated[
     Path | None,
     typer.Option(metavar="FILE|DIR", envvar="VNFM_TRUST_STORE", help="Certificates of those whose signatures count."),
 ]
-FormOption = Annotated[Output | None, typer.Option("-o", "--output", help="json, or a table on a terminal.")]
+FormOption = Annotated[
+    Output | None,
+    typer.Option("-o", "--output", help="Default: table on a terminal, json for a program.", show_default=False),
+]
 
 
 @app.command()
@@ -192,12 +122,11 @@ def validate(
     output: FormOption = None,
 ) -> None:
     """Check a package: digests, signatures and its VNFD. Exit 0: it can be used; 1: it is refused."""
-    _answer(path, lambda: read(path, flavour=flavour, digests=digests, signature=signature, trust_store=trust_store),
-            output, full=False)  # fmt: skip
+    raise typer.Exit(_answer(path, flavour, digests, signature, trust_store, output, whole=False))
 
 
-@app.command()
-def show(
+@app.command("show")
+def show_path(
     path: PathArgument,
     flavour: FlavourOption = None,
     digests: DigestsOption = Policy.AUTO,
@@ -206,8 +135,18 @@ def show(
     output: FormOption = None,
 ) -> None:
     """Show what a package says."""
-    _answer(path, lambda: read(path, flavour=flavour, digests=digests, signature=signature, trust_store=trust_store),
-            output, full=True)  # fmt: skip
+    raise typer.Exit(_answer(path, flavour, digests, signature, trust_store, output, whole=True))
+
+
+def show(path: Path, form: str, choice: Choice) -> int:
+    """`package show PATH`; the exit code."""
+    try:
+        digests, signature = Policy(choice.digests), SignatureRule(choice.signature)
+    except ValueError as error:
+        typer.echo(f"{error}: --digests is auto, strict or warn, --signature require or if-present", err=True)
+        return WRONG_USE
+    trust = Path(choice.trust_store) if choice.trust_store else None
+    return _answer(path, choice.flavour or None, digests, signature, trust, Output(form), whole=True)
 
 
 @app.command()
@@ -262,9 +201,12 @@ def extract(
 
 @app.command()
 def graph(
-    path: Annotated[Path, typer.Argument(help="A CSAR or a folder with the same files.")],
+    path: PathArgument,
     out: Annotated[Path, typer.Option("-o", "--output", help="The SVG to write.")],
     flavour: Annotated[str, typer.Option(help="This deployment flavour; default: the first.")] = "",
+    digests: DigestsOption = Policy.WARN,
+    signature: SignatureOption = SignatureRule.IF_PRESENT,
+    trust_store: TrustOption = None,
 ) -> None:
     """Draw a VNFD: its VDUs, connection points and virtual links."""
     from vnfm.graph.vnfdpicture import draw_vnfd
@@ -272,17 +214,33 @@ def graph(
     if not path.exists() or not out.parent.is_dir():
         typer.echo(f"{path if not path.exists() else out.parent} does not exist", err=True)
         raise typer.Exit(WRONG_USE)
-    reading = read(path, digests=Policy.WARN)
-    if reading.vnfd is None:
-        first = reading.findings[0].message if reading.findings else "no VNFD in it"
-        typer.echo(f"{path} has no usable VNFD: {first}", err=True)
-        raise typer.Exit(REFUSED)
     try:
+        reading = read(path, digests=digests, signature=signature, trust_store=trust_store)
+        if reading.vnfd is None:
+            first = reading.findings[0].message if reading.findings else "no VNFD in it"
+            typer.echo(f"{path} has no usable VNFD: {first}", err=True)
+            raise typer.Exit(REFUSED)
         out.write_text(draw_vnfd(reading.vnfd, flavour))
     except ProblemError as error:
         typer.echo(f"{error.problem.title}: {error.problem.detail}", err=True)
+        raise typer.Exit(WRONG_USE if error.problem.word == "bad-trust-store" else REFUSED) from error
+    except OSError as error:
+        typer.echo(f"cannot write {out}: {error.strerror or error}", err=True)
         raise typer.Exit(REFUSED) from error
     typer.echo(f"wrote {out}", err=True)
+
+
+def register(group: typer.Typer) -> None:
+    """Add what the client's group of the same name has not."""
+    for command in (validate, build, extract, graph):
+        group.command(command.__name__)(command)
+
+
+def standalone() -> None:
+    """`vnfm package …` without the client."""
+    root = typer.Typer(name="vnfm", no_args_is_help=True, pretty_exceptions_show_locals=False)
+    root.add_typer(app, name="package")
+    root()
 
 
 def release_time(folder: Path) -> datetime:
@@ -291,63 +249,43 @@ def release_time(folder: Path) -> datetime:
     return datetime.fromtimestamp(int(max(times, default=0)), UTC)
 
 
-def _answer(path: Path, reader: Callable[[], PackageReading], output: Output | None, *, full: bool) -> None:
-    from rich.console import Console
-
+def _answer(
+    path: Path,
+    flavour: str | None,
+    digests: Policy,
+    signature: SignatureRule,
+    trust_store: Path | None,
+    output: Output | None,
+    *,
+    whole: bool,
+) -> int:
+    """Read and print; the exit code."""
+    form = output or (Output.TABLE if sys.stdout.isatty() else Output.JSON)
+    fault: Problem | None = None
     if not path.exists():
-        absent = Problem("urn:vnfm:problem:not-found", "Not found", f"{path} does not exist")
-        if output is Output.JSON:
-            typer.echo(json.dumps({"ok": False, "problems": [], "vnfd": None, "problem": encode(absent)}))
-        typer.echo(f"{path} does not exist", err=True)
-        raise typer.Exit(WRONG_USE)
-    console = Console()
-    try:
-        reading = reader()
-    except ProblemError as error:
-        if output is Output.JSON:
-            body = {"ok": False, "problems": [], "vnfd": None, "problem": encode(error.problem)}
-            typer.echo(json.dumps(body))
-        typer.echo(f"{error.problem.title}: {error.problem.detail}", err=True)
-        raise typer.Exit(WRONG_USE if error.problem.word == "bad-trust-store" else REFUSED) from error
-    if output is Output.JSON or (output is None and not console.is_terminal):
-        typer.echo(json.dumps(reading_json(reading), indent=2, ensure_ascii=False))
+        fault = Problem("urn:vnfm:problem:not-found", "Not found", f"{path} does not exist")
     else:
-        _print(reading, console, full=full)
-    raise typer.Exit(DONE if reading.ok else REFUSED)
+        try:
+            reading = read(path, flavour=flavour, digests=digests, signature=signature, trust_store=trust_store)
+        except ProblemError as error:
+            fault = error.problem
+    if fault is not None:
+        _put({"ok": False, "problems": [], "vnfd": None, "problem": encode(fault)}, form)
+        typer.echo(f"{fault.title}: {fault.detail}", err=True)
+        return WRONG_USE if fault.word in ("not-found", "bad-trust-store") else REFUSED
+    if form is Output.TABLE:
+        from rich.console import Console
+
+        print_reading(reading, Console(highlight=False), whole=whole)
+    else:
+        _put(reading_json(reading), form)
+    return DONE if reading.ok else REFUSED
 
 
-def _print(reading: PackageReading, console: Console, *, full: bool) -> None:
-    from rich.markup import escape
-    from rich.table import Table
+def _put(data: object, form: Output) -> None:
+    if form is Output.JSON:
+        typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
+    elif form is Output.YAML:
+        import yaml
 
-    for finding in reading.findings:
-        where = f"{finding.file}:{finding.line}:{finding.column}" if finding.line else finding.file
-        colour = "red" if finding.severity is Severity.ERROR else "yellow"
-        console.print(
-            f"[{colour}]{finding.severity.value}[/] {escape(where)} {escape(finding.message)}", highlight=False
-        )
-        if finding.hint:
-            console.print(f"    {escape(finding.hint)}", highlight=False)
-    if reading.vnfd is None:
-        console.print("[red]refused[/]")
-        return
-    vnfd = reading.vnfd
-    if reading.signature.option:
-        console.print(f"signature: {reading.signature.state.lower()}, {escape('; '.join(reading.signature.subjects))}")
-    console.print(f"{escape(vnfd.provider)} {escape(vnfd.product)} {escape(vnfd.version)}  {escape(vnfd.id)}")
-    for flavour in vnfd.flavours if full else ():
-        table = Table(title=f"flavour {escape(flavour.id)}")
-        for column in ("VDU", "CPU", "memory", "image", "isolation", "instances", "CPs"):
-            table.add_column(column)
-        for vdu in flavour.vdus:
-            images = [vdu.disk_image, *(c.image for c in vdu.containers)]
-            table.add_row(
-                escape(vdu.id),
-                f"{vdu.cpu_milli / 1000:g}",
-                f"{vdu.memory_bytes / 2**20:.0f} MiB",
-                escape(", ".join(f"{i.name} ({i.format.value})" for i in images if i is not None)),
-                vdu.needs.isolation.name.lower(),
-                f"{vdu.initial_instances} ({vdu.min_instances}-{vdu.max_instances})",
-                escape(", ".join(c.id for c in flavour.cps if c.vdu_id == vdu.id)),
-            )
-        console.print(table)
+        typer.echo(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), nl=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 
-from vnfm.model.vnfd import AddressSpec
+from vnfm.model.connectivity import AddressSpec
 from vnfm.tosca.view import View
 
 MAX_ADDRESSES = 1024
@@ -15,8 +15,8 @@ def address_specs(cp: View) -> tuple[AddressSpec, ...]:
     """What the `protocol` of a CP says of its addresses; several of one family and dual stack are several entries."""
     return tuple(
         spec
-        for _, protocol in cp.children("protocol")
-        for _, data in protocol.children("address_data")
+        for protocol in cp.entries("protocol", "associated_layer_protocol", "address_data")
+        for data in protocol.entries("address_data", "address_type", "l2_address_data", "l3_address_data")
         for spec in _specs(data, protocol.text("associated_layer_protocol").lower())
     )
 
@@ -31,7 +31,7 @@ def _specs(data: View, protocol: str) -> Iterator[AddressSpec]:
     fixed = tuple(a for a in layer3.texts("fixed_ip_address") if _is_address(layer3, a, family))
     count = layer3.whole("number_of_ip_address", max(1, len(fixed)))
     if not 0 < count <= MAX_ADDRESSES:
-        layer3.notes.error(
+        layer3.notes.warn(
             "value-range",
             f"{layer3.path}.number_of_ip_address: expected 1 to {MAX_ADDRESSES}, found {count}",
             layer3.at("number_of_ip_address"),

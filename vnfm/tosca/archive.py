@@ -8,16 +8,17 @@ from __future__ import annotations
 import os
 import stat
 import struct
-import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Protocol
 
 from vnfm.tosca.limits import Limits
+from vnfm.tosca.names import mended
 from vnfm.tosca.notes import Notes, Place
 
 CHUNK = 1024 * 1024
@@ -36,6 +37,7 @@ _EOCD = b"PK\x05\x06"
 _ZIP64_EOCD = b"PK\x06\x06"
 _ZIP64_LOCATOR = b"PK\x06\x07"
 _EOCD_BYTES, _LOCATOR_BYTES, _ZIP64_EOCD_BYTES = 22, 20, 56
+_UTF8_FLAG = 0x800
 
 
 class UnsafeArchive(Exception):
@@ -54,14 +56,18 @@ class Archive(Protocol):
 @contextmanager
 def open_archive(path: Path, limits: Limits, notes: Notes) -> Iterator[Archive]:
     """The package at `path`, checked. Raises UnsafeArchive where nothing of it can be used."""
-    if path.is_dir():
-        yield _Folder(path, _walk(path, limits, notes))
-        return
     try:
-        source = path.open("rb")
+        folder = _Folder(path, _walk(path, limits, notes)) if path.is_dir() else None
+        if folder is None and not path.is_file():
+            raise OSError(None, "it is neither a file nor a folder")  # a pipe would never end
+        source = path.open("rb") if folder is None else None
     except OSError as error:
         notes.error("archive-unreadable", f"cannot read the package: {error.strerror or error}")
         raise UnsafeArchive from error
+    if source is None:
+        assert folder is not None
+        yield folder
+        return
     with source, open_zip(source, limits, notes) as archive:
         yield archive
 
@@ -86,9 +92,21 @@ def bad_name(name: str, limits: Limits) -> str:
     parts = name.rstrip("/").split("/")
     if any(p in ("", ".", "..") for p in parts):
         return "the name leads elsewhere"
+    if len(parts) > limits.name_parts:
+        return f"deeper than {limits.name_parts} folders"
     if any(len(p.encode()) > 255 for p in parts):
         return "a part of the name is longer than 255 bytes"
     return ""
+
+
+def small_file(archive: Archive, name: str, most: int) -> bytes:
+    """A file's content; empty where it is larger than that or damaged (which is said when every file is read)."""
+    if archive.sizes[name] > most:
+        return b""
+    try:
+        return b"".join(archive.stream(name))
+    except DAMAGE:
+        return b""
 
 
 @dataclass(frozen=True)
@@ -96,7 +114,7 @@ class _Zip:
     zipped: zipfile.ZipFile
     entries: dict[str, zipfile.ZipInfo]
 
-    @property
+    @cached_property
     def sizes(self) -> dict[str, int]:
         return {name: info.file_size for name, info in self.entries.items()}
 
@@ -155,13 +173,25 @@ def _load(source: IO[bytes], limits: Limits, notes: Notes) -> Iterator[zipfile.Z
             raise UnsafeArchive
         zipped = zipfile.ZipFile(source)
     except (zipfile.BadZipFile, ValueError, struct.error, NotImplementedError, OverflowError) as error:
-        notes.error("archive-no-zip", f"the package is no zip file: {error}", hint="a CSAR is a zip (SOL004 4.1)")
+        what = _instead(source) or str(error)
+        notes.error("archive-no-zip", f"the package is no zip file: {what}", hint="a CSAR is a zip (SOL004 4.1)")
         raise UnsafeArchive from error
     except OSError as error:
         notes.error("archive-unreadable", f"cannot read the package: {error.strerror or error}")
         raise UnsafeArchive from error
     with zipped:
         yield zipped
+
+
+def _instead(source: IO[bytes]) -> str:
+    """What a file that is no zip is, where it is something that people take for one."""
+    source.seek(0)
+    head = source.read(512)
+    if head[:3] == b"\x1f\x8b\x08":
+        return "it is packed with gzip"
+    if head[257:262] == b"ustar":
+        return "it is a tar"
+    return "it is empty" if not head else ""
 
 
 def _directory_bytes(source: IO[bytes]) -> int:
@@ -202,31 +232,52 @@ def _check_entries(zipped: zipfile.ZipFile, packed: int, limits: Limits, notes: 
     if total > limits.total_bytes:
         notes.error("archive-size", f"{total} bytes unpacked, at most {limits.total_bytes}")
         raise UnsafeArchive
+    if total > limits.ratio_from_bytes and total > limits.ratio * max(1, packed):
+        notes.error("archive-ratio", f"{total} bytes unpacked are more than {limits.ratio} times the package's size")
+        raise UnsafeArchive
     if _overlap(infos, packed):
         notes.error("archive-overlap", "entries of the zip overlap", hint="write the archive anew")
         raise UnsafeArchive
     entries: dict[str, zipfile.ZipInfo] = {}
     seen: set[str] = set()
+    odd: list[str] = []
     for info in infos:
-        if problem := _entry_problem(info, limits):
+        name = _name(info)
+        if not name and info.filename in ("./", ".\\"):
+            continue  # the folder that was packed
+        if problem := _entry_problem(info, name, limits):
             code, reason = problem
             notes.error(code, f"{info.orig_filename!r} is refused: {reason}")
             continue
-        key = unicodedata.normalize("NFC", info.filename.rstrip("/"))
-        if key in seen:
-            notes.error("archive-duplicate", f"{info.filename!r} is in the archive twice", Place(info.filename))
+        if name.rstrip("/") in seen:
+            notes.error("archive-duplicate", f"{name!r} is in the archive twice", Place(name))
             continue
-        seen.add(key)
-        if not info.is_dir():
-            entries[info.filename] = info
+        if "\\" in info.filename or info.filename.startswith("./"):
+            odd.append(info.filename)
+        seen.add(name.rstrip("/"))
+        if not (name.endswith("/") or info.is_dir()):
+            entries[name] = info
+    if odd:
+        more = f" (and {len(odd) - 1} more)" if len(odd) > 1 else ""
+        hint = "put `/` between the parts of a name, and nothing before them"
+        notes.warn("archive-name-form", f"{odd[0]!r}{more} is read as {mended(odd[0])!r}", hint=hint)
     _drop_folders(entries, notes)
     return dict(sorted(entries.items()))
 
 
-def _entry_problem(info: zipfile.ZipInfo, limits: Limits) -> tuple[str, str] | None:
+def _name(info: zipfile.ZipInfo) -> str:
+    """The entry's name. Many archivers write UTF-8 without saying so."""
+    name = info.filename
+    if not info.flag_bits & _UTF8_FLAG and not name.isascii():
+        with suppress(UnicodeError):
+            name = name.encode("cp437").decode("utf-8")
+    return mended(name)
+
+
+def _entry_problem(info: zipfile.ZipInfo, name: str, limits: Limits) -> tuple[str, str] | None:
     # orig_filename: ZipInfo.filename is already cut at a NUL.
-    for name in (info.orig_filename, info.filename):
-        if reason := bad_name(name, limits):
+    for written in (mended(info.orig_filename), name):
+        if reason := bad_name(written, limits):
             return "archive-name", reason
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -254,7 +305,7 @@ def _overlap(infos: list[zipfile.ZipInfo], packed: int) -> bool:
 
 def _drop_folders(entries: dict[str, zipfile.ZipInfo], notes: Notes) -> None:
     """Take out what is a file and a folder at once: it cannot be written both ways."""
-    folders = {name[:at] for name in entries for at, c in enumerate(name) if c == "/"}
-    for folder in sorted(folders & set(entries)):
+    folders = {name[:at] for name in entries for at, c in enumerate(name) if c == "/" and name[:at] in entries}
+    for folder in sorted(folders):
         notes.error("archive-duplicate", f"{folder!r} is a file and a folder", Place(folder))
         del entries[folder]

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from vnfm.model.problem import problem
 from vnfm.tosca.archive import CHUNK, Archive, UnsafeArchive, open_archive
-from vnfm.tosca.digests import clean_source
 from vnfm.tosca.disk import full_disk_is_named
 from vnfm.tosca.limits import Limits
 from vnfm.tosca.manifest import META, Manifest, Meta, parse_manifest, parse_meta
+from vnfm.tosca.names import clean_source
 from vnfm.tosca.notes import Notes
 from vnfm.tosca.signatures.sign import SigningKey
 

@@ -9,18 +9,21 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import IO
 
-from vnfm.tosca.archive import DAMAGE, Archive, UnsafeArchive, open_archive, open_zip
+from vnfm.tosca.archive import DAMAGE, Archive, UnsafeArchive, open_archive, open_zip, small_file
+from vnfm.tosca.entry import MOST_FILES, is_tosca, likely_entry
+from vnfm.tosca.layout import find_meta
 from vnfm.tosca.limits import Limits
-from vnfm.tosca.manifest import META
+from vnfm.tosca.names import is_junk, is_yaml
 from vnfm.tosca.notes import Notes, Place
 from vnfm.tosca.signatures.cms import MAX_BYTES, looks_like_cms
 from vnfm.tosca.signatures.trust import PEM_HEAD
 from vnfm.tosca.signatures.verify import GOOD_DIGESTS
 
-YAML_SUFFIXES = (".yaml", ".yml")
+MOST_FOLDERS = 4  # around a package
 _ZIP = b"PK\x03\x04"
 
 
@@ -37,10 +40,11 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The package's own files, and what lay around them."""
+    """The package's own files, and what lay around them. `alone`: it is one YAML file."""
 
     archive: Archive
     envelope: Envelope | None = None
+    alone: bool = False
 
 
 @contextmanager
@@ -49,26 +53,33 @@ def open_package(path: Path, limits: Limits, notes: Notes) -> Iterator[Opened]:
 
     A CSAR inside a zip is unpacked into a file without a name, so that nothing stays whatever happens.
     """
-    if path.suffix.lower() in YAML_SUFFIXES and path.is_file():
-        yield Opened(_Alone(path))
+    if is_yaml(path.name) and path.is_file():
+        notes.warn(
+            "package-yaml-only",
+            "this is one YAML file: what it imports or names beside SOL001's types is not there",
+            hint="a package is a CSAR, or a folder with the same files",
+        )
+        yield Opened(_Alone(path), alone=True)
         return
-    with open_archive(path, limits, notes) as outer:
+    with open_archive(path, limits, notes) as whole:
+        outer = _without_top_folder(whole, limits, notes)
         envelope = _envelope(outer, limits, notes)
         if envelope is None:
-            yield Opened(_without_top_folder(outer, notes))
+            yield Opened(outer)
             return
         with tempfile.TemporaryFile(prefix="vnfm-csar-") as inner:
             digests = _unpack(outer, envelope.csar, inner, notes)
-            with open_zip(inner, limits, notes) as archive:
+            with open_zip(inner, limits, notes) as packed:
+                archive = _without_top_folder(packed, limits, notes)
                 found = Envelope(envelope.csar, digests, envelope.signatures, envelope.certificates)
-                if not _holds_entry(archive) and _zips(archive):
+                if not _holds_entry(archive, limits) and _zips(archive):
                     notes.error(
                         "package-nested",
                         "the package is inside more than one other archive",
                         hint="give the inner .csar",
                     )
                     raise UnsafeArchive
-                yield Opened(_without_top_folder(archive, notes), found)
+                yield Opened(archive, found)
 
 
 @dataclass(frozen=True)
@@ -96,26 +107,19 @@ class _Below:
     archive: Archive
     prefix: str
 
-    @property
+    @cached_property
     def sizes(self) -> dict[str, int]:
-        return {name.removeprefix(self.prefix): size for name, size in self.archive.sizes.items()}
+        cut = len(self.prefix)
+        return {name[cut:]: size for name, size in self.archive.sizes.items() if name.startswith(self.prefix)}
 
     def stream(self, name: str) -> Iterator[bytes]:
         return self.archive.stream(self.prefix + name)
 
 
-def small_file(archive: Archive, name: str, most: int) -> bytes:
-    """A file's content; empty where it is larger than that or damaged (which is said when every file is read)."""
-    if archive.sizes[name] > most:
-        return b""
-    try:
-        return b"".join(archive.stream(name))
-    except DAMAGE:
-        return b""
-
-
-def _holds_entry(archive: Archive) -> bool:
-    return META in archive.sizes or any("/" not in n and n.lower().endswith(YAML_SUFFIXES) for n in archive.sizes)
+def _holds_entry(archive: Archive, limits: Limits) -> bool:
+    """Whether this is a package by itself: a TOSCA.meta, or a TOSCA file at the root."""
+    at_root = [n for n in archive.sizes if "/" not in n and is_yaml(n) and not is_junk(n)]
+    return bool(find_meta(archive)) or any(is_tosca(archive, n, limits) for n in at_root[:MOST_FILES])
 
 
 def _head(archive: Archive, name: str) -> bytes:
@@ -126,16 +130,14 @@ def _head(archive: Archive, name: str) -> bytes:
 
 
 def _zips(archive: Archive) -> list[str]:
-    at_root = [n for n in archive.sizes if "/" not in n]
+    at_root = [n for n in archive.sizes if "/" not in n and not is_junk(n)]
     return [n for n in at_root if n.lower().endswith(".csar") or _head(archive, n) == _ZIP]
 
 
 def _envelope(outer: Archive, limits: Limits, notes: Notes) -> Envelope | None:
     """What surrounds the CSAR; None where this is the CSAR itself. Files are told by their content, never by name."""
-    if _holds_entry(outer):
-        return None
     zips = _zips(outer)
-    if not zips:
+    if not zips or _holds_entry(outer, limits) or likely_entry(outer, limits):
         return None
     if len(zips) > 1:
         names = ", ".join(zips[:5])
@@ -143,7 +145,7 @@ def _envelope(outer: Archive, limits: Limits, notes: Notes) -> Envelope | None:
         raise UnsafeArchive
     signatures, certificates = {}, {}
     for name in outer.sizes:
-        if "/" in name or name == zips[0]:
+        if "/" in name or name == zips[0] or is_junk(name):
             continue
         data = small_file(outer, name, MAX_BYTES)
         if looks_like_cms(data):
@@ -174,17 +176,20 @@ def _unpack(outer: Archive, name: str, inner: IO[bytes], notes: Notes) -> dict[s
     return {a: h.digest() for a, h in hashes.items()}
 
 
-def _without_top_folder(archive: Archive, notes: Notes) -> Archive:
-    """Where everything lies in one folder that is a whole package, that folder's files."""
-    tops = {name.partition("/")[0] for name in archive.sizes}
-    if len(tops) != 1 or any("/" not in n for n in archive.sizes):
-        return archive
-    below = _Below(archive, f"{next(iter(tops))}/")
-    if not _holds_entry(below):
-        return archive
-    notes.warn(
-        "package-below-folder",
-        f"everything is inside the folder {below.prefix}",
-        hint="SOL004 4.1: pack what is in the folder, not the folder",
-    )
-    return below
+def _without_top_folder(archive: Archive, limits: Limits, notes: Notes) -> Archive:
+    """Where everything lies in one folder that is a whole package, or in a folder of that folder, its files."""
+    inner, prefix = archive, ""
+    for _ in range(MOST_FOLDERS):
+        tops = {name.partition("/")[0] for name in inner.sizes if not is_junk(name)}
+        if len(tops) != 1 or any("/" not in n and not is_junk(n) for n in inner.sizes):
+            return archive
+        prefix += f"{next(iter(tops))}/"
+        inner = _Below(archive, prefix)
+        if _holds_entry(inner, limits) or _zips(inner):
+            notes.warn(
+                "package-below-folder",
+                f"everything is inside the folder {prefix}",
+                hint="SOL004 4.1: pack what is in the folder, not the folder",
+            )
+            return inner
+    return archive

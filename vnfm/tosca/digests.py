@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from vnfm.tosca.archive import DAMAGE, Archive
 from vnfm.tosca.manifest import DigestEntry
+from vnfm.tosca.names import clean_source
 from vnfm.tosca.notes import Notes, Place
 from vnfm.tosca.sniff import Sniffer
 
@@ -19,7 +20,8 @@ _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
 
 @dataclass(frozen=True, slots=True)
 class PackageFile:
-    """A file of the package. `kind` is what its bytes say it is: qcow2, oci-archive, docker-archive, tar or empty."""
+    """A file of the package. `kind` is what its bytes say it is: qcow2, oci-archive, docker-archive, tar or empty; a
+    folder that is an image has the kind oci-layout."""
 
     size_bytes: int
     sha256: str
@@ -79,10 +81,13 @@ def verify(
     note = notes.error if strict else notes.warn
     for entry in entries:
         source, at = clean_source(entry.source), entry.place
-        if not entry.digest:
+        if not entry.digest and not entry.algorithm:
             continue
         if is_url(entry.source):
             notes.warn("digest-external", f"{entry.source} is outside the package and was not checked", at)
+        elif not entry.digest or not entry.algorithm:
+            hint = "write both lines, or leave both out"
+            note("digest-malformed", f"{entry.source}: Algorithm and Hash belong together", at, hint)
         elif not (algorithm := algorithm_name(entry.algorithm)):
             note("digest-algorithm", f"{entry.algorithm!r} is none of SHA-224, SHA-256, SHA-384, SHA-512", at)
         elif source not in files:
@@ -99,8 +104,3 @@ def verify(
 def same(actual: str, written: str) -> bool:
     """Whether two hexadecimal digests are equal."""
     return hmac.compare_digest(actual.encode(), written.strip().lower().encode())
-
-
-def clean_source(source: str) -> str:
-    """A name as the archive has it."""
-    return source.removeprefix("./")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from vnfm.tosca.imports import Import, Resolver, imports_of
+from vnfm.tosca.camel import with_standard_names
+from vnfm.tosca.imports import Import, Missing, Resolver, imports_of
 from vnfm.tosca.library import Library
 from vnfm.tosca.notes import Notes, Place
 from vnfm.tosca.sol001 import EXTRA, STEMS, Definitions, OurFile, version_in_text
@@ -46,6 +47,7 @@ class Documents:
     order: list[Document] = field(default_factory=list)
     types: dict[tuple[str, str], Map] = field(default_factory=dict)
     sol001: str = ""  # the version that the package names, if any
+    missing: list[Missing] = field(default_factory=list)
 
     def add(self, document: Document, prefixes: Collection[str] = ()) -> None:
         """Take a document's types; the first definition of a name counts, a package's before ours.
@@ -66,7 +68,7 @@ class Documents:
 class _Walk:
     """Breadth first through the package's files; what is wanted of ours is gathered for later."""
 
-    root: Path
+    texts: Mapping[str, bytes]
     library: Library
     resolver: Resolver
     documents: Documents = field(default_factory=Documents)
@@ -75,15 +77,15 @@ class _Walk:
     links: dict[str, list[tuple[str, Place]]] = field(default_factory=dict)
     written: int = 0
 
-    def run(self, entry: str) -> None:
+    def _reach(self, entries: Sequence[str], bodies: dict[str, Map]) -> dict[str, Map]:
         notes, limits = self.library.notes, self.library.limits
-        pending, seen, bodies = deque([(entry, Place(entry))]), {entry}, dict[str, Map]()
+        pending, seen = deque([(e, Place(e)) for e in entries]), {*entries, *bodies}
         while pending:
             file, at = pending.popleft()
-            body = self.library.read(self.root / file, file, at)
+            body = self.library.take(self.texts.get(file), file, at)
             if body is None:
                 continue
-            bodies[file] = body
+            body = bodies[file] = with_standard_names(body, notes)
             _check_version(file, body, notes)
             for wanted, found in self._found(file, body):
                 self.links.setdefault(file, []).append((found, wanted.at))
@@ -93,6 +95,38 @@ class _Walk:
             if len(seen) > limits.imports or self.written > _WRITTEN_PER_FILE * limits.imports:
                 notes.error("import-too-many", f"more than {limits.imports} imports", at)
                 break
+        return bodies
+
+    def _unimported(self, entry: str, bodies: dict[str, Map]) -> Iterator[str]:
+        """Templates that the entry's VNF is substituted by and that nobody imports, as SOL001 A.2 has them."""
+        top = _nodes(bodies.get(entry, Map()))
+        kinds = [n.get("type") for n in top.values() if isinstance(n, Map) and isinstance(n.get("type"), str)]
+        if len(top) != 1 or any(_nodes(b) for f, b in bodies.items() if f != entry):
+            return
+        found: dict[int, list[tuple[str, Place]]] = {}
+        for name in sorted(self.resolver.names):
+            data = self.texts.get(name, b"")
+            if name in bodies or not name.lower().endswith((".yaml", ".yml")):
+                continue
+            if b"substitution_mappings" not in data or b"topology_template" not in data:
+                continue
+            body = self.library.take(data, name, Place(name))
+            mappings = body.sub("topology_template").sub("substitution_mappings") if body is not None else Map()
+            if mappings.get("node_type") in kinds:
+                found.setdefault(_distance(name, entry), []).append((name, mappings.place("node_type")))
+        for name, at in found[min(found)] if found else ():  # what lies further off may be a copy
+            self.library.notes.warn(
+                "flavour-not-imported",
+                f"{name} substitutes the VNF of {entry}, which does not import it: it was read as a flavour",
+                at,
+                "import it in the entry",
+            )
+            yield name
+
+    def run(self, entry: str) -> None:
+        """Read the entry and all that it leads to."""
+        bodies = self._reach([entry], {})
+        bodies = self._reach([*self._unimported(entry, bodies)], bodies)
         for file, body in bodies.items():
             self.documents.add(Document(file, body), self.prefixes.get(file, ()))
         self._name_cycles(entry)
@@ -111,7 +145,7 @@ class _Walk:
                 yield wanted, found
 
     def _name_cycles(self, entry: str) -> None:
-        """Files that import each other are read once each; the author should know all the same."""
+        """Files that import each other: each was read once, but nobody else could read them."""
         done, told = set[str](), 0
         path: list[str] = [entry]
         stack = [iter(self.links.get(entry, ()))]
@@ -126,19 +160,32 @@ class _Walk:
                 told += 1
                 loop = [*path[path.index(file) :], file]
                 text = " → ".join(loop if len(loop) < 7 else [*loop[:3], "…", *loop[-2:]])
-                self.library.notes.warn(
-                    "import-cycle", f"imports lead in a circle: {text}", at, "each file was read once; drop one import"
+                self.library.notes.error(
+                    "import-cycle", f"imports lead in a circle: {text}", at, "drop one of these imports"
                 )
             elif file not in done and file not in path:
                 path.append(file)
                 stack.append(iter(self.links.get(file, ())))
 
 
-def read_documents(entry: str, root: Path, names: Collection[str], ours: Definitions, library: Library) -> Documents:
-    """`entry` and its imports from `root`, the package with the files `names`, and from our own definitions."""
-    walk = _Walk(root, library, Resolver(names, library.notes))
+def _distance(name: str, entry: str) -> int:
+    """0 beside the entry, 1 below it, 2 elsewhere."""
+    home, folder = posixpath.dirname(entry), posixpath.dirname(name)
+    return 0 if folder == home else 1 if not home or folder.startswith(f"{home}/") else 2
+
+
+def _nodes(body: Map) -> Map:
+    return body.sub("topology_template").sub("node_templates")
+
+
+def read_documents(
+    entry: str, texts: Mapping[str, bytes], names: Collection[str], ours: Definitions, library: Library
+) -> Documents:
+    """`entry` and its imports: from `texts`, which are of the package's files `names`, and from our own definitions."""
+    walk = _Walk(texts, library, Resolver(names, library.notes))
     walk.run(entry)
     documents = walk.documents
+    documents.missing = walk.resolver.missing
     named = next((f.version for f in walk.ours if f.version), "")
     documents.sol001 = named or next((v for d in documents.order if (v := _told_version(d.body))), "")
     _add_ours(documents, walk.ours, ours)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -37,7 +37,7 @@ def imports_of(body: Map, notes: Notes) -> Iterator[Import]:
         notes.warn("import-form", "imports is a list", body.place("imports"), "write `imports:` with `- ` before each")
         raw = [raw] if isinstance(raw, str) or "file" in raw or "url" in raw else list(raw.values())
     if not isinstance(raw, list):
-        notes.error("import-form", "imports is a list", body.place("imports"))
+        notes.warn("import-form", "imports is a list", body.place("imports"), "write `imports:` with `- ` before each")
         return
     repositories = body.sub("repositories")
     for index, item in enumerate(raw):
@@ -52,7 +52,7 @@ def _names(item: Any, at: Place, repositories: Map, notes: Notes, depth: int) ->
         key = "file" if "file" in item else "url"
         name, repository = item[key], item.get("repository")
         if not isinstance(name, str):
-            notes.error("import-form", f"{key} is a text, found {name!r}", item.place(key))
+            notes.warn("import-form", f"{key} is a text, found {str(name)[:60]!r}", item.place(key))
             return
         home = repositories.get(repository) if isinstance(repository, str) else None
         base = home.get("url") if isinstance(home, Map) else home
@@ -64,15 +64,26 @@ def _names(item: Any, at: Place, repositories: Map, notes: Notes, depth: int) ->
         for key in item:
             yield from _names(item[key], item.place(key), repositories, notes, depth + 1)
     else:
-        notes.error("import-form", f"expected a file name, found {str(item)[:60]!r}", at)
+        notes.warn("import-form", f"expected a file name, found {str(item)[:60]!r}", at, "name a file or drop it")
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """An import that could not be had. How grave that is depends on whether there is a model without it."""
+
+    code: str
+    message: str
+    at: Place
+    hint: str
 
 
 @dataclass(frozen=True)
 class Resolver:
-    """Finds imports. `names` are the files of the package."""
+    """Finds imports. `names` are the files of the package, `missing` gathers what is neither there nor one of ours."""
 
     names: Collection[str]
     notes: Notes
+    missing: list[Missing] = field(default_factory=list)
 
     def resolve(self, wanted: Import, importer: str) -> str | OurFile | None:
         """A name in the package or one of our files; None where there is neither, with a finding."""
@@ -99,12 +110,9 @@ class Resolver:
         if own is not None:
             return own
         if ours is None:
-            self.notes.warn(
-                "import-not-fetched",
-                f"{wanted.wanted} was not fetched: nothing is loaded from the network",
-                wanted.at,
-                "put the file into the package and import it by its path",
-            )
+            message = f"{wanted.wanted} was not fetched: nothing is loaded from the network"
+            hint = "put the file into the package and import it by its path"
+            self.missing.append(Missing("import-not-fetched", message, wanted.at, hint))
         return ours
 
     def _local(self, wanted: Import, importer: str, ours: OurFile | None) -> str | OurFile | None:
@@ -113,30 +121,32 @@ class Resolver:
         candidates.append(posixpath.normpath(posixpath.join(folder, base)))
         inside = [c for c in candidates if not c.startswith(("../", "/")) and c != ".."]
         if candidates[0] not in inside:
-            self.notes.error(
+            rooted = posixpath.normpath(wanted.wanted.lstrip("/"))
+            instead = rooted if wanted.wanted.startswith("/") and rooted in self.names else ours
+            note = self.notes.error if instead is None else self.notes.warn  # what the package or we have is read
+            note(
                 "import-outside",
                 f"{wanted.wanted} leads out of the package",
                 wanted.at,
                 "import by a path in the package",
             )
-            return ours
+            return instead
         found = next((c for c in inside if c in self.names), None)
         if found is None and (found := self._bundled(base)) is not None and ours is None:
             self.notes.warn("import-moved", f"{wanted.wanted} was found as {found}", wanted.at, "mend its path")
         if found is None and ours is None:
-            self.notes.error(
-                "import-not-found", f"{wanted.wanted} is not in the package", wanted.at, "add the file or mend its path"
-            )
+            message = f"{wanted.wanted} is not in the package"
+            self.missing.append(Missing("import-not-found", message, wanted.at, "add the file or mend its path"))
         return found if found is not None else ours
 
     def _bundled(self, base: str) -> str | None:
-        """The one file of the package with that name, wherever it lies."""
-        found = self._by_base.get(base, ())
+        """The one file of the package with that name, wherever it lies and however its letters are written."""
+        found = self._by_base.get(base.lower(), ())
         return found[0] if len(found) == 1 else None
 
     @cached_property
     def _by_base(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
         for name in self.names:
-            found.setdefault(posixpath.basename(name), []).append(name)
+            found.setdefault(posixpath.basename(name).lower(), []).append(name)
         return found

@@ -1,4 +1,4 @@
-"""YAML files from disk, within bounds; type files that were read before come from the shelf."""
+"""YAML files within bounds; type files that were read before come from the shelf."""
 
 from __future__ import annotations
 
@@ -21,19 +21,24 @@ class Library:
     learnt: list[str] = field(default_factory=list)
     _read_bytes: int = 0
 
-    def read(self, path: Path, file: str, at: Place) -> Map | None:
-        """The file's values, which nobody changes; None with a finding where they cannot be had."""
+    def read(self, path: Path, file: str) -> Map | None:
+        """The values of one of our own files, as `take` gives them."""
         try:
-            size = path.stat().st_size
-            left = self.limits.yaml_total_bytes - self._read_bytes
-            if size > min(self.limits.yaml_bytes, left):
-                self.notes.error("yaml-too-large", f"{size} bytes of YAML are too many", Place(file))
-                return None
-            self._read_bytes += size
             data = path.read_bytes()
-        except (OSError, ValueError):  # ValueError: a name that no file can have
+        except OSError:
+            data = None
+        return self.take(data, file, Place(file))
+
+    def take(self, data: bytes | None, file: str, at: Place) -> Map | None:
+        """The file's values, which nobody changes; None with a finding where they cannot be had."""
+        if data is None:
             self.notes.error("import-not-found", f"{file} cannot be read", at)
             return None
+        size = len(data)
+        if size > min(self.limits.yaml_bytes, self.limits.yaml_total_bytes - self._read_bytes):
+            self.notes.error("yaml-too-large", f"{size} bytes of YAML are too many", Place(file))
+            return None
+        self._read_bytes += size
         key = key_of(file, data)
         body = self.shelf.find(key)
         if body is None:

@@ -15,10 +15,11 @@ class Limits:
 
     entries: int = 10_000
     name_chars: int = 512
+    name_parts: int = 40  # folders and the file
     directory_bytes: int = 16 * MIB  # of the zip's central directory
     file_bytes: int = 16 * GIB
     total_bytes: int = 32 * GIB
-    ratio: int = 200  # unpacked to packed, looked at from ratio_from_bytes on
+    ratio: int = 200  # unpacked to packed, of a file and of all together, looked at from ratio_from_bytes on
     ratio_from_bytes: int = 16 * MIB
     manifest_bytes: int = 4 * MIB
     yaml_bytes: int = 4 * MIB
@@ -26,7 +27,7 @@ class Limits:
     yaml_nodes: int = 400_000  # with aliases written out
     yaml_depth: int = 60
     imports: int = 200
-    staged_bytes: int = 64 * MIB  # copied out for the child: YAML files and small texts
+    staged_bytes: int = 64 * MIB  # handed to the child: YAML files and small texts
     text_bytes: int = 64 * KIB
     child_cpu_seconds: int = 20
     child_wall_seconds: float = 40.0

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from vnfm.model.vnfd import Bitrate, ScalingAspect, VirtualLinkDesc
-from vnfm.tosca.network import LINK, bitrate
+from vnfm.model.connectivity import Bitrate, VirtualLinkDesc
+from vnfm.model.policies import ScalingAspect
+from vnfm.tosca.kinds import LINK
+from vnfm.tosca.network import bitrate
 from vnfm.tosca.operations import names
 from vnfm.tosca.template import Entity, Template
 
@@ -24,7 +26,7 @@ def with_rates(
     for policy in template.policies_of(_BASE + "VirtualLinkInstantiationLevels"):
         levels = {
             name: bitrate(view.sub("bitrate_requirements"))
-            for name, view in template.properties(policy).children("levels")
+            for name, view in template.properties(policy).named("levels")
         }
         for link in _targets(template, policy, found):
             found[link.id] = replace(link, levels={**link.levels, **levels})
@@ -37,11 +39,8 @@ def with_rates(
         view = template.properties(policy)
         name = view.text("aspect")
         if name not in known:
-            view.notes.error(
-                "aspect-unknown", f"{policy.name}: the scaling aspect {name!r} is not defined", view.at("aspect")
-            )
-            continue
-        rates = {key: bitrate(d.sub("bitrate_requirements")) for key, d in view.children("deltas")}
+            continue  # which the policies' reader says
+        rates = {key: bitrate(d.sub("bitrate_requirements")) for key, d in view.named("deltas")}
         order = steps.get(name) or tuple(rates)
         order = order * known[name].max_level if len(order) == 1 else order
         added = tuple(rates.get(step, Bitrate()) for step in order)
@@ -55,7 +54,7 @@ def _targets(template: Template, policy: Entity, links: Mapping[str, VirtualLink
         if template.is_node(name, LINK):
             yield links[name]
         else:
-            template.notes.error(
+            template.notes.warn(
                 "target-unknown",
                 f"{policy.name} is about {name}, which is no virtual link",
                 policy.body.place("targets"),

@@ -4,21 +4,24 @@ blocks that a blank line ends."""
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from vnfm.tosca.notes import Notes, Place
 
 META = "TOSCA-Metadata/TOSCA.meta"
+_SETS = "non_mano_artifact_sets"
 _METADATA = ("vnf_", "pnfd_", "nsd_")
 _NO_METADATA = ("metadata", "source", "algorithm", "hash", "signature", "certificate")
+_NO_FIELDS = ("name", "content-type", "algorithm", "hash")
 _CMS = re.compile(rb"-----BEGIN (CMS|PKCS7)-----")
 
 
 @dataclass(frozen=True, slots=True)
 class DigestEntry:
     """One block: `source` is a name in the package or a URL, `algorithm` as written, both it and `digest` empty where
-    only a signature is given. `signature` and `certificate` name files of the package (SOL004 5.2, an artifact that is
-    signed by itself)."""
+    only a signature is given; one of them alone is a slip. `signature` and `certificate` name files of the package
+    (SOL004 5.2, an artifact that is signed by itself)."""
 
     source: str
     algorithm: str
@@ -30,33 +33,48 @@ class DigestEntry:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a manifest says. `signature` is the CMS block that follows it, `signed` the bytes before that block."""
+    """What a manifest says. `signature` is the CMS block that follows it, `signed` the bytes before that block;
+    `sources` are all names that it lists, with or without a digest, `artifact_sets` those of its non-MANO artifact
+    sets (SOL004 4.3.7)."""
 
     metadata: dict[str, str] = field(default_factory=dict)
     digests: tuple[DigestEntry, ...] = ()
     signature: bytes = b""
     signed: bytes = b""
+    sources: tuple[tuple[str, Place], ...] = ()
+    artifact_sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Meta:
-    """TOSCA.meta: the first block's fields in lower case, without the prefix ETSI- that some leave out."""
+    """TOSCA.meta: its fields in lower case, without the prefix ETSI- that some leave out, and the lines of them. `name`
+    is the file's own."""
 
     fields: dict[str, str] = field(default_factory=dict)
     digests: tuple[DigestEntry, ...] = ()
+    name: str = META
+    lines: dict[str, int] = field(default_factory=dict)
 
     def get(self, name: str) -> str:
         """A field by its name in lower case: `entry-definitions`."""
         return self.fields.get(name, "")
 
+    def place(self, name: str = "") -> Place:
+        """Where a field stands."""
+        return Place(self.name, self.lines.get(name, 1), 1)
 
-def parse_meta(text: str, notes: Notes) -> Meta:
-    """TOSCA.meta's fields and the digests that its later blocks may carry."""
-    blocks = list(_blocks(text, META, notes))
+
+def parse_meta(text: str, notes: Notes, name: str = META) -> Meta:
+    """TOSCA.meta's fields and the digests that its later blocks may carry. Blank lines between fields do no harm."""
+    blocks = _blocks(text, name, notes)
     fields: dict[str, str] = {}
-    for key, (value, _) in (blocks[0] if blocks else {}).items():
-        fields[key.removeprefix("etsi-")] = value
-    return Meta(fields, tuple(_digests(blocks[1:], "name", META, notes)))
+    lines: dict[str, int] = {}
+    for block in blocks:
+        for key, (value, line) in block.items():
+            if key not in _NO_FIELDS:
+                fields.setdefault(key.removeprefix("etsi-"), value)
+                lines.setdefault(key.removeprefix("etsi-"), line)
+    return Meta(fields, tuple(_digests(blocks, "name", name)), name, lines)
 
 
 def parse_manifest(raw: bytes, name: str, notes: Notes) -> Manifest:
@@ -70,8 +88,33 @@ def parse_manifest(raw: bytes, name: str, notes: Notes) -> Manifest:
             metadata |= {k: v for k, (v, _) in block.items() if k not in _NO_METADATA}
         if "source" in block:
             rest.append(block)
-    digests = tuple(_digests(rest, "source", name, notes))
-    return Manifest(metadata, digests, raw[cms.start() :] if cms else b"", body)
+    digests = tuple(_digests(rest, "source", name))
+    sources = tuple((b["source"][0], Place(name, b["source"][1], 1)) for b in rest)
+    return Manifest(metadata, digests, raw[cms.start() :] if cms else b"", body, sources, _artifact_sets(as_text(body)))
+
+
+def _artifact_sets(text: str) -> dict[str, tuple[str, ...]]:
+    """The names under `non_mano_artifact_sets:`, by the set that they are in."""
+    sets: dict[str, list[str]] = {}
+    inside, indented, current = False, False, ""
+    for raw in text.splitlines():
+        key, colon, value = raw.strip().partition(":")
+        key, value = key.strip().lower(), value.strip()
+        if not colon or key.startswith("#"):
+            continue
+        if key == _SETS:
+            inside = True
+        elif not inside:
+            continue
+        elif key == "metadata" or (key == "source" and indented and not raw[:1].isspace()):
+            inside = False  # the usual blocks go on
+        elif key == "source":
+            indented = indented or raw[:1].isspace()
+            sets.setdefault(current, []).append(value)
+        elif not value:
+            current = raw.strip().partition(":")[0].strip()
+            sets.setdefault(current, [])
+    return {name: tuple(sources) for name, sources in sets.items()}
 
 
 def as_text(raw: bytes) -> str:
@@ -91,25 +134,20 @@ def _blocks(text: str, file: str, notes: Notes) -> list[_Block]:
         line = raw.strip()
         if line.startswith("#"):
             continue
-        if not line:
-            blocks, block = _flush(blocks, block), {}
-            continue
         key, colon, value = line.partition(":")
-        if not colon:
+        key = key.strip().lower()
+        if line and not colon:
             notes.warn("manifest-line", "expected a line `name: value`", Place(file, number, 1))
             continue
-        key = key.strip().lower()
-        if key in block:
-            blocks, block = _flush(blocks, block), {}
-        block[key] = (value.strip(), number)
-    return _flush(blocks, block)
-
-
-def _flush(blocks: list[_Block], block: _Block) -> list[_Block]:
+        if block and (not line or key in block):
+            blocks.append(block)
+            block = {}
+        if line:
+            block[key] = (value.strip(), number)
     return [*blocks, block] if block else blocks
 
 
-def _digests(blocks: list[_Block], key: str, file: str, notes: Notes) -> list[DigestEntry]:
+def _digests(blocks: list[_Block], key: str, file: str) -> list[DigestEntry]:
     found = []
     for block in blocks:
         if key not in block:
@@ -117,13 +155,6 @@ def _digests(blocks: list[_Block], key: str, file: str, notes: Notes) -> list[Di
         source, line = block[key]
         algorithm, digest = block.get("algorithm", ("", 0))[0], block.get("hash", ("", 0))[0]
         signature, certificate = block.get("signature", ("", 0))[0], block.get("certificate", ("", 0))[0]
-        if bool(algorithm) != bool(digest):
-            notes.error(
-                "digest-malformed",
-                f"{source}: Algorithm and Hash belong together",
-                Place(file, line, 1),
-                "write both lines, or leave both out",
-            )
-        elif digest or signature:
+        if algorithm or digest or signature:
             found.append(DigestEntry(source, algorithm, digest, Place(file, line, 1), signature, certificate))
     return found

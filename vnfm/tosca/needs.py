@@ -7,10 +7,10 @@ import json
 import re
 from dataclasses import dataclass, field, replace
 
-from vnfm.model.vnfd import Isolation, Needs
+from vnfm.model.needs import Isolation, Needs
 from vnfm.tosca import units
 from vnfm.tosca.view import View
-from vnfm.tosca.yamldoc import plain
+from vnfm.tosca.yamldoc import Map, plain
 
 MAX_TRUST = 3
 _LEVELS = {level.name.lower(): level for level in Isolation}
@@ -32,7 +32,7 @@ class _Found:
 def needs_of_capabilities(holder: View) -> Needs:
     """Needs from `requested_additional_capabilities` and `logical_node` of `holder`."""
     found = _Found()
-    for key, entry in holder.children("requested_additional_capabilities"):
+    for key, entry in holder.named("requested_additional_capabilities"):
         name = entry.text("requested_additional_capability_name") or key
         _capability(found, name, entry)
     _logical_nodes(found, holder)
@@ -45,8 +45,8 @@ def with_compute(needs: Needs, compute: View, memory_bytes: int) -> Needs:
     pinning = cpu.sub("virtual_cpu_pinning")
     policy = pinning.text("virtual_cpu_pinning_policy").lower() or pinning.text("cpu_pinning_policy").lower()
     pages = needs.hugepage_bytes
-    for _, entry in memory.children("huge_pages_requirements"):
-        pages += entry.size_bytes("total_size") or memory_bytes
+    for entry in memory.entries("huge_pages_requirements", "hugepage_size", "requested_size"):
+        pages += entry.size_bytes("requested_size") or entry.size_bytes("total_size") or memory_bytes
     if _wants_large_pages(memory.mapping("vdu_mem_requirements")):
         pages = memory_bytes
     return replace(
@@ -80,10 +80,23 @@ def merged(first: Needs, second: Needs) -> Needs:
 
 def needs_of_container(container: View) -> Needs:
     """What one container adds: huge pages, pinned CPUs and extended resources."""
-    pages = sum(_size(v) for v in container.mapping("huge_pages_resources").values())
-    gpus = sum(_count(v) for k, v in container.mapping("extended_resource_requests").items() if "gpu" in k.lower())
+    pages = sum(_size(v) for _, v in _amounts(container, "huge_pages_resources", "hugepage_size", "requested_size"))
+    extended = _amounts(container, "extended_resource_requests", "extended_resource", "amount")
+    gpus = sum(_count(v) for k, v in extended if "gpu" in k.lower())
     policy = container.sub("cpu_pinning_requirements").text("virtual_cpu_pinning_policy").lower()
     return Needs(hugepage_bytes=pages, gpus=gpus, cpu_pinned=policy == "static")
+
+
+def _amounts(holder: View, key: str, name: str, amount: str) -> list[tuple[str, str]]:
+    """What and how much: a map of amounts, or as later versions have it a list of maps with `name` and `amount`."""
+    if isinstance(holder.body.get(key), Map):
+        return list(holder.mapping(key).items())
+    found = []
+    for _, entry in holder.children(key):
+        said = entry.body.get(name)
+        words = [str(w) for pair in said.items() for w in pair] if isinstance(said, Map) else [entry.text(name)]
+        found.append((" ".join(words), entry.text(amount)))
+    return found
 
 
 def _capability(found: _Found, name: str, entry: View) -> None:
@@ -92,7 +105,7 @@ def _capability(found: _Found, name: str, entry: View) -> None:
     readers = {"isolation": _isolation, "latency": _latency, "operating_system": _operating_system}
     reader = readers.get(name.strip().lower())
     if reader is None:
-        found.other[name] = json.dumps(plain(parameters.body), sort_keys=True, default=str)
+        found.other[name] = json.dumps(plain(parameters.body), default=str)
         entry.notes.warn(
             "capability-unknown",
             f"{entry.path}: {name} has no meaning here and is handed on as it is",
@@ -119,7 +132,7 @@ def _isolation(found: _Found, parameters: View) -> set[str]:
         else:
             _bad(parameters, "level", f"one of {', '.join(_LEVELS)}")
     if "trust_level" in parameters:
-        trust = parameters.whole("trust_level")
+        trust = parameters.whole("trust_level", must=True)
         if trust > MAX_TRUST:
             _bad(parameters, "trust_level", f"0 to {MAX_TRUST}")
         else:
@@ -132,10 +145,10 @@ def _isolation(found: _Found, parameters: View) -> set[str]:
 def _latency(found: _Found, parameters: View) -> set[str]:
     fields = set()
     if "startup_ms" in parameters:
-        found.needs = replace(found.needs, max_startup_ms=parameters.whole("startup_ms"))
+        found.needs = replace(found.needs, max_startup_ms=parameters.whole("startup_ms", must=True))
         fields.add("max_startup_ms")
     if "hop_us" in parameters:
-        found.needs = replace(found.needs, max_hop_us=parameters.whole("hop_us"))
+        found.needs = replace(found.needs, max_hop_us=parameters.whole("hop_us", must=True))
         fields.add("max_hop_us")
     _only(parameters, "startup_ms", "hop_us")
     return fields

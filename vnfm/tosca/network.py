@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
-from vnfm.model.vnfd import Bitrate, Cpd, CpKind, ExtCpd, VirtualLinkDesc
+from vnfm.model.connectivity import Bitrate, Cpd, CpKind, VirtualLinkDesc
 from vnfm.tosca.addresses import address_specs
-from vnfm.tosca.notes import Place
+from vnfm.tosca.kinds import CP, EXT_CP, LINK, OS_CONTAINER, UNIT, VDU_CP, VDU_SUB_CP, VDUS, VIP_CP, VIRTUAL_CP
 from vnfm.tosca.template import Entity, Template
-from vnfm.tosca.vdus import COMPUTE, UNIT
+from vnfm.tosca.types import NODE
 from vnfm.tosca.view import View
-from vnfm.tosca.yamldoc import Map, Seq
 
-VDU_CP = "tosca.nodes.nfv.VduCp"
-VDU_SUB_CP = "tosca.nodes.nfv.VduSubCp"
-VIRTUAL_CP = "tosca.nodes.nfv.VirtualCp"
-VIP_CP = "tosca.nodes.nfv.VipCp"
-EXT_CP = "tosca.nodes.nfv.VnfExtCp"
-LINK = "tosca.nodes.nfv.VnfVirtualLink"
+_SHARED = (VIRTUAL_CP, VIP_CP)
 VNIC_TYPES = (
     "normal",
     "virtio",
@@ -39,58 +32,32 @@ def read_links(template: Template) -> tuple[VirtualLinkDesc, ...]:
 
 
 def read_cps(template: Template, links: Sequence[VirtualLinkDesc]) -> tuple[Cpd, ...]:
-    """Every CP of a VDU, in its order, with the position among its VDU's CPs."""
+    """Every CP inside the VNF, in its order, with the position among its VDU's CPs."""
     mtu = {link.id: link.mtu_bytes for link in links}
-    bound_cps = (_vdu_cp(template, node, mtu) for node in template.nodes_of(VDU_CP))
-    cps = _in_trunks(template, _ordered(template, [cp for cp in bound_cps if cp is not None]))
+    plain = [n for n in template.nodes_of(CP) if not template.is_node(n.name, *_SHARED, EXT_CP)]
+    own = [_vdu_cp(template, node, mtu) for node in plain if not leads_outside(template, node)]
+    cps = _in_trunks(template, _ordered(template, own))
     bound = {cp.id: cp.vdu_id for cp in cps}
     for kind, base in ((CpKind.VIRTUAL, VIRTUAL_CP), (CpKind.VIP, VIP_CP)):
         cps += [_shared_cp(template, node, kind, bound) for node in template.nodes_of(base)]
     return tuple(cps)
 
 
-def read_external(template: Template, cps: Sequence[Cpd]) -> tuple[ExtCpd, ...]:
-    """External CPs: each VnfExtCp, each CP that substitution mappings expose, and without any mapping each CP that is
-    on no internal link."""
-    found: dict[str, ExtCpd] = {}
-    for node in template.nodes_of(EXT_CP):
-        targets = _targets(template, node, "internal_virtual_link", (LINK,))
-        link = targets[0] if targets else ""
-        behind = [cp.id for cp in cps if link and cp.virtual_link == link]
-        properties = template.properties(node)
-        found[node.name] = ExtCpd(
-            node.name,
-            behind[0] if len(behind) == 1 else "",
-            link,
-            layer_protocols=properties.texts("layer_protocols"),
-            addresses=address_specs(properties),
-        )
-    by_id = {cp.id: cp for cp in cps}
-    mapped = list(_mappings(template))
-    for requirement, target, at in mapped:
-        if target in by_id:
-            found.setdefault(target, ExtCpd(target, target, by_id[target].virtual_link))
-            found[target] = replace(found[target], requirement=requirement)
-        elif target in found:
-            found[target] = replace(found[target], requirement=requirement)
-        elif target not in template.nodes:
-            template.notes.warn(
-                "mapping-unknown",
-                f"substitution_mappings: {requirement} names {target}, which is no node",
-                at,
-                "name a connection point of this template, or leave the requirement out",
-            )
-    if not mapped:
-        for cp in cps:
-            if not cp.virtual_link and cp.kind in (CpKind.VDU, CpKind.VIRTUAL):
-                found.setdefault(cp.id, ExtCpd(cp.id, cp.id, implied=True))
-    return tuple(found.values())
+def leads_outside(template: Template, node: Entity) -> bool:
+    """Whether a CP is an external one: by its type or, where that is the general one, by what it asks for."""
+    if template.is_node(node.name, EXT_CP):
+        return True
+    if template.is_node(node.name, VDU_CP, *_SHARED):
+        return False
+    asked = {ask.name for ask in template.asks(node)}
+    return not asked & {"virtualbinding"} and bool(asked & {"externalvirtuallink", "internalvirtuallink"})
 
 
 def _link(node: Entity, properties: View) -> VirtualLinkDesc:
     profile = properties.sub("vl_profile")
     cidrs, gateways, mtu, dhcp = [], [], 0, None
-    for _, entry in profile.children("virtual_link_protocol_data"):
+    own = ("associated_layer_protocol", "l2_protocol_data", "l3_protocol_data")
+    for entry in profile.entries("virtual_link_protocol_data", *own):
         layer3 = entry.sub("l3_protocol_data")
         if "cidr" in layer3 and (cidr := _cidr(layer3)):
             cidrs.append(cidr)
@@ -107,7 +74,7 @@ def _link(node: Entity, properties: View) -> VirtualLinkDesc:
         mtu_bytes=mtu,
         max_latency_us=qos.time_us("latency"),
         bandwidth_bps=least.root_bps or most.root_bps or plain.root_bps,
-        layer_protocols=connectivity.texts("layer_protocols") or ("ipv4",),
+        layer_protocols=_protocols(connectivity) or ("ipv4",),
         description=properties.text("description"),
         flow_pattern=connectivity.text("flow_pattern"),
         min_bitrate=least,
@@ -118,6 +85,11 @@ def _link(node: Entity, properties: View) -> VirtualLinkDesc:
         gateways=tuple(gateways),
         dhcp=dhcp,
     )
+
+
+def _protocols(holder: View) -> tuple[str, ...]:
+    """`layer_protocols`; drafts had one `layer_protocol`."""
+    return holder.texts("layer_protocols") or holder.texts("layer_protocol")
 
 
 def bitrate(requirements: View) -> Bitrate:
@@ -144,38 +116,30 @@ def _cidr(layer3: View) -> str:
     try:
         return str(ipaddress.ip_network(text, strict=False))
     except ValueError:
-        layer3.notes.error(
+        layer3.notes.warn(
             "value-cidr", f"{layer3.path}.cidr: {text!r} is no network", layer3.at("cidr"), "such as 10.0.0.0/24"
         )
         return ""
 
 
-def _vdu_cp(template: Template, node: Entity, mtu: dict[str, int]) -> Cpd | None:
-    bindings = _targets(template, node, "virtual_binding", (COMPUTE, UNIT), "cp-binding", "VDU")
-    trunk = next((name for name, _ in template.requirements(node, "trunk_binding")), "")
-    if not bindings and not trunk:
-        if not template.requirements(node, "virtual_binding"):
-            template.notes.error(
-                "cp-unbound", f"{node.name} is bound to no VDU", node.body.place(), "add a requirement virtual_binding"
-            )
-        return None
-    if len(set(bindings)) > 1:
-        template.notes.error("cp-binding", f"{node.name} is bound to {len(bindings)} VDUs", node.body.place())
-    links = _targets(template, node, "virtual_link", (LINK,), "cp-link", "VnfVirtualLink")
+def _vdu_cp(template: Template, node: Entity, mtu: dict[str, int]) -> Cpd:
+    bound, trunk = _binding(template, node)
+    links = targets(template, node, "virtual_link", LINK, "VnfVirtualLink")
     if len(links) > 1:
-        template.notes.error("cp-link", f"{node.name} is on {len(links)} virtual links, at most one", node.body.place())
+        at = node.body.place("requirements")
+        template.notes.warn("cp-link", f"{node.name} is on {len(links)} virtual links; {links[0]} counts", at)
     link = links[0] if links else ""
     properties = template.properties(node)
     return Cpd(
         id=node.name,
-        vdu_id=bindings[0] if bindings else "",
+        vdu_id=bound,
         virtual_link=link,
         order=properties.whole("order", -1),
         kind=CpKind.SUB if template.is_node(node.name, VDU_SUB_CP) else CpKind.VDU,
         vnic_type=_vnic_type(properties),
         bandwidth_bps=properties.rate_bps("bitrate_requirement"),
         mtu_bytes=_interface_number(properties, "mtu") or mtu.get(link, 0),
-        layer_protocols=properties.texts("layer_protocols") or ("ipv4",),
+        layer_protocols=_protocols(properties) or ("ipv4",),
         l2_transparent=_interface_flag(properties, "l2_transparent"),
         role=properties.text("role"),
         description=properties.text("description"),
@@ -185,13 +149,73 @@ def _vdu_cp(template: Template, node: Entity, mtu: dict[str, int]) -> Cpd | None
     )
 
 
+def _binding(template: Template, node: Entity) -> tuple[str, str]:
+    """The VDU that a CP is of, or else the CP in whose trunk it is."""
+    asked = template.requirements(node, "virtual_binding")
+    trunk = next((name for name, _ in template.requirements(node, "trunk_binding")), "")
+    vdus: list[str] = []
+    for name, at in asked:
+        if template.is_node(name, *VDUS):
+            vdus.append(name)
+        elif name not in template.nodes and template.types.known(NODE, name):
+            template.notes.warn("cp-unbound", f"{node.name} may be bound to any {name}: it has no VDU yet", at)
+        elif name not in template.nodes:
+            template.notes.error("target-unknown", f"{node.name}: virtual_binding names {name}, which is no node", at)
+        elif found := _unit_of(template, name):
+            vdus.append(found)
+            template.notes.warn(
+                "cp-container", f"{node.name} is bound to the container {name}; {found}, which has it, counts", at
+            )
+        elif template.is_node(name, VDU_CP):
+            trunk = trunk or name
+        else:
+            template.notes.error(
+                "cp-binding", f"{node.name}: virtual_binding leads to {name}, which is no VDU", at, "bind it to a VDU"
+            )
+    if not asked and not trunk:
+        other = next((a for a in template.asks(node) if template.is_node(a.target, *VDUS)), None)
+        if other is None:
+            _unbound(template, node)
+        else:
+            vdus.append(other.target)
+            template.notes.warn(
+                "cp-binding",
+                f"{node.name}: the requirement {other.written} was taken as virtual_binding",
+                other.at,
+                "call it virtual_binding",
+            )
+    if len(set(vdus)) > 1:
+        at = node.body.place("requirements")
+        template.notes.warn("cp-binding", f"{node.name} is bound to {len(vdus)} VDUs; {vdus[0]} counts", at)
+    return (vdus[0] if vdus else ""), trunk
+
+
+def _unbound(template: Template, node: Entity) -> None:
+    """A mistake, but for a template of CPs alone, which is a part of one, and in profiles that allowed it."""
+    whole = template.is_node(node.name, VDU_CP) and template.types.former(NODE, node.type) is None
+    whole = whole and any(True for _ in template.nodes_of(*VDUS))
+    note = template.notes.error if whole else template.notes.warn
+    note("cp-unbound", f"{node.name} is bound to no VDU", node.body.place(), "add a requirement virtual_binding")
+
+
+def _unit_of(template: Template, container: str) -> str:
+    """The deployable unit that has a container."""
+    if not template.is_node(container, OS_CONTAINER):
+        return ""
+    for unit in template.nodes_of(UNIT):
+        names = [*template.requirements(unit, "container"), *template.requirements(unit, "init_container")]
+        if any(name == container for name, _ in names):
+            return unit.name
+    return ""
+
+
 def _in_trunks(template: Template, cps: list[Cpd]) -> list[Cpd]:
     """A CP in a trunk is of the VDU that the trunk is of."""
     owner = {cp.id: cp.vdu_id for cp in cps}
     found = []
     for cp in cps:
         if cp.trunk_cp and not owner.get(cp.trunk_cp):
-            template.notes.error(
+            template.notes.warn(
                 "cp-trunk",
                 f"{cp.id}: trunk_binding names {cp.trunk_cp}, which is no connection point of a VDU",
                 template.nodes[cp.id].body.place("requirements"),
@@ -203,39 +227,38 @@ def _in_trunks(template: Template, cps: list[Cpd]) -> list[Cpd]:
 def _shared_cp(template: Template, node: Entity, kind: CpKind, bound: dict[str, str]) -> Cpd:
     """A VirtualCp or a VipCp: what it stands for gives the VDU."""
     properties = template.properties(node)
-    targets = template.requirements(node, "target")
-    for name, at in targets:
+    behind = template.requirements(node, "target")
+    for name, at in behind:
         if name not in template.nodes:
-            template.notes.error("target-unknown", f"{node.name}: target names {name}, which is no node", at)
-    vdu = next((t if template.is_node(t, COMPUTE, UNIT) else bound.get(t, "") for t, _ in targets), "")
-    links = _targets(template, node, "virtual_link", (LINK,), "cp-link", "VnfVirtualLink")
+            template.notes.warn("target-unknown", f"{node.name}: target names {name}, which is no node", at)
+    vdu = next((t if template.is_node(t, *VDUS) else bound.get(t, "") for t, _ in behind), "")
+    links = targets(template, node, "virtual_link", LINK, "VnfVirtualLink")
     return Cpd(
         id=node.name,
         vdu_id=vdu,
         virtual_link=links[0] if links else "",
         order=properties.whole("virtual_cp_order"),
         kind=kind,
-        layer_protocols=properties.texts("layer_protocols") or ("ipv4",),
+        layer_protocols=_protocols(properties) or ("ipv4",),
         role=properties.text("role"),
         description=properties.text("description"),
-        targets=tuple(name for name, _ in targets),
+        targets=tuple(name for name, _ in behind),
         vip_function=properties.text("vip_function"),
         addresses=address_specs(properties),
     )
 
 
-def _targets(
-    template: Template, node: Entity, requirement: str, bases: tuple[str, ...], code: str = "target", what: str = ""
-) -> list[str]:
+def targets(template: Template, node: Entity, requirement: str, base: str, what: str) -> list[str]:
+    """The nodes of the type `base` that a requirement leads to; another one is said and left out."""
     found = []
     for name, at in template.requirements(node, requirement):
-        if template.is_node(name, *bases):
+        if template.is_node(name, base):
             found.append(name)
         elif name not in template.nodes:
-            note = template.notes.error if requirement == "virtual_binding" else template.notes.warn
-            note("target-unknown", f"{node.name}: {requirement} names {name}, which is no node", at)
-        elif what:
-            template.notes.error(code, f"{node.name}: {requirement} leads to {name}, which is no {what}", at)
+            template.notes.warn("target-unknown", f"{node.name}: {requirement} names {name}, which is no node", at)
+        else:
+            message = f"{node.name}: {requirement} leads to {name}, which is no {what}"
+            template.notes.warn("cp-link", message, at)
     return found
 
 
@@ -275,7 +298,7 @@ def _vnic_type(properties: View) -> str:
 
 
 def _interface(properties: View, name: str) -> str:
-    for _, entry in properties.children("virtual_network_interface_requirements"):
+    for entry in properties.entries("virtual_network_interface_requirements", "network_interface_requirements"):
         for key, value in entry.mapping("network_interface_requirements").items():
             if name == key.lower().replace(" ", "_"):
                 return value.strip().lower()
@@ -289,21 +312,3 @@ def _interface_flag(properties: View, name: str) -> bool:
 def _interface_number(properties: View, name: str) -> int:
     value = _interface(properties, name)
     return int(value) if value.isdecimal() and len(value) < 6 else 0
-
-
-def _mappings(template: Template) -> Iterator[tuple[str, str, Place]]:
-    """(requirement, node, place) of each requirement in substitution_mappings, in any of its notations."""
-    mappings = template.topology.sub("substitution_mappings")
-    raw: Any = mappings.get("requirements") or mappings.sub("properties").get("requirements")  # some indent it too far
-    holders = [m for m in raw if isinstance(m, Map)] if isinstance(raw, Seq) else [raw] if isinstance(raw, Map) else []
-    for holder in holders:
-        for name, value in holder.items():
-            at = holder.place(name)
-            if isinstance(value, Map):  # TOSCA 1.3: {mapping: [node, requirement]}
-                value = value.get("mapping")
-            if isinstance(value, str):
-                yield str(name), value, at
-            elif isinstance(value, Seq) and value and isinstance(value[0], str):
-                yield str(name), value[0], at
-            elif isinstance(value, Seq):
-                yield from ((str(name), v[0], at) for v in value if isinstance(v, Seq) and v and isinstance(v[0], str))

@@ -8,30 +8,30 @@ from typing import Any
 
 from vnfm.model.vnfd import Flavour, Vnfd
 from vnfm.tosca.documents import Documents
+from vnfm.tosca.external import read_external
+from vnfm.tosca.flavours import FlavourTemplate, describes, read_flavours, read_templates, vnfs_of
 from vnfm.tosca.images import ImageReader
+from vnfm.tosca.kinds import NS_NODES, PNF_NODES, VDUS, VNF
 from vnfm.tosca.linkrates import with_rates
-from vnfm.tosca.network import read_cps, read_external, read_links
+from vnfm.tosca.network import read_cps, read_links
 from vnfm.tosca.notes import Notes, Place
 from vnfm.tosca.operations import DetailReader
 from vnfm.tosca.policies import PolicyReader
 from vnfm.tosca.rules import check, check_flavours
 from vnfm.tosca.template import Entity, Template
 from vnfm.tosca.types import NODE, TypeTable
-from vnfm.tosca.vdus import COMPUTE, STORAGES, UNIT, ReadText, VduReader
-from vnfm.tosca.yamldoc import Map, Seq, plain
+from vnfm.tosca.vdus import ReadText, VduReader
+from vnfm.tosca.yamldoc import Seq, plain
 
-VNF = "tosca.nodes.nfv.VNF"
-NS = "tosca.nodes.nfv.NS"
-DESCRIBED = (COMPUTE, UNIT, "tosca.nodes.nfv.Cp", "tosca.nodes.nfv.VnfVirtualLink", "tosca.nodes.nfv.Mciop", *STORAGES)
 IDENTITY = ("descriptor_id", "provider", "product_name", "descriptor_version", "software_version")
 
-
-@dataclass(frozen=True)
-class FlavourTemplate:
-    """A flavour and the template that states it."""
-
-    id: str
-    template: Template
+OTHER_NAMES = {  # as China Mobile's types, Tacker's and earlier profiles have them
+    "descriptor_id": ("vnfd_id", "vnfdId", "id"),
+    "descriptor_version": ("vnfd_version", "vnfdVersion", "version"),
+    "provider": ("vendor", "vnf_provider", "vnf_provider_id"),
+    "product_name": ("vnf_product_name", "name"),
+    "software_version": ("vnf_software_version", "vnfSoftwareVersion"),
+}
 
 
 @dataclass(frozen=True)
@@ -45,59 +45,31 @@ class Normaliser:
     notes: Notes
 
     def templates(self) -> list[Template]:
-        """The entry's template first, then each imported one; those that no one can substitute go into the entry's."""
-        found: list[Template] = []
-        given: dict[str, Any] = {}
-        for document in self.documents.order:
-            topology = document.body.sub("topology_template")
-            if document.ours or (found and not topology):
-                continue
-            template = Template(document.file, topology, self.types, self.notes, given)
-            found.append(template)
-            if len(found) == 1:
-                given = self._given(template)
-        loose = [t for t in found[1:] if not t.topology.sub("substitution_mappings")]
-        for template in loose:
-            if template.nodes:
-                self.notes.warn(
-                    "topology-imported",
-                    "node templates of an imported file were taken as part of the entry's",
-                    template.topology.place(),
-                    "TOSCA imports types; put node templates into one file, or give this one substitution_mappings",
-                )
-                found[0].absorb(template)
-        return [t for t in found if t not in loose]
+        """The entry's template first, then each imported one that states a flavour."""
+        return read_templates(self.documents, self.types, self.notes)
 
     def flavours(self, templates: list[Template]) -> list[FlavourTemplate]:
-        """Each template that states a flavour: the substitutable ones, and the entry's where it has more than a VNF."""
-        entry = templates[0]
-        chosen = [t for t in templates if t is not entry or self._states_flavour(t)]
-        if not chosen:
-            chosen = [entry]
-        found: dict[str, FlavourTemplate] = {}
-        for template in chosen:
-            flavour = self._flavour_id(template)
-            if flavour in found:
-                at = template.topology.place("substitution_mappings")
-                self.notes.error("flavour-duplicate", f"two templates state the flavour {flavour}", at)
-                continue
-            found[flavour] = FlavourTemplate(flavour, template)
-        self._all_stated(entry, found)
-        return list(found.values())
+        """Each template that states a flavour, and whether those that are meant to be stated are."""
+        found = read_flavours(templates, self.notes)
+        self._all_stated(templates[0], found)
+        return found
 
-    def _all_stated(self, entry: Template, found: dict[str, FlavourTemplate]) -> None:
+    def _all_stated(self, entry: Template, found: list[FlavourTemplate]) -> None:
         """Whether what the VNF's type allows and what the top template selects is stated."""
-        for vnf in self._vnfs(entry):
+        for vnf in vnfs_of(entry):
             allowed = self.types.allowed(NODE, vnf.type, "flavour_id")
             raw = vnf.body.sub("properties")
             selected = entry.resolve(raw.get("flavour_id"), vnf) if "flavour_id" in raw else None
             at = raw.place("flavour_id") if "flavour_id" in raw else vnf.body.place()
-            check_flavours(list(found), allowed, str(selected) if isinstance(selected, str) else "", at, entry)
+            stated = [f.id for f in found]
+            check_flavours(stated, allowed, selected if isinstance(selected, str) else "", at, entry)
 
     def vnfd(self, templates: list[Template], flavours: list[FlavourTemplate]) -> Vnfd | None:
         """The whole VNFD; None where it says of no VNF who it is."""
-        if any(True for _ in templates[0].nodes_of(NS)):
-            self.notes.error("not-a-vnfd", "this describes a network service, not a VNF", Place(templates[0].file))
+        other = _other_than_vnf(templates[0])
+        if other:
+            at = templates[0].topology.place()
+            self.notes.error("not-a-vnfd", f"this describes a {other}, not a VNF", at, "give a VNF's package")
             return None
         identity = self._identity(templates)
         if identity is None:
@@ -123,10 +95,14 @@ class Normaliser:
         policies = PolicyReader(template, reader.vdus(storages, cps))
         vdus = policies.with_initial()
         aspects = policies.aspects()
-        details = DetailReader(template, self.images, tuple(self._vnfs(template)))
+        details = DetailReader(template, self.images, tuple(vnfs_of(template)))
+        if not describes(template):
+            for node in template.left_out:  # they are what there is
+                at = node.body.place("type")
+                self.notes.error("type-unknown", f"{node.name} is of the type {node.type}, which nobody defines", at)
         if not vdus:
             self.notes.warn("flavour-empty", f"the flavour {flavour.id} has no VDU", template.topology.place())
-        description = next((self._property(template, v, "flavour_description") for v in self._vnfs(template)), "")
+        description = next((self._property(template, v, "flavour_description") for v in vnfs_of(template)), "")
         found = Flavour(
             id=flavour.id,
             description=description,
@@ -153,42 +129,8 @@ class Normaliser:
         check(found, template)
         return found
 
-    def _given(self, entry: Template) -> dict[str, Any]:
-        """What the top template's VNF passes to the one that substitutes it."""
-        found: dict[str, Any] = {}
-        for vnf in self._vnfs(entry):
-            properties = vnf.body.sub("properties")
-            found |= {str(k): entry.resolve(v, vnf) for k, v in properties.items()}
-        return {k: v for k, v in found.items() if v is not None}
-
-    def _states_flavour(self, template: Template) -> bool:
-        if template.topology.sub("substitution_mappings"):
-            return True
-        return any(
-            not self.types.is_a(NODE, n.type, VNF) and not template.seems_vnf(n.type, n.body)
-            for n in template.nodes.values()
-        )
-
-    def _vnfs(self, template: Template) -> list[Entity]:
-        """VNF nodes; where there is none, the one that substitution_mappings describe."""
-        found = [*template.nodes_of(VNF), *(n for n in template.nodes.values() if template.seems_vnf(n.type, n.body))]
-        mappings = template.topology.sub("substitution_mappings")
-        node_type = mappings.get("node_type")
-        if isinstance(node_type, str) and self.types.is_a(NODE, node_type, VNF):
-            found.append(Entity("substitution_mappings", node_type, mappings))
-        return found
-
-    def _flavour_id(self, template: Template) -> str:
-        mappings = template.topology.sub("substitution_mappings")
-        value = template.resolve(mappings.sub("properties").get("flavour_id"), None)
-        if value is None:
-            value = _filtered(mappings)
-        if value is None:
-            value = self._property(template, None, "flavour_id") or None
-        return str(value) if isinstance(value, str | int | float) else "default"
-
     def _property(self, template: Template, vnf: Entity | None, name: str) -> str:
-        for entity in [vnf] if vnf is not None else self._vnfs(template):
+        for entity in [vnf] if vnf is not None else vnfs_of(template):
             text = template.property(entity, name)[1]
             if text:
                 return text
@@ -196,8 +138,8 @@ class Normaliser:
 
     def _identity(self, templates: list[Template]) -> dict[str, str] | None:
         """Who the VNF is. What the author left out is made up, with a warning: the rest of the model is right."""
-        vnf = next((v for t in templates for v in self._vnfs(t)), None)
-        if vnf is None and not any(self._describes(t) for t in templates):
+        vnf = next((v for t in templates for v in vnfs_of(t)), None)
+        if vnf is None and not any(describes(t) for t in templates):
             self.notes.error(
                 "vnf-missing",
                 "no node template is a VNF, a VDU or a connection point",
@@ -212,7 +154,7 @@ class Normaliser:
                 templates[0].topology.place(),
                 f"add a node template whose type derives from {VNF}",
             )
-        identity = {name: self._text(templates, name) for name in IDENTITY}
+        identity = {name: self._identifier(templates, name) for name in IDENTITY}
         for name, value in identity.items():
             if not value and vnf is not None:
                 self.notes.warn(
@@ -221,7 +163,7 @@ class Normaliser:
                     vnf.body.place("properties"),
                     "SOL001 6.8.1 asks for it",
                 )
-        ids = {t.property(v, "descriptor_id")[1] for t in templates for v in self._vnfs(t)} - {""}
+        ids = {t.property(v, "descriptor_id")[1] for t in templates for v in vnfs_of(t)} - {""}
         if len(ids) > 1:
             self.notes.warn(
                 "descriptor-id",
@@ -231,29 +173,35 @@ class Normaliser:
             )
         return {**identity, "descriptor_id": identity["descriptor_id"] or _id_of(templates)}
 
-    def _describes(self, template: Template) -> bool:
-        return any(self.types.is_a(NODE, n.type, base) for n in template.nodes.values() for base in DESCRIBED)
+    def _identifier(self, templates: list[Template], name: str) -> str:
+        """What the VNF says of who it is, also by the names that other profiles have for it, or in the metadata."""
+        text = self._text(templates, name)
+        others = [n for n in OTHER_NAMES.get(name, ()) if not text]
+        metadata = self.documents.order[0].body.sub("metadata")
+        text = text or next((t for n in others if (t := self._text(templates, n))), "")
+        return text or next((t for n in (name, *others) if (t := metadata.text(n)) and not text), "")
 
     def _text(self, templates: list[Template], name: str) -> str:
         return next((text for t in templates if (text := self._property(t, None, name))), "")
 
     def _first(self, templates: list[Template], name: str) -> Any:
-        values = (t.property(v, name)[0] for t in templates for v in self._vnfs(t))
+        values = (t.property(v, name)[0] for t in templates for v in vnfs_of(t))
         return next((v for v in values if v), None)
+
+
+def _other_than_vnf(entry: Template) -> str:
+    """What a template describes instead of a VNF: by what it substitutes, or by nodes that only that has."""
+    substituted = entry.topology.sub("substitution_mappings").get("node_type")
+    for what, kinds in (("network service", NS_NODES), ("physical network function", PNF_NODES)):
+        if isinstance(substituted, str) and entry.types.is_a(NODE, substituted, kinds[0]):
+            return what
+        if any(True for _ in entry.nodes_of(kinds[0])):
+            return what
+        if any(True for _ in entry.nodes_of(*kinds)) and not any(True for _ in entry.nodes_of(*VDUS)):
+            return what
+    return ""
 
 
 def _id_of(templates: list[Template]) -> str:
     """An id for a descriptor that has none: the same for the same templates."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, repr([(t.file, plain(t.topology)) for t in templates])))
-
-
-def _filtered(mappings: Map) -> Any:
-    """flavour_id out of TOSCA 1.3's substitution_filter: `properties: [ {flavour_id: {equal: x}} ]`."""
-    raw = mappings.sub("substitution_filter").get("properties")
-    for item in raw if isinstance(raw, Seq) else []:
-        constraint = item.get("flavour_id") if isinstance(item, Map) else None
-        rules = constraint if isinstance(constraint, Seq) else [constraint]
-        for rule in rules:
-            if isinstance(rule, Map) and "equal" in rule:
-                return rule["equal"]
-    return None

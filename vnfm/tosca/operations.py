@@ -7,25 +7,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from vnfm.model.vnfd import (
-    Artifact,
-    LcmOperation,
-    Mciop,
-    MonitoringParameter,
-    SecurityGroupRule,
-    VnfIndicator,
-    VnfPackageChange,
-)
+from vnfm.model.policies import SecurityGroupRule, VnfIndicator, VnfPackageChange
+from vnfm.model.vdu import MonitoringParameter
+from vnfm.model.vnfd import Artifact, LcmOperation, Mciop
 from vnfm.tosca.containers import monitoring
 from vnfm.tosca.digests import is_url
 from vnfm.tosca.images import ImageReader
+from vnfm.tosca.kinds import COMPUTE, CP, MCIOP, UNIT
 from vnfm.tosca.notes import Place
 from vnfm.tosca.template import Entity, Template
 from vnfm.tosca.types import ARTIFACT
-from vnfm.tosca.vdus import ASSOCIATED, COMPUTE, MCIOP, UNIT
 from vnfm.tosca.yamldoc import Map, Seq
 
-EXTERNAL = ("tosca.nodes.nfv.VduCp", "tosca.nodes.nfv.VnfExtCp", "tosca.nodes.nfv.Cp")
 _BASE = "tosca.policies.nfv."
 _KEYNAMES = ("type", "inputs", "operations", "notifications", "description")
 
@@ -58,14 +51,13 @@ class DetailReader:
         found = []
         for node in self.template.nodes_of(MCIOP):
             vdus = []
-            for key in ASSOCIATED:
-                for name, at in self.template.requirements(node, key):
-                    if self.template.is_node(name, COMPUTE, UNIT):
-                        vdus.append(name)
-                    else:
-                        self.template.notes.error(
-                            "target-unknown", f"{node.name}: {key} names {name}, which is no VDU", at
-                        )
+            for name, at in self.template.requirements(node, "associatedVdu"):
+                if self.template.is_node(name, COMPUTE, UNIT):
+                    vdus.append(name)
+                else:
+                    self.template.notes.warn(
+                        "target-unknown", f"{node.name}: associatedVdu names {name}, which is no VDU", at
+                    )
             artifacts = tuple(self._artifacts(node))
             if not artifacts:
                 self.template.notes.warn(
@@ -84,7 +76,7 @@ class DetailReader:
             view = self.template.properties(policy)
             low, high = view.whole("port_range_min"), view.whole("port_range_max", 65535)
             if not low <= high <= 65535:
-                view.notes.error(
+                view.notes.warn(
                     "port-range", f"{policy.name}: {low} to {high} is no range of ports", view.at("port_range_min")
                 )
             found.append(
@@ -193,10 +185,10 @@ class DetailReader:
     def _cp_targets(self, policy: Entity) -> tuple[str, ...]:
         found = []
         for name in names(policy.body.get("targets")):
-            if self.template.is_node(name, *EXTERNAL):
+            if self.template.is_node(name, CP):
                 found.append(name)
             else:
-                self.template.notes.error(
+                self.template.notes.warn(
                     "target-unknown",
                     f"{policy.name} is about {name}, which is no connection point",
                     policy.body.place("targets"),
@@ -207,7 +199,7 @@ class DetailReader:
 def names(raw: object) -> tuple[str, ...]:
     """Names in a list; one name alone and the keys of a map count too."""
     if isinstance(raw, Seq):
-        return tuple(n for n in raw if isinstance(n, str))
+        return tuple(str(n) for n in raw if isinstance(n, str | int) and not isinstance(n, bool) and n != "")
     return (raw,) if isinstance(raw, str) else tuple(str(k) for k in raw) if isinstance(raw, Map) else ()
 
 

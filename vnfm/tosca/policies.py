@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from vnfm.model.vnfd import AffinityRule, InstantiationLevel, PlacementGroup, ScalingAspect, Vdu
-from vnfm.tosca.network import LINK
+from vnfm.model.policies import AffinityRule, InstantiationLevel, PlacementGroup, ScalingAspect
+from vnfm.model.vdu import Vdu
+from vnfm.tosca.kinds import COMPUTE, LINK, MCIOP, OS_CONTAINER, STORAGES, UNIT
+from vnfm.tosca.notes import Place
 from vnfm.tosca.operations import names
 from vnfm.tosca.template import Entity, Template
 from vnfm.tosca.types import GROUP
-from vnfm.tosca.vdus import COMPUTE, OS_CONTAINER, STORAGES, UNIT
 from vnfm.tosca.view import View
 
 _BASE = "tosca.policies.nfv."
-SCOPES = ("nfvi_node", "zone", "zone_group", "nfvi_pop", "network_link_and_node")
+SCOPES = ("nfvi_node", "zone", "zone_group", "nfvi_pop", "network_link_and_node", "container_namespace", "cis_node")
+_SCOPE_WORDS = {"node": "nfvi_node", "host": "nfvi_node", "nfvinode": "nfvi_node", "compute": "nfvi_node"}
 MAX_LEVELS = 10_000
-PLACED = (COMPUTE, UNIT, LINK, OS_CONTAINER, "tosca.nodes.nfv.Mciop", *STORAGES)  # what affinity may be about
+PLACED = (COMPUTE, UNIT, LINK, OS_CONTAINER, MCIOP, *STORAGES)  # what affinity may be about
 
 
 @dataclass
@@ -38,7 +40,7 @@ class PolicyReader:
         """The VDUs with their counts at level 0."""
         initial: dict[str, int] = {}
         for policy in self.template.policies_of(_BASE + "VduInitialDelta"):
-            count = self.template.properties(policy).sub("initial_delta").whole("number_of_instances", -1)
+            count = self.template.properties(policy).sub("initial_delta").whole("number_of_instances", -1, must=True)
             if count >= 0:
                 initial |= dict.fromkeys(self._vdu_targets(policy), count)
         return tuple(
@@ -51,15 +53,16 @@ class PolicyReader:
     def aspects(self) -> tuple[ScalingAspect, ...]:
         """Every scaling aspect with what each of its steps adds."""
         aspects: dict[str, _Aspect] = {}
-        for policy in self.template.policies_of(_BASE + "ScalingAspects"):
-            for name, view in self.template.properties(policy).children("aspects"):
-                level = view.whole("max_scale_level")
-                if level > MAX_LEVELS:
-                    view.notes.error("value-range", f"{view.path}: at most {MAX_LEVELS} levels", view.at())
-                    level = 0
-                aspects[name] = _Aspect(view, level, view.texts("step_deltas"))
+        for name, view in self._aspect_views():
+            level = view.whole("max_scale_level", must=True)
+            if level > MAX_LEVELS:
+                view.notes.error("value-range", f"{view.path}: at most {MAX_LEVELS} levels", view.at())
+                level = 0
+            aspects[name] = _Aspect(view, level, view.texts("step_deltas"))
         for policy in self.template.policies_of(_BASE + "VduScalingAspectDeltas"):
-            self._add_deltas(policy, aspects)
+            if self.template.properties(policy).text("aspect") in aspects:
+                self._add_deltas(policy, aspects)
+        self._say_unknown(aspects)
         return tuple(
             ScalingAspect(name, a.max_level, a.view.text("name"), a.view.text("description"), a.deltas)
             for name, a in aspects.items()
@@ -67,24 +70,39 @@ class PolicyReader:
 
     def steps(self) -> dict[str, tuple[str, ...]]:
         """The names of each aspect's steps."""
-        return {
-            name: view.texts("step_deltas")
-            for policy in self.template.policies_of(_BASE + "ScalingAspects")
-            for name, view in self.template.properties(policy).children("aspects")
-        }
+        return {name: view.texts("step_deltas") for name, view in self._aspect_views()}
+
+    def _aspect_views(self) -> Iterator[tuple[str, View]]:
+        for policy in self.template.policies_of(_BASE + "ScalingAspects"):
+            yield from self.template.properties(policy).named("aspects")
+        yield from self._older().named("scaling_aspects")
+
+    def _level_views(self) -> Iterator[tuple[View, str, list[tuple[str, View]]]]:
+        """What states levels, the key by which it names the default one, and the levels."""
+        for policy in self.template.policies_of(_BASE + "InstantiationLevels"):
+            properties = self.template.properties(policy)
+            yield properties, "default_level", properties.named("levels")
+        older = self._older()
+        yield older, "default_instantiation_level_id", older.named("instantiation_levels")
+
+    def _older(self) -> View:
+        """Where profiles before SOL001 had the flavour, as IFA011 has: a capability of what is substituted."""
+        mappings = self.template.topology.sub("substitution_mappings")
+        return self.template.capability(Entity("substitution_mappings", "", mappings), "deployment_flavour")
 
     def groups(self) -> tuple[PlacementGroup, ...]:
         """Every placement group."""
         found = []
         for group in self.template.groups.values():
             if self.template.types.is_a(GROUP, group.type, "tosca.groups.nfv.PlacementGroup"):
-                members = names(group.body.get("members"))
+                members = self._members(group)
                 for name in members:
                     if name not in self.template.nodes:
-                        self.template.notes.error(
+                        self.template.notes.warn(
                             "target-unknown",
                             f"{group.name} has the member {name}, which is no node",
                             group.body.place("members"),
+                            "mend the name or leave it out",
                         )
                 description = self.template.properties(group).text("description")
                 found.append(PlacementGroup(group.name, members, description))
@@ -92,32 +110,41 @@ class PolicyReader:
 
     def levels(self, aspects: Sequence[ScalingAspect], vdus: Sequence[Vdu]) -> tuple[InstantiationLevel, ...]:
         """Every instantiation level with each VDU's count: as written, else from the levels of the aspects."""
-        written = self._written_counts()
+        written, places = self._written_counts()
         by_name = {a.id: a for a in aspects}
         found: dict[str, InstantiationLevel] = {}
-        default, default_view = "", None
-        for policy in self.template.policies_of(_BASE + "InstantiationLevels"):
-            properties = self.template.properties(policy)
-            if "default_level" in properties:
-                default, default_view = properties.text("default_level"), properties
-            for name, view in properties.children("levels"):
-                scale = self._scale_levels(view, by_name)
-                counts = {v.id: count_at(v, aspects, scale) for v in vdus} | written.pop(name, {})
+        default, default_key, default_view = "", "", None
+        for properties, key, levels in self._level_views():
+            if key in properties:
+                default, default_view, default_key = properties.text(key), properties, key
+            for name, view in levels:
+                said = written.pop(name, {}) | {
+                    vdu: entry.whole("number_of_instances", must=True)
+                    for vdu, entry in view.named("vdu_levels")
+                    if self.template.is_node(vdu, COMPUTE, UNIT)
+                }
+                scale = self._scale_levels(view, by_name, said)
+                counts = {v.id: count_at(v, aspects, scale) for v in vdus} | said
                 self._within(view, vdus, counts)
                 found[name] = InstantiationLevel(name, counts, scale, description=view.text("description"))
         for name, counts in written.items():
             if found:
-                self.template.notes.error(
+                self.template.notes.warn(
                     "level-unknown",
-                    f"VduInstantiationLevels names the level {name}, which is not defined",
-                    self.template.topology.place("policies"),
+                    f"VduInstantiationLevels names the level {name}, which is not defined: it is not used",
+                    places[name],
+                    "define it in a policy of the type InstantiationLevels",
                 )
             else:  # some write only the VDUs' side
                 found[name] = InstantiationLevel(name, {v.id: v.initial_instances for v in vdus} | counts, {})
         if default_view is not None and default not in found:
-            default_view.notes.error(
-                "level-unknown", f"default_level {default} is not defined", default_view.at("default_level")
+            default_view.notes.warn(
+                "level-unknown",
+                f"default_level {default} is not defined",
+                default_view.at(default_key),
+                f"there is {', '.join(found) or 'none'}",
             )
+            default = ""
         if not default and len(found) == 1:
             default = next(iter(found))
         return tuple(replace(level, default=level.id == default) for level in found.values())
@@ -128,33 +155,47 @@ class PolicyReader:
         for anti, base in ((False, "AffinityRule"), (True, "AntiAffinityRule")):
             for policy in self.template.policies_of(_BASE + base):
                 properties = self.template.properties(policy)
-                scope = properties.text("scope").lower().replace("-", "_")
+                written = properties.text("scope").lower().replace("-", "_")
+                scope = _SCOPE_WORDS.get(written, written)
                 if scope not in SCOPES:
-                    properties.notes.error(
+                    properties.notes.warn(
                         "value-enum",
-                        f"{properties.path}.scope: {scope!r} is none of {', '.join(SCOPES)}",
+                        f"{properties.path}.scope: {scope!r} is none of {', '.join(SCOPES)}: read as nfvi_node",
                         properties.at("scope"),
+                        "write the scope that is meant",
                     )
-                    continue
+                    scope = "nfvi_node"
                 targets = self._affinity_targets(policy)
                 links = tuple(n for n in targets if self.template.is_node(n, LINK))
                 by = tuple(n for n in names(policy.body.get("targets")) if n in self.template.groups)
                 found.append(AffinityRule(policy.name, anti, scope, targets, by, links))
         return tuple(found)
 
+    def _say_unknown(self, aspects: dict[str, _Aspect]) -> None:
+        """Deltas of an aspect that is not defined: one too many, or else what a defined one lacks."""
+        for kind in ("VduScalingAspectDeltas", "VirtualLinkBitrateScalingAspectDeltas"):
+            views = [(p, self.template.properties(p)) for p in self.template.policies_of(_BASE + kind)]
+            told = {view.text("aspect") for _, view in views}
+            of_vdus = kind.startswith("Vdu")  # a link need not have rates in every aspect
+            lacking = ", ".join(n for n, a in aspects.items() if of_vdus and a.max_level and n not in told)
+            meant = f"nothing says what {lacking} adds: is that meant?" if lacking else ""
+            for policy, view in views:
+                name = view.text("aspect")
+                if name in aspects:
+                    continue
+                note = view.notes.error if lacking else view.notes.warn
+                note(
+                    "aspect-unknown",
+                    f"{policy.name}: the scaling aspect {name!r} is not defined, the policy is not used",
+                    view.at("aspect"),
+                    meant or "define it in a policy of the type ScalingAspects",
+                )
+
     def _add_deltas(self, policy: Entity, aspects: dict[str, _Aspect]) -> None:
         properties = self.template.properties(policy)
         name = properties.text("aspect")
-        aspect = aspects.get(name)
-        if aspect is None:
-            properties.notes.error(
-                "aspect-unknown",
-                f"{policy.name}: the scaling aspect {name!r} is not defined",
-                properties.at("aspect"),
-                "define it in a policy of the type ScalingAspects",
-            )
-            return
-        counts = {key: view.whole("number_of_instances") for key, view in properties.children("deltas")}
+        aspect = aspects[name]
+        counts = {key: view.whole("number_of_instances", must=True) for key, view in properties.named("deltas")}
         steps = aspect.steps or tuple(counts)
         unknown = sorted(set(counts) - set(steps))
         if unknown:
@@ -164,13 +205,13 @@ class PolicyReader:
         if len(steps) == 1:  # a uniform aspect names its one delta once
             steps = steps * aspect.max_level
         elif len(steps) != aspect.max_level:
-            properties.notes.error(
+            properties.notes.warn(
                 "step-deltas",
-                f"{name} has {aspect.max_level} steps and {len(steps)} step_deltas",
+                f"{name} has {aspect.max_level} steps and {len(steps)} step_deltas: the last one stands for the rest",
                 aspect.view.at("step_deltas"),
                 "name one delta for all steps, or one for each",
             )
-            return
+            steps = (steps + steps[-1:] * aspect.max_level)[: aspect.max_level]
         missing = sorted(set(steps) - set(counts))
         if missing:
             properties.notes.warn(
@@ -181,29 +222,42 @@ class PolicyReader:
         for vdu in self._vdu_targets(policy):
             aspect.deltas[vdu] = tuple(counts.get(step, 0) for step in steps)
 
-    def _written_counts(self) -> dict[str, dict[str, int]]:
+    def _written_counts(self) -> tuple[dict[str, dict[str, int]], dict[str, Place]]:
+        """What is written of each level by VDU, and where the level stands."""
         found: dict[str, dict[str, int]] = {}
+        places: dict[str, Place] = {}
         for policy in self.template.policies_of(_BASE + "VduInstantiationLevels"):
             targets = self._vdu_targets(policy)
-            for level, view in self.template.properties(policy).children("levels"):
-                count = view.whole("number_of_instances")
+            for level, view in self.template.properties(policy).named("levels"):
+                count = view.whole("number_of_instances", must=True)
                 found.setdefault(level, {}).update(dict.fromkeys(targets, count))
-        return found
+                places.setdefault(level, view.at())
+        return found, places
 
-    def _scale_levels(self, view: View, aspects: dict[str, ScalingAspect]) -> dict[str, int]:
+    def _scale_levels(self, view: View, aspects: dict[str, ScalingAspect], said: dict[str, int]) -> dict[str, int]:
+        """The level of each aspect. One that no delta covers is a mistake where not even `said` tells the instances."""
         levels = dict.fromkeys(aspects, 0)
-        for name, info in view.children("scale_info"):
-            level = info.whole("scale_level")
+        for name, info in view.named("scale_info"):
+            level = info.whole("scale_level", must=True)
             if name not in aspects:
-                info.notes.error("aspect-unknown", f"{view.path}: the scaling aspect {name} is not defined", info.at())
-            elif level > aspects[name].max_level:
-                info.notes.error(
-                    "scale-level",
-                    f"{view.path}: {name} has {aspects[name].max_level} levels, not {level}",
-                    info.at("scale_level"),
+                info.notes.warn(
+                    "aspect-unknown",
+                    f"{view.path}: the scaling aspect {name} is not defined",
+                    info.at(),
+                    "define it in a policy of the type ScalingAspects",
                 )
-            else:
-                levels[name] = level
+                continue
+            aspect = aspects[name]
+            covered = max((len(d) for d in aspect.step_deltas.values()), default=aspect.max_level)
+            levels[name] = min(level, aspect.max_level)
+            if level > covered:
+                note = info.notes.warn if set(aspect.step_deltas) <= set(said) else info.notes.error
+                note(
+                    "scale-level",
+                    f"{view.path}: {name} has {covered} levels that say what they add, not {level}",
+                    info.at("scale_level"),
+                    "raise max_scale_level and name a delta for each step, or lower the level",
+                )
         return levels
 
     @staticmethod
@@ -224,7 +278,7 @@ class PolicyReader:
         found: list[str] = []
         for target in self._targets(policy):
             group = self.template.groups.get(target)
-            members = names(group.body.get("members")) if group is not None else (target,)
+            members = self._members(group) if group is not None else (target,)
             found += [n for n in members if self._is(policy, n, "VDU or virtual link", *PLACED)]
         if len(found) == 1 and not self._several(found[0]):
             self.template.notes.warn(
@@ -232,7 +286,7 @@ class PolicyReader:
                 f"{policy.name} is about {found[0]} alone, of which there is one instance",
                 policy.body.place("targets"),
             )
-        if not found and not self._targets(policy):
+        if not found:
             self.template.notes.warn("affinity-empty", f"{policy.name} is about nobody", policy.body.place())
         return tuple(dict.fromkeys(found))
 
@@ -245,10 +299,27 @@ class PolicyReader:
     def _is(self, policy: Entity, name: str, what: str, *bases: str) -> bool:
         if self.template.is_node(name, *bases):
             return True
-        self.template.notes.error(
-            "target-unknown", f"{policy.name} is about {name}, which is no {what}", policy.body.place("targets")
+        self.template.notes.warn(
+            "target-unknown",
+            f"{policy.name} is about {name}, which is no {what}",
+            policy.body.place("targets"),
+            "mend the name or leave it out",
         )
         return False
+
+    def _members(self, group: Entity) -> tuple[str, ...]:
+        """A group's members, which some write among its properties."""
+        if "members" in group.body:
+            return names(group.body.get("members"))
+        inside = group.body.sub("properties")
+        if "members" in inside:
+            self.template.notes.warn(
+                "group-form",
+                f"{group.name}: members stand beside the properties, not among them",
+                inside.place("members"),
+                "move members out of properties",
+            )
+        return names(inside.get("members"))
 
 
 def count_at(vdu: Vdu, aspects: Sequence[ScalingAspect], scale: dict[str, int]) -> int:

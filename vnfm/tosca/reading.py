@@ -6,7 +6,7 @@ import hashlib
 import os
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,13 +16,16 @@ from vnfm.model.package import Finding, Severity
 from vnfm.model.problem import problem
 from vnfm.model.vnfd import Vnfd
 from vnfm.tosca.archive import Archive, UnsafeArchive
-from vnfm.tosca.container import YAML_SUFFIXES, Opened, open_package
+from vnfm.tosca.container import Opened, open_package
 from vnfm.tosca.digests import PackageFile, same, survey, verify
 from vnfm.tosca.disk import full_disk_is_named
 from vnfm.tosca.layout import read_layout
 from vnfm.tosca.limits import Limits
+from vnfm.tosca.names import is_yaml
 from vnfm.tosca.notes import Notes, Place
+from vnfm.tosca.ocifolder import stream_folder, survey_folders
 from vnfm.tosca.signed import SignaturePolicy, SignatureReport, check_listed, check_signatures, is_signed
+from vnfm.tosca.sol001 import default_types_folder
 from vnfm.tosca.worker import run_child
 
 Digests = Literal["auto", "strict", "warn"]
@@ -40,8 +43,10 @@ class _Wanted:
 class PackageReading:
     """What a reading found. `ok` where nothing refuses the package: then `vnfd` is there.
 
-    `files` maps each name to size, SHA-256 and kind; `metadata` holds the fields of TOSCA.meta (in lower case, without
-    `etsi-`) and of the manifest; `parts` names the files of change_log, tests, licenses and certificate.
+    `files` maps each name to size, SHA-256 and kind, an image's folder too (an OCI image layout: those of its archive);
+    `metadata` holds the fields of TOSCA.meta (in lower case, without `etsi-`) and of the manifest; `parts` names the
+    files of change_log, tests, licenses and certificate; `artifact_sets` what the manifest names as non-MANO artifacts,
+    by set. `known` is what could be read of the VNFD also where the package is refused.
     """
 
     path: Path
@@ -54,6 +59,8 @@ class PackageReading:
     limits: Limits = field(default_factory=Limits)
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     signature: SignatureReport = field(default_factory=SignatureReport)
+    artifact_sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    known: Vnfd | None = None
 
     def extract(self, name: str, dest: Path) -> None:
         """Write one file of the package to `dest`, which appears whole or not at all.
@@ -72,7 +79,7 @@ class PackageReading:
                 os.fdopen(handle, "wb") as out,
                 open_package(self.path, self.limits, Notes()) as opened,
             ):
-                for chunk in opened.archive.stream(name):
+                for chunk in stream_file(opened.archive, name):
                     digest.update(chunk)
                     out.write(chunk)
             if digest.hexdigest() != expected.sha256:
@@ -83,13 +90,6 @@ class PackageReading:
         finally:
             with suppress(FileNotFoundError):
                 os.unlink(partial)
-
-
-def default_types_folder() -> Path:
-    """Where our own type definitions lie: descriptors/types in a checkout, inside the package where it is installed."""
-    here = Path(__file__).resolve().parent
-    checkout = here.parent.parent / "descriptors" / "types"
-    return checkout if checkout.is_dir() else here / "definitions"
 
 
 def read_package(
@@ -123,7 +123,8 @@ def read_package(
 
 def _read(path: Path, opened: Opened, wanted: _Wanted, limits: Limits, notes: Notes) -> PackageReading:
     archive = opened.archive
-    layout = read_layout(archive, limits, notes)
+    exact = wanted.digests == "strict" or bool(opened.envelope and opened.envelope.signatures)
+    layout = read_layout(archive, limits, notes, strict=exact, alone=opened.alone)
     entry, manifest = layout.entry, layout.manifest
     signed = is_signed(layout, opened.envelope, archive)
     strict = wanted.digests == "strict" or (wanted.digests == "auto" and signed)
@@ -132,23 +133,22 @@ def _read(path: Path, opened: Opened, wanted: _Wanted, limits: Limits, notes: No
     verify(listed, files, computed, notes, strict=strict)
     report = check_signatures(archive, layout, opened.envelope, wanted.signature, notes)
     check_listed(layout, files, report, notes, strict=strict)
+    files |= survey_folders(archive, files, notes, strict=strict)
     vnfd = None
     if entry in files:
-        with tempfile.TemporaryDirectory(prefix="vnfm-package-") as folder:
-            work = Path(folder)
-            _stage(archive, entry, work / "root", files, limits, notes)
-            if not (work / "root" / entry).is_file():
-                return _result(path, notes, limits, None, files)
-            vnfd, later = run_child(
-                work,
-                entry=entry,
-                files=files,
-                types=wanted.types,
-                strict=strict,
-                flavour=wanted.flavour,
-                limits=limits,
-                notes=notes,
-            )
+        texts = _texts(archive, entry, files, limits, notes)
+        if entry not in texts:
+            return _result(path, notes, limits, None, files)
+        vnfd, later = run_child(
+            texts,
+            entry=entry,
+            files=files,
+            types=wanted.types,
+            strict=strict,
+            flavour=wanted.flavour,
+            limits=limits,
+            notes=notes,
+        )
         for name, algorithm, written, at in later:
             actual = _digest(archive, name, algorithm)
             if not same(actual, written):
@@ -156,7 +156,7 @@ def _read(path: Path, opened: Opened, wanted: _Wanted, limits: Limits, notes: No
                 note("image-checksum", f"{name}: {algorithm} is {actual}, the VNFD says {written}", at)
     metadata = {**(layout.meta.fields if layout.meta else {}), **manifest.metadata}
     found = _result(path, notes, limits, vnfd, files, metadata, entry)
-    return replace(found, parts=layout.parts, signature=report)
+    return replace(found, parts=layout.parts, signature=report, artifact_sets=manifest.artifact_sets)
 
 
 def _result(
@@ -170,34 +170,39 @@ def _result(
 ) -> PackageReading:
     findings = tuple(sorted(notes.findings, key=lambda f: (f.severity is not Severity.ERROR, f)))
     ok = vnfd is not None and not notes.failed
-    return PackageReading(path, ok, findings, vnfd if ok else None, files or {}, metadata or {}, entry, limits)
+    reading = PackageReading(path, ok, findings, vnfd if ok else None, files or {}, metadata or {}, entry, limits)
+    return replace(reading, known=vnfd)
 
 
-def _stage(
-    archive: Archive, entry: str, root: Path, files: Mapping[str, PackageFile], limits: Limits, notes: Notes
-) -> None:
-    """Copy out what the child may look at: YAML files and small texts."""
-    root.mkdir()
+def _texts(
+    archive: Archive, entry: str, files: Mapping[str, PackageFile], limits: Limits, notes: Notes
+) -> dict[str, bytes]:
+    """What the child may look at: YAML files and small texts."""
+    texts: dict[str, bytes] = {}
     left = limits.staged_bytes
     for name, held in files.items():
-        is_yaml = name == entry or name.lower().endswith(YAML_SUFFIXES)
-        if held.size_bytes > (limits.yaml_bytes if is_yaml else limits.text_bytes):
+        if name not in archive.sizes:
+            continue  # an image's folder
+        is_text = name == entry or is_yaml(name)
+        if held.size_bytes > (limits.yaml_bytes if is_text else limits.text_bytes):
             if name == entry:
                 notes.error("yaml-too-large", f"{name} has more than {limits.yaml_bytes} bytes", Place(name))
             continue
         left -= held.size_bytes
         if left < 0:
             notes.error("archive-size", f"more than {limits.staged_bytes} bytes of small files")
-            return
-        target = root / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("wb") as out:
-            for chunk in archive.stream(name):
-                out.write(chunk)
+            return texts
+        texts[name] = b"".join(archive.stream(name))
+    return texts
+
+
+def stream_file(archive: Archive, name: str) -> Iterator[bytes]:
+    """A file's content, or the archive of an image that lies there as a folder. Raises KeyError."""
+    return archive.stream(name) if name in archive.sizes else stream_folder(archive, name)
 
 
 def _digest(archive: Archive, name: str, algorithm: str) -> str:
     digest = hashlib.new(algorithm)
-    for chunk in archive.stream(name):
+    for chunk in stream_file(archive, name):
         digest.update(chunk)
     return digest.hexdigest()

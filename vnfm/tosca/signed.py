@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
-from vnfm.tosca.archive import DAMAGE, Archive
-from vnfm.tosca.container import Envelope, small_file
-from vnfm.tosca.digests import PackageFile, clean_source, is_url
+from vnfm.tosca.archive import DAMAGE, Archive, small_file
+from vnfm.tosca.container import Envelope
+from vnfm.tosca.digests import PackageFile, is_url
 from vnfm.tosca.layout import CERTIFICATE_SUFFIXES, SIGNATURE_SUFFIXES, Layout
 from vnfm.tosca.manifest import META
+from vnfm.tosca.names import clean_source
 from vnfm.tosca.notes import Notes, Place
 from vnfm.tosca.signatures.cms import MAX_BYTES, SignedData, read_signed_data
 from vnfm.tosca.signatures.fault import SignatureFault
@@ -57,6 +58,7 @@ class _Checker:
         self.at = policy.at or datetime.now(UTC)
         self.verified: list[Verified] = []
         self.faults = 0
+        self._digests: dict[tuple[str, str], bytes] = {}
 
     def read(self, data: bytes, place: Place) -> SignedData | None:
         """The structure; a finding where it is none."""
@@ -76,6 +78,17 @@ class _Checker:
             self.verified.append(verify_signature(signed, content, others, self.policy.trust, self.at))
         except SignatureFault as fault:
             self.fault(fault, place)
+
+    def digest_of(self, archive: Archive, name: str) -> ContentDigest:
+        """A file's digests; each is computed once, however often the file is said to be signed."""
+
+        def digest(algorithm: str) -> bytes:
+            key = (name, algorithm)
+            if key not in self._digests:
+                self._digests[key] = _digest(archive, name, algorithm)
+            return self._digests[key]
+
+        return digest
 
     def fault(self, fault: SignatureFault, place: Place) -> None:
         self.faults += 1
@@ -198,21 +211,18 @@ def _check_files(archive: Archive, layout: Layout, checker: _Checker) -> list[st
         held = {certificate: small_file(archive, certificate, MAX_BYTES)} if certificate in archive.sizes else {}
         others = _read_all(held, checker) if held else _certificates(archive, layout, checker)[0]
         signed = checker.read(small_file(archive, signature, MAX_BYTES), Place(signature))
-        checker.check(signed, _digest_of(archive, source), others, Place(signature))
+        checker.check(signed, checker.digest_of(archive, source), others, Place(signature))
     return used
 
 
-def _digest_of(archive: Archive, name: str) -> ContentDigest:
-    def digest(algorithm: str) -> bytes:
-        h = hashlib.new(algorithm)
-        try:
-            for chunk in archive.stream(name):
-                h.update(chunk)
-        except DAMAGE:
-            return b""  # said by name when every file is read
-        return h.digest()
-
-    return digest
+def _digest(archive: Archive, name: str, algorithm: str) -> bytes:
+    h = hashlib.new(algorithm)
+    try:
+        for chunk in archive.stream(name):
+            h.update(chunk)
+    except DAMAGE:
+        return b""  # said by name when every file is read
+    return h.digest()
 
 
 def _detached(layout: Layout, archive: Archive) -> list[str]:
@@ -267,15 +277,17 @@ def check_listed(
     if protects := report.option == 1 and bool(layout.manifest.signature):
         note = notes.error if strict else notes.warn
     else:
-        exempt.add(META)
+        exempt.add(layout.meta.name if layout.meta else META)
         note = notes.warn
     listed = {clean_source(d.source) for d in layout.manifest.digests if d.digest or d.signature} | exempt
+    mentioned = {clean_source(source) for source, _ in layout.manifest.sources}
     for other in files:
         if other not in listed:
             more = ", so the signature does not protect it" if protects else ""
+            how = "is listed without a hash" if other in mentioned else "is not listed"
             note(
                 "digest-missing",
-                f"{other} is not listed in the manifest{more}",
+                f"{other} {how} in the manifest{more}",
                 Place(layout.manifest_name),
                 "list it with its hash",
             )

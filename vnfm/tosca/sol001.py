@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from vnfm.tosca.library import Library
-from vnfm.tosca.notes import Place
 from vnfm.tosca.yamldoc import Map
 
 VERSIONS = ("2.5.1", "2.6.1", "2.6.3", "2.7.1", "2.8.1", "3.3.1", "3.5.1", "3.6.1", "3.7.1", "4.2.1", "4.3.1", "4.4.1")
@@ -28,6 +27,13 @@ _NAME = re.compile(
 )
 _IN_PATH = re.compile(rf"(?:^|[/_\-@=]){_NUMBER}(?=$|[/_\-.?&])", re.I)
 _IN_TEXT = re.compile(rf"sol[ _-]?0*01\b[^\n]{{0,40}}?{_NUMBER}", re.I)
+
+
+def default_types_folder() -> Path:
+    """Where our own type definitions lie: descriptors/types in a checkout, inside the package where it is installed."""
+    here = Path(__file__).resolve().parent
+    checkout = here.parent.parent / "descriptors" / "types"
+    return checkout if checkout.is_dir() else here / "definitions"
 
 
 @dataclass(frozen=True)
@@ -84,9 +90,9 @@ class Definitions:
         """A type file as it is in that version; None with a finding where it cannot be read."""
         if wanted not in self._made:
             name = f"{wanted.stem}.yaml"
-            base = self.library.read(self.folder / name, PREFIX + name, Place(PREFIX + name))
+            base = self.library.read(self.folder / name, PREFIX + name)
             if base is not None and wanted.version:
-                changes = self.library.read(self.folder / CHANGES, PREFIX + CHANGES, Place(PREFIX + CHANGES))
+                changes = self.library.read(self.folder / CHANGES, PREFIX + CHANGES)
                 # What a chain needs of an NSD is the same in all of them; its VNF is only named like a VNFD's.
                 changes = Map() if changes is not None and wanted.stem == STEMS[2] else changes
                 base = None if changes is None else in_version(base, changes, wanted.version)

@@ -12,9 +12,8 @@ import yaml
 from vnfm.tosca.library import Library
 from vnfm.tosca.limits import Limits
 from vnfm.tosca.notes import Notes
-from vnfm.tosca.reading import default_types_folder
 from vnfm.tosca.shelf import Shelf
-from vnfm.tosca.sol001 import STEMS, VERSIONS, Definitions, OurFile
+from vnfm.tosca.sol001 import STEMS, VERSIONS, Definitions, OurFile, default_types_folder
 from vnfm.tosca.yamldoc import plain
 
 

@@ -6,12 +6,24 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from vnfm.tosca.asks import Ask, asks_of, every_pair
+from vnfm.tosca.guess import by_name, by_shape, policy_by_name, squeezed
+from vnfm.tosca.kinds import NS_NODES, PNF_NODES, VNF
 from vnfm.tosca.notes import Notes, Place
 from vnfm.tosca.types import GROUP, NODE, POLICY, TypeTable
 from vnfm.tosca.view import View
 from vnfm.tosca.yamldoc import Map, Seq
 
 MAX_CALLS = 20
+_CAPABILITY_KEYS = (
+    "properties",
+    "attributes",
+    "occurrences",
+    "directives",
+    "type",
+    "description",
+    "valid_source_types",
+)
 FUNCTIONS = ("get_input", "get_property", "get_attribute", "get_artifact", "get_operation_output", "concat", "token")
 
 
@@ -40,17 +52,24 @@ class Template:
     nodes: dict[str, Entity] = field(default_factory=dict)
     policies: dict[str, Entity] = field(default_factory=dict)
     groups: dict[str, Entity] = field(default_factory=dict)
+    left_out: list[Entity] = field(default_factory=list)
+    _asks: dict[int, tuple[Ask, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.nodes = self._entities("node_templates", NODE)
         self.groups = self._entities("groups", GROUP)
         self.policies = self._entities("policies", POLICY)
+        self._know_types()
 
     def absorb(self, other: Template) -> None:
         """Take another template's entities too, where their names are free."""
         self.nodes |= {k: v for k, v in other.nodes.items() if k not in self.nodes}
         self.groups |= {k: v for k, v in other.groups.items() if k not in self.groups}
         self.policies |= {k: v for k, v in other.policies.items() if k not in self.policies}
+
+    def tie(self, node: Entity, requirement: str, target: str, at: Place) -> None:
+        """Let a node require another one as if it were written."""
+        self._asks[id(node.body)] = (*self.asks(node), Ask(requirement, squeezed(requirement), target, at))
 
     def seems_vnf(self, entity_type: str, body: Map) -> bool:
         """Whether a node of a type that nobody defines can only be the VNF: the one that is substituted, or who says
@@ -85,7 +104,15 @@ class Template:
     def capability(self, entity: Entity, name: str) -> View:
         """A capability's properties, resolved."""
         body = entity.body.sub("capabilities").sub(name)
-        return self.view(entity, body.sub("properties"), f"{entity.name}.capabilities.{name}")
+        path = f"{entity.name}.capabilities.{name}"
+        properties, forgotten = body.sub("properties"), [k for k in body if k not in _CAPABILITY_KEYS]
+        if forgotten:
+            self.notes.warn("capability-form", f"{path}: properties stand under `properties`", body.place(forgotten[0]))
+            properties = _together(properties, body, forgotten)
+        if any(_is_wrapped(v) for v in properties.values()):
+            self.notes.warn("capability-form", f"{path}: `properties` stands once too often", properties.place())
+            properties = _unwrapped(properties)
+        return self.view(entity, properties, path)
 
     def view(self, entity: Entity, body: Map, path: str) -> View:
         """`body`, which stands in `entity`, resolved."""
@@ -101,20 +128,19 @@ class Template:
                 return value, text, holder.place(key)
         return None, "", entity.body.place("properties")
 
-    def requirements(self, entity: Entity, name: str) -> list[tuple[str, Place]]:
-        """Targets of the requirements of that name, in the short and the long notation."""
-        raw = entity.body.get("requirements")
-        items: list[tuple[Any, Any, Place]] = []
-        if isinstance(raw, Seq):
-            items = [(k, v, m.place(k)) for m in raw if isinstance(m, Map) for k, v in m.items()]
-        elif isinstance(raw, Map):
-            items = [(k, v, raw.place(k)) for k, v in raw.items()]
-        found = []
-        for key, value, at in items:
-            target = value.get("node") if isinstance(value, Map) else value
-            if key == name and isinstance(target, str):
-                found.append((target, at))
+    def asks(self, entity: Entity) -> tuple[Ask, ...]:
+        """What a node requires of which others."""
+        found = self._asks.get(id(entity.body))
+        if found is None:
+            asks = asks_of(entity.body)
+            found = tuple(a for a in asks if not a.further or a.target in self.nodes)
+            self._asks[id(entity.body)] = found
         return found
+
+    def requirements(self, entity: Entity, name: str) -> list[tuple[str, Place]]:
+        """Targets of the requirements of that name, which drafts wrote virtualLink for virtual_link."""
+        wanted = squeezed(name)
+        return [(ask.target, ask.at) for ask in self.asks(entity) if ask.name == wanted]
 
     def resolve(self, value: Any, entity: Entity | None, calls: int = 0) -> Any:
         """`value` with its functions replaced; None for what only a run can tell."""
@@ -170,7 +196,7 @@ class Template:
         elif name in inputs:
             found = self.resolve(inputs.sub(name).get("default"), entity, calls)
         else:
-            self.notes.error(
+            self.notes.warn(
                 "input-unknown", f"get_input names {name}, which is no input", value.place(), "declare it under inputs"
             )
             raise Unresolved
@@ -179,11 +205,11 @@ class Template:
     def _get_property(self, argument: Any, value: Map, entity: Entity | None, calls: int) -> Any:
         keys = [a for a in argument if isinstance(a, str | int)] if isinstance(argument, list) else []
         if len(keys) < 2:
-            self.notes.error("function-form", "get_property takes an entity and a property", value.place())
+            self.notes.warn("function-form", "get_property takes an entity and a property", value.place())
             raise Unresolved
         owner = entity if keys[0] == "SELF" else self.nodes.get(str(keys[0]))
         if owner is None:
-            self.notes.error("property-unknown", f"get_property names {keys[0]}, which is no node", value.place())
+            self.notes.warn("property-unknown", f"get_property names {keys[0]}, which is no node", value.place())
             raise Unresolved
         properties = owner.body.sub("properties")
         if keys[1] in properties:
@@ -210,14 +236,16 @@ class Template:
     def _entities(self, section: str, kind: str) -> dict[str, Entity]:
         found: dict[str, Entity] = {}
         for name, body, at in self._bodies(section):
-            note = self.notes.error if kind == NODE else self.notes.warn
             if not isinstance(body, Map):
+                note = self.notes.error if kind == NODE else self.notes.warn
                 note("template-form", f"{section}: {name} is no mapping", at, "often an indentation that is missing")
                 continue
             entity_type = body.get("type")
             if not isinstance(entity_type, str):
-                note("type-missing", f"{name} has no type", body.place("type"), "every template has a type")
-                continue
+                self.notes.warn("type-missing", f"{name} has no type", body.place("type"), "every template has a type")
+                if kind != NODE:
+                    continue
+                entity_type = f"{name} (no type)"  # its shape may tell what it is
             if name in found and section == "policies":  # a list: both can be read, and both are meant
                 self.notes.warn(
                     "template-duplicate", f"{section}: {name} is defined twice", at, "give each its own name"
@@ -226,35 +254,115 @@ class Template:
             if name in found:
                 self.notes.error("template-duplicate", f"{section}: {name} is defined twice", at)
                 continue
-            if not self.types.known(kind, entity_type):
-                hint = "define it under node_types or import the file that does" if kind == NODE else ""
-                if kind == NODE and self.seems_vnf(entity_type, body):
-                    note, hint = (
-                        self.notes.warn,
-                        "it was taken as the VNF; put the file that defines it into the package",
-                    )
-                note("type-unknown", f"{name} is of the type {entity_type}, which nobody defines", at, hint)
             found[name] = Entity(name, entity_type, body)
         return found
+
+    def _know_types(self) -> None:
+        """What types that nobody defines can only be, and which types are older than the standard."""
+        told: set[str] = set()
+        substituted = self.topology.sub("substitution_mappings").get("node_type")
+        if isinstance(substituted, str) and not (self.types.known(NODE, substituted) or self._foreign(substituted)):
+            self.types.assume(NODE, substituted, VNF)
+        for node in self.nodes.values():
+            if not (self.types.known(NODE, node.type) or self._foreign(node.type)):
+                self._guess(node)
+            former = self.types.former(NODE, node.type)
+            if former is not None and former[0] not in told:
+                told.add(former[0])
+                name, now, origin = former
+                at = node.body.place("type")
+                self.notes.warn("type-former", f"{name} is of {origin} and was read as {now}", at, f"SOL001 has {now}")
+        for kind, entities in ((POLICY, self.policies), (GROUP, self.groups)):
+            for entity in entities.values():
+                if self.types.known(kind, entity.type):
+                    continue
+                base = policy_by_name(entity.type)
+                if base:
+                    self.types.assume(kind, entity.type, base)
+                self._say_unknown(entity, base, "import the file that defines it")
+
+    def _foreign(self, name: str) -> bool:
+        """Whether a type is of a kind that other descriptors are made of, and is known by its name alone."""
+        return any(self.types.is_a(NODE, name, base) for base in (*NS_NODES, *PNF_NODES))
+
+    def _guess(self, node: Entity) -> None:
+        base = by_name(self.types.lineage(NODE, node.type)) if " " not in node.type else ""
+        if self.seems_vnf(node.type, node.body):
+            base = VNF
+        elif not base:
+            asked_by = [a.written for n in self.nodes.values() for a in self.asks(n) if a.target == node.name]
+            base = by_shape(node.body, [a.written for a in self.asks(node)], asked_by)
+        if base:
+            self.types.assume(NODE, node.type, base)
+        self._say_unknown(node, base, "define it under node_types or put the file that does into the package")
+
+    def _say_unknown(self, entity: Entity, base: str, hint: str) -> None:
+        at = entity.body.place("type")
+        what = f"{entity.name} is of the type {entity.type}, which nobody defines"
+        if base:
+            self.notes.warn("type-guessed", f"{what}: it was read as {base}", at, hint)
+            return
+        self.notes.warn("type-unknown", f"{what}: it was left out", at, hint)
+        if entity.name in self.nodes:
+            self.left_out.append(entity)
 
     def _bodies(self, section: str) -> Iterator[tuple[str, Any, Place]]:
         raw = self.topology.get(section)
         if isinstance(raw, Seq):  # policies are a list of one-key mappings
             for index, item in enumerate(raw):
                 if not isinstance(item, Map):
-                    self.notes.error("template-form", f"{section}: expected a mapping", raw.place(index))
+                    note = self.notes.error if section == "node_templates" else self.notes.warn
+                    note("template-form", f"{section}: expected a mapping", raw.place(index))
+                    continue
+                if isinstance(item.get("type"), str):  # a draft's form: the name stands inside
+                    yield item.text("name") or str(index), item, Place(item.file, *item.mark)
                     continue
                 yield from ((str(k), v, item.place(k)) for k, v in item.items())
         elif isinstance(raw, Map):
-            for key, mark in raw.duplicates:
-                self.notes.error("template-duplicate", f"{section}: {key} is defined twice", Place(raw.file, *mark))
+            if section == "policies":
+                yield from ((str(k), v, at) for k, v, at in every_pair(raw))
+                return
+            for key, mark, _ in raw.duplicates:
+                self.notes.error(
+                    "template-duplicate",
+                    f"{section}: {key} is defined twice",
+                    Place(raw.file, *mark),
+                    "give each its own name",
+                )
             yield from ((str(k), v, raw.place(k)) for k, v in raw.items())
         elif raw is not None:
             self.notes.error("template-form", f"{section}: expected a mapping", self.topology.place(section))
 
 
+def _together(properties: Map, body: Map, more: list[Any]) -> Map:
+    """`properties`, and what stands beside them in `body` under the keys `more`."""
+    result = Map(body.file, properties.mark)
+    for holder, keys in ((body, more), (properties, list(properties))):
+        for key in keys:
+            result[key], result.marks[key] = holder[key], holder.marks.get(key, holder.mark)
+            if key in holder.raw:
+                result.raw[key] = holder.raw[key]
+    return result
+
+
+def _is_wrapped(value: Any) -> bool:
+    """Whether a value stands under one more `properties`; an additional capability may be called so."""
+    inner = value.get("properties") if isinstance(value, Map) and len(value) == 1 else None
+    return isinstance(inner, Map) and "requested_additional_capability_name" not in inner
+
+
+def _unwrapped(properties: Map) -> Map:
+    result = _together(Map(properties.file, properties.mark), properties, list(properties))
+    for key, value in properties.items():
+        if _is_wrapped(value):
+            result[key] = value["properties"]
+    return result
+
+
 def _descend(value: Any, keys: list[Any]) -> Any:
     for key in keys:
+        if isinstance(key, Map | Seq):
+            raise Unresolved
         in_map = isinstance(value, Map) and key in value
         in_list = isinstance(value, Seq) and isinstance(key, int) and 0 <= key < len(value)
         if not (in_map or in_list):

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from vnfm.tosca.kinds import FORMER
 from vnfm.tosca.yamldoc import Map
 
 NODE, POLICY, GROUP, ARTIFACT = "node_types", "policy_types", "group_types", "artifact_types"
-ROOTS = ("tosca.nodes.", "tosca.policies.", "tosca.groups.", "tosca.artifacts.")
+_NORMATIVE = re.compile(r"^tosca\.(nodes|policies|groups|artifacts)\.(network\.)?[A-Z]")  # TOSCA's own names
 MAX_DERIVATION = 32
-
-# Names of early drafts for what became the standard's.
-FORMER_NAMES = {
-    "tosca.nodes.nfv.VDU.Compute": "tosca.nodes.nfv.Vdu.Compute",
-    "tosca.nodes.nfv.VDU.VirtualStorage": "tosca.nodes.nfv.Vdu.VirtualBlockStorage",
-    "tosca.nodes.nfv.VDU.VirtualBlockStorage": "tosca.nodes.nfv.Vdu.VirtualBlockStorage",
-    "tosca.nodes.nfv.Vdu.VirtualStorage": "tosca.nodes.nfv.Vdu.VirtualBlockStorage",
-    "tosca.nodes.nfv.VDU.VirtualObjectStorage": "tosca.nodes.nfv.Vdu.VirtualObjectStorage",
-    "tosca.nodes.nfv.VDU.VirtualFileStorage": "tosca.nodes.nfv.Vdu.VirtualFileStorage",
-    "tosca.nodes.nfv.Cpd": "tosca.nodes.nfv.Cp",
-    "tosca.nodes.nfv.VduCpd": "tosca.nodes.nfv.VduCp",
-    "tosca.nodes.nfv.VnfExtCpd": "tosca.nodes.nfv.VnfExtCp",
-    "tosca.nodes.nfv.VnfVirtualLinkDesc": "tosca.nodes.nfv.VnfVirtualLink",
-}
 
 
 @dataclass
@@ -33,6 +21,7 @@ class TypeTable:
     definitions: dict[tuple[str, str], Map]
     load_ours: Callable[[], None]
     _lineage: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    _assumed: dict[tuple[str, str], str] = field(default_factory=dict)
     _missed: bool = False
 
     def definition(self, section: str, name: str) -> Map | None:
@@ -48,8 +37,20 @@ class TypeTable:
         """The type and all that it derives from, itself first."""
         key = (section, name)
         if key not in self._lineage:
-            self._lineage[key] = tuple(self._climb(section, name))
+            lineage = tuple(self._climb(section, name))
+            base = self._assumed.get(key)
+            self._lineage[key] = (*lineage, *self._climb(section, base)) if base else lineage
         return self._lineage[key]
+
+    def assume(self, section: str, name: str, base: str) -> None:
+        """From now on a type that nobody defines counts as derived from `base`."""
+        self._assumed[section, name] = base
+        self._lineage.pop((section, name), None)
+
+    def former(self, section: str, name: str) -> tuple[str, str, str] | None:
+        """The first name in the lineage that a draft or an older profile had: it, what it became, where it is from."""
+        found = next((t for t in self.lineage(section, name) if t in FORMER), None) if section == NODE else None
+        return (found, *FORMER[found]) if found else None
 
     def is_a(self, section: str, name: str, base: str) -> bool:
         """Whether the type is `base` or derives from it."""
@@ -58,7 +59,11 @@ class TypeTable:
     def known(self, section: str, name: str) -> bool:
         """Whether the type is defined up to one of TOSCA's own."""
         last = self.lineage(section, name)[-1]
-        return self.definition(section, last) is not None or (last.startswith(ROOTS) and ".nfv." not in last)
+        return self.definition(section, last) is not None or _NORMATIVE.match(last) is not None
+
+    def of_file(self, section: str, file: str) -> list[str]:
+        """The types that a file defines."""
+        return [n for (s, n), definition in self.definitions.items() if s == section and definition.file == file]
 
     def default(self, section: str, name: str, prop: str) -> tuple[Map, str] | None:
         """Where the default of a property stands: the definition that holds it under the key `default`."""
@@ -83,20 +88,29 @@ class TypeTable:
             return ()
         return ()
 
+    def _stands_for(self, section: str, name: str) -> bool:
+        return self.definition(section, name) is not None or (section == NODE and name in FORMER)
+
     def _climb(self, section: str, name: str) -> Iterator[str]:
         seen: set[str] = set()
         current: object = name
         while isinstance(current, str) and current not in seen and len(seen) < MAX_DERIVATION:
             seen.add(current)
             definition = self.definition(section, current)
-            if current in FORMER_NAMES:  # also where the package defines it, from a root of TOSCA's
+            if current in FORMER and section == NODE:  # also where the package defines it, from a root of TOSCA's
                 yield current
-                current = FORMER_NAMES[current]
+                current = FORMER[current][0]
                 continue
             yield current
             if ":" in current:  # a name of an import with a namespace_prefix: what it names is what it is
                 plain = current.rpartition(":")[2]
                 definition = definition or self.definition(section, plain)
+                if definition is None:  # `tosca:X` is short for what TOSCA calls so
+                    root = f"tosca.{section.removesuffix('_types')}s."
+                    full = next((n for n in (root + "nfv." + plain, root + plain) if self._stands_for(section, n)), "")
+                    if full:
+                        yield from self._climb(section, full)
+                        return
                 if plain not in seen:
                     seen.add(plain)
                     yield plain

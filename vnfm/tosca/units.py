@@ -23,6 +23,10 @@ class UnitError(ValueError):
     """No amount of the kind that is expected; the message says what is."""
 
 
+class PlaceholderError(UnitError):
+    """What a tool is to fill in: `<memory>`, `{{ memory }}`, `${MEMORY}`."""
+
+
 def size_bytes(value: object, bare: int = 1) -> int:
     """Bytes of `512Mi`, `2 GiB`, `4096 MB` (MB is 10^6, MiB 2^20), rounded up.
 
@@ -88,7 +92,8 @@ def _split(value: object, expected: str) -> tuple[Decimal, str | None]:
     text = str(value)
     found = _AMOUNT.match(text) if len(text) <= 64 else None
     if found is None:
-        raise UnitError(f"expected {expected}, found {text[:64]!r}")
+        kind = PlaceholderError if text.strip()[:1] in ("<", "{", "$", "%", "@", "") else UnitError
+        raise kind(f"expected {expected}, found {text[:64]!r}")
     try:
         amount = Decimal(found[1])
     except InvalidOperation as error:  # pragma: no cover - the pattern admits only numbers

@@ -5,24 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from vnfm.model.vnfd import Container, Cpd, ImageFormat, Needs, StorageDesc, SwImage, Vdu
+from vnfm.model.connectivity import Cpd
+from vnfm.model.needs import Needs
+from vnfm.model.vdu import Container, ImageFormat, StorageDesc, SwImage, Vdu
 from vnfm.tosca import needs as needed
 from vnfm.tosca.containers import monitoring, mounts, probes
 from vnfm.tosca.images import CONTAINER_FORMATS, ImageReader
+from vnfm.tosca.kinds import ATTACHMENT, BLOCK, COMPUTE, FILE, MCIOP, OBJECT, OS_CONTAINER, STORAGES, UNIT
 from vnfm.tosca.template import Entity, Template
 from vnfm.tosca.view import View
 from vnfm.tosca.yamldoc import Map, Seq
 
-COMPUTE = "tosca.nodes.nfv.Vdu.Compute"
-UNIT = "tosca.nodes.nfv.Vdu.OsContainerDeployableUnit"
-OS_CONTAINER = "tosca.nodes.nfv.Vdu.OsContainer"
-STORAGES = {
-    "tosca.nodes.nfv.Vdu.VirtualBlockStorage": ("block", "virtual_block_storage_data", "size_of_storage"),
-    "tosca.nodes.nfv.Vdu.VirtualObjectStorage": ("object", "virtual_object_storage_data", "max_size_of_storage"),
-    "tosca.nodes.nfv.Vdu.VirtualFileStorage": ("file", "virtual_file_storage_data", "size_of_storage"),
+KINDS = {
+    BLOCK: ("block", "virtual_block_storage_data", "size_of_storage"),
+    OBJECT: ("object", "virtual_object_storage_data", "max_size_of_storage"),
+    FILE: ("file", "virtual_file_storage_data", "size_of_storage"),
 }
-MCIOP = "tosca.nodes.nfv.Mciop"
-ASSOCIATED = ("associatedVdu", "associated_vdu")  # an Mciop's requirement, as the standard has it and as some write it
 MEMORY_BARE_BYTES = 10**6  # IFA011 gives memory in MB and storage in GB
 STORAGE_BARE_BYTES = 10**9
 
@@ -42,15 +40,19 @@ class VduReader:
         found = []
         for node in self.template.nodes_of(*STORAGES):
             base = next(b for b in STORAGES if self.template.is_node(node.name, b))
-            kind, holder, key = STORAGES[base]
+            kind, holder, key = KINDS[base]
             properties = self.template.properties(node)
             data = properties.sub(holder)
+            size = data.size_bytes(key, bare=STORAGE_BARE_BYTES, must=True)
+            if not size:  # as drafts and older profiles had it
+                word = next((w for w in ("size_of_storage", "size") if w in properties), "size_of_storage")
+                size = properties.size_bytes(word, bare=STORAGE_BARE_BYTES)
             links = self.template.requirements(node, "virtual_link")
             found.append(
                 StorageDesc(
                     id=node.name,
                     kind=kind,
-                    size_bytes=data.size_bytes(key, bare=STORAGE_BARE_BYTES),
+                    size_bytes=size,
                     image=next(iter(self.images.images(self.template, node)), None),
                     protocol=data.text("file_system_protocol"),
                     virtual_link=links[0][0] if links else "",
@@ -74,11 +76,15 @@ class VduReader:
 
     def _attached(self, node: Entity, storages: dict[str, StorageDesc]) -> list[StorageDesc]:
         found = []
-        for name, at in self.template.requirements(node, "virtual_storage"):
+        wanted = self.template.requirements(node, "virtual_storage")
+        for attachment in self.template.nodes_of(ATTACHMENT):
+            if any(vdu == node.name for vdu, _ in self.template.requirements(attachment, "virtual_binding")):
+                wanted += self.template.requirements(attachment, "virtual_attachment")
+        for name, at in wanted:
             if name in storages:
                 found.append(storages[name])
             else:
-                self.template.notes.error(
+                self.template.notes.warn(
                     "storage-unknown", f"{node.name}: virtual_storage names {name}, which is no storage", at
                 )
         return found
@@ -86,9 +92,20 @@ class VduReader:
     def _compute(self, node: Entity, attached: list[StorageDesc]) -> Vdu:
         properties = self.template.properties(node)
         compute = self.template.capability(node, "virtual_compute")
-        memory = compute.sub("virtual_memory").size_bytes("virtual_mem_size", bare=MEMORY_BARE_BYTES)
-        cpu = compute.sub("virtual_cpu").cpu_milli("num_virtual_cpu")
+        memory = compute.sub("virtual_memory").size_bytes("virtual_mem_size", bare=MEMORY_BARE_BYTES, must=True)
+        cpu = compute.sub("virtual_cpu").cpu_milli("num_virtual_cpu", must=True)
+        older = self.template.capability(node, "nfv_compute")  # of the NFV profile 1.0
+        memory = memory or older.size_bytes("mem_size", bare=MEMORY_BARE_BYTES)
+        cpu = cpu or older.cpu_milli("num_cpus")
         self._positive(compute, cpu, memory)
+        if not (cpu and memory):
+            what = "memory" if cpu else "CPU" if memory else "CPU and memory"
+            self.template.notes.warn(
+                "size-unknown",
+                f"{node.name} does not say how much {what} it has",
+                node.body.place("capabilities"),
+                "say num_virtual_cpu and virtual_mem_size in its capability virtual_compute",
+            )
         images = self.images.images(self.template, node)
         container = next((i for i in images if i.format in CONTAINER_FORMATS), None)
         disk = next((i for i in images if i is not container and i.format not in CONTAINER_FORMATS), None)
@@ -143,8 +160,8 @@ class VduReader:
 
     def _common(self, node: Entity, properties: View, needs: Needs, attached: list[StorageDesc]) -> Vdu:
         profile = properties.sub("vdu_profile")
-        least = profile.whole("min_number_of_instances", 1)
-        most = profile.whole("max_number_of_instances", max(1, least))
+        least = profile.whole("min_number_of_instances", 1, must=True)
+        most = profile.whole("max_number_of_instances", max(1, least), must=True)
         if least > most:
             profile.notes.error(
                 "vdu-profile",
@@ -178,8 +195,7 @@ class VduReader:
         return any(
             name == node.name
             for mciop in self.template.nodes_of(MCIOP)
-            for key in ASSOCIATED
-            for name, _ in self.template.requirements(mciop, key)
+            for name, _ in self.template.requirements(mciop, "associatedVdu")
         )
 
     def _members(self, node: Entity, requirement: str) -> list[Entity]:
@@ -188,7 +204,7 @@ class VduReader:
             if self.template.is_node(name, OS_CONTAINER):
                 found.append(self.template.nodes[name])
             else:
-                self.template.notes.error(
+                self.template.notes.warn(
                     "container-unknown", f"{node.name}: {requirement} names {name}, which is no Vdu.OsContainer", at
                 )
         return found
@@ -248,7 +264,7 @@ class VduReader:
             return b""
         path = self.images.locate(source, data.at("source_path"))
         if not path:
-            data.notes.error("artifact-absent", f"boot_data: {source} is not in the package", data.at("source_path"))
+            data.notes.warn("artifact-absent", f"boot_data: {source} is not in the package", data.at("source_path"))
             return b""
         return self.read_text(path)
 
@@ -258,7 +274,7 @@ class VduReader:
             ("virtual_memory", "virtual_mem_size", memory),
         ):
             inner = compute.sub(name)
-            if key in inner and value <= 0 and not compute.notes.failed:
+            if inner.text(key).strip()[:1].isdecimal() and value <= 0 and not compute.notes.failed:
                 compute.notes.error("value-range", f"{inner.path}.{key}: expected more than 0", inner.at(key))
 
 
@@ -277,7 +293,7 @@ def _is_container_name(properties: View, image: SwImage) -> bool:
 def _disk_bytes(compute: View, attached: list[StorageDesc], disk: SwImage | None) -> int:
     local = sum(
         entry.size_bytes("size_of_storage", bare=STORAGE_BARE_BYTES)
-        for _, entry in compute.children("virtual_local_storage")
+        for entry in compute.entries("virtual_local_storage", "size_of_storage")
     )
     boot = next((s.size_bytes for s in attached if s.image is not None), 0)
     return boot or local or (disk.min_disk_bytes if disk is not None else 0)

@@ -54,6 +54,27 @@ class View:
             self._wrong(key, "a map or a list")
         return []
 
+    def entries(self, key: str, *own: str) -> list[View]:
+        """The mappings under `key`, a map or list of them; one alone, told by having a key of its `own`, counts too."""
+        value = self.body.get(key)
+        if isinstance(value, Map) and any(name in value for name in own):
+            return [self.sub(key)]
+        return [view for _, view in self.children(key)]
+
+    def named(self, key: str) -> list[tuple[str, View]]:
+        """The mappings under `key` by name: of a map, of a list of maps of one name each, or with a `name` inside."""
+        value = self.body.get(key)
+        if not isinstance(value, Seq):
+            return self.children(key)
+        found: list[tuple[str, View]] = []
+        for number, item in self.children(key):
+            inner = list(item.items())
+            if len(item.body) == 1 and inner:
+                found += inner
+            else:
+                found.append((item.text("name") or item.text("id") or number, item))
+        return found
+
     def text(self, key: str, default: str = "") -> str:
         """A scalar as it is written."""
         value = self.body.get(key)
@@ -93,8 +114,8 @@ class View:
             return default
         return value
 
-    def whole(self, key: str, default: int = 0, least: int = 0) -> int:
-        """A whole number, also as a text."""
+    def whole(self, key: str, default: int = 0, least: int = 0, *, must: bool = False) -> int:
+        """A whole number, also as a text. Where it `must` be sound, another word or number refuses the package."""
         value = self.body.get(key)
         if value is None:
             return default
@@ -102,17 +123,21 @@ class View:
             value = int(value)
         if isinstance(value, float) and value.is_integer():
             value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 2**63:
-            self._wrong(key, f"a whole number from {least}")
+        if isinstance(value, bool) or not isinstance(value, int):
+            self._wrong(key, f"a whole number from {least}", must and not isinstance(value, Map | Seq))
+            return default
+        if not least <= value < 2**63:
+            note = self.notes.error if must else self.notes.warn
+            note("value-range", f"{self.path}.{key}: expected a whole number from {least}, found {value}", self.at(key))
             return default
         return value
 
-    def size_bytes(self, key: str, default: int = 0, bare: int = 1) -> int:
-        """A size; `bare` is what a number without a unit counts, and using it is noted."""
+    def size_bytes(self, key: str, default: int = 0, bare: int = 1, *, must: bool = False) -> int:
+        """A size; `bare` is what a number without a unit counts, and using it is noted. `must` as for `whole`."""
         value = self.body.get(key)
         if value is None:
             return default
-        size = self._amount(key, default, lambda v: units.size_bytes(v, bare))
+        size = self._amount(key, default, lambda v: units.size_bytes(v, bare), must)
         if bare > 1 and size and not units.has_unit(value):
             self.notes.warn(
                 "unit-missing",
@@ -126,24 +151,29 @@ class View:
         """A time in microseconds."""
         return self._amount(key, 0, lambda v: units.time_us(v, bare_us)) if key in self else None
 
-    def cpu_milli(self, key: str, default: int = 0, bare_milli: int = 1000) -> int:
-        """An amount of CPU."""
-        return self._amount(key, default, lambda v: units.cpu_milli(v, bare_milli)) if key in self else default
+    def cpu_milli(self, key: str, default: int = 0, bare_milli: int = 1000, *, must: bool = False) -> int:
+        """An amount of CPU. `must` as for `whole`."""
+        return self._amount(key, default, lambda v: units.cpu_milli(v, bare_milli), must) if key in self else default
 
     def rate_bps(self, key: str, default: int = 0) -> int:
         """A bit rate."""
         return self._amount(key, default, units.rate_bps) if key in self else default
 
-    def _amount(self, key: str, default: int, read: Callable[[Any], int]) -> int:
+    def _amount(self, key: str, default: int, read: Callable[[Any], int], must: bool = False) -> int:
+        value = self.body[key]
+        if isinstance(value, Map | Seq):
+            self._wrong(key, "an amount")
+            return default
         try:
-            return read(self.body[key])
+            return read(value)
         except units.UnitError as error:
-            self.notes.error("value-unit", f"{self.path}.{key}: {error}", self.at(key))
+            note = self.notes.error if must and not isinstance(error, units.PlaceholderError) else self.notes.warn
+            note("value-unit", f"{self.path}.{key}: {error}", self.at(key))
             return default
 
-    def _wrong(self, key: str, expected: str) -> None:
-        """A number that is none refuses the package; a text or a mapping of another form is left out with a warning."""
+    def _wrong(self, key: str, expected: str, must: bool = False) -> None:
+        """What has another form is left out with a warning: it changes nothing of what there is."""
         value = self.body.get(key)
         found = "a mapping" if isinstance(value, Map) else "a list" if isinstance(value, Seq) else repr(value)[:60]
-        note = self.notes.error if expected.startswith("a whole number") else self.notes.warn
+        note = self.notes.error if must else self.notes.warn
         note("value-type", f"{self.path}.{key}: expected {expected}, found {found}", self.at(key))

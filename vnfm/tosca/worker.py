@@ -1,7 +1,7 @@
 """The reading process from outside: started by exec, never by fork (gRPC's threads would not survive it), and kept.
 
-A worker has tosca-parser and the type files loaded and forks once for each package, so that a package is read in a
-process of its own, in some milliseconds (see vnfm.tosca.child).
+A worker has tosca-parser and the type files loaded and forks once for each package, ahead of it, so that a package is
+read in a process of its own, in some milliseconds (see vnfm.tosca.child). What is read goes there and back in memory.
 """
 
 from __future__ import annotations
@@ -26,11 +26,9 @@ from vnfm.model.vnfd import Vnfd
 from vnfm.tosca.digests import PackageFile
 from vnfm.tosca.limits import Limits
 from vnfm.tosca.notes import Notes, Place
+from vnfm.tosca.parcel import packed
 
-_BOOT = (
-    "import json, sys; boot = json.loads(sys.stdin.buffer.readline()); sys.path[:] = boot['sys_path'];"
-    "from vnfm.tosca.child import serve; serve(boot)"
-)
+_BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from vnfm.tosca.child import serve; serve()"
 _STDERR_CHARS = 300
 _GRACE_SECONDS = 10.0  # for starting a worker, and for one that has to stop its child
 _KEPT = 2  # idle workers
@@ -47,12 +45,13 @@ class Worker:
 
     def __init__(self) -> None:
         self.owner = os.getpid()
+        paths = [str(Path(vnfm.__file__).parent.parent), *(p for p in sys.path if p)]
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _BOOT],
+            [sys.executable, "-I", "-S", "-c", _BOOT, json.dumps(paths)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            cwd="/",  # each child goes to an empty folder of its own
+            cwd="/",
             env={},
             start_new_session=True,
         )
@@ -62,25 +61,28 @@ class Worker:
         """Whether it may be asked again."""
         return self._process.poll() is None and self.owner == os.getpid()
 
-    def boot(self) -> None:
-        """Tell it where its code lies."""
-        paths = [str(Path(vnfm.__file__).parent.parent), *(p for p in sys.path if p)]
-        self._send({"sys_path": paths})
-
-    def ask(self, request: Mapping[str, Any], wall_seconds: float) -> dict[str, Any]:
-        """How the reading ended: `exit` (negative: a signal) and `timeout`. Raises WorkerLost."""
+    def ask(
+        self, request: Mapping[str, Any], texts: Mapping[str, bytes], wall_seconds: float
+    ) -> tuple[dict[str, Any], bytes]:
+        """How the reading ended (`exit`, negative for a signal, `timeout` and `stderr`), and its answer, empty where
+        there is none. Raises WorkerLost."""
+        assert self._process.stdin is not None
         assert self._process.stdout is not None
+        data = packed(texts)
         try:
-            self._send(request)
+            line = json.dumps({**request, "texts_bytes": len(data)}).encode() + b"\n"
+            self._process.stdin.write(line)
+            self._process.stdin.write(data)
+            self._process.stdin.flush()
             watch = select.poll()  # a manager may have more files open than select can tell of
             watch.register(self._process.stdout, select.POLLIN)
             ready = watch.poll(1000 * (wall_seconds + _GRACE_SECONDS))
-            line = self._process.stdout.readline() if ready else b""
-            answer: dict[str, Any] = json.loads(line)
+            done: dict[str, Any] = json.loads(self._process.stdout.readline() if ready else b"")
+            answer = self._process.stdout.read(done["answer_bytes"])
         except (OSError, ValueError) as error:
             self.close()
             raise WorkerLost("the reading process ended") from error
-        return answer
+        return done, answer
 
     def close(self) -> None:
         """End it and whatever it started."""
@@ -94,11 +96,6 @@ class Worker:
             with suppress(OSError):
                 if pipe is not None:
                     pipe.close()
-
-    def _send(self, message: Mapping[str, Any]) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(message).encode() + b"\n")
-        self._process.stdin.flush()
 
 
 class Pool:
@@ -117,9 +114,7 @@ class Pool:
                 if worker.alive:
                     return worker
                 worker.close()
-        worker = Worker()
-        worker.boot()
-        return worker
+        return Worker()
 
     def give(self, worker: Worker) -> None:
         """The worker is free again."""
@@ -141,8 +136,13 @@ _POOL = Pool()
 atexit.register(_POOL.close)
 
 
+def prepare() -> None:
+    """Start a worker for the first package that is read."""
+    _POOL.give(_POOL.take())
+
+
 def run_child(
-    work: Path,
+    texts: Mapping[str, bytes],
     *,
     entry: str,
     files: Mapping[str, PackageFile],
@@ -152,57 +152,49 @@ def run_child(
     limits: Limits,
     notes: Notes,
 ) -> tuple[Vnfd | None, Later]:
-    """Read the staged package `work`/root. What is noticed goes into `notes`; returns the VNFD and digests to check."""
-    empty, answer = work / "empty", work / "answer.json"
-    empty.mkdir()
+    """Read a package from its `texts`. What is noticed goes into `notes`; returns the VNFD and digests to check."""
     request = {
-        "root": str(work / "root"),
         "types": str(types),
         "entry": entry,
         "files": {name: [f.size_bytes, f.sha256, f.kind] for name, f in files.items()},
         "strict": strict,
         "flavour": flavour,
         "limits": encode(limits),
-        "answer": str(answer),
-        "empty": str(empty),
-        "stderr": str(work / "stderr"),
     }
-    failure = _run(request, work / "stderr", limits)
+    failure, answer = _run(request, texts, limits)
     if failure:
-        notes.error(
-            "reader-stopped", failure, Place(entry), "the descriptor is too large, too deep or not what it seems"
-        )
+        hint = "the descriptor is too large, too deep or not what it seems"
+        notes.error("reader-stopped", failure, Place(entry), hint)
         return None, []
     return _take(answer, notes)
 
 
-def _run(request: Mapping[str, Any], stderr: Path, limits: Limits) -> str:
-    """Why there is no answer; empty where there is one."""
+def _run(request: Mapping[str, Any], texts: Mapping[str, bytes], limits: Limits) -> tuple[str, bytes]:
+    """Why there is no answer, empty where there is one; and the answer."""
     worker = _POOL.take()
     try:
-        done = worker.ask(request, limits.child_wall_seconds)
+        done, answer = worker.ask(request, texts, limits.child_wall_seconds)
     except WorkerLost as lost:
-        return f"reading failed: {lost}"
+        return f"reading failed: {lost}", b""
     finally:
         _POOL.give(worker)
-    if done.get("timeout"):
-        return f"reading took longer than {limits.child_wall_seconds:g} s"
-    code = done.get("exit")
+    if done["timeout"]:
+        return f"reading took longer than {limits.child_wall_seconds:g} s", b""
+    code = done["exit"]
     if code == 0:
-        return ""
-    if isinstance(code, int) and code < 0:
-        return f"reading was stopped by signal {-code}"
-    text = stderr.read_text(errors="replace") if stderr.is_file() else ""
-    return "reading failed: " + text.strip()[-_STDERR_CHARS:]
+        return "", answer
+    if code < 0:
+        return f"reading was stopped by signal {-code}", b""
+    return "reading failed: " + done["stderr"].strip()[-_STDERR_CHARS:], b""
 
 
-def _take(answer: Path, notes: Notes) -> tuple[Vnfd | None, Later]:
+def _take(answer: bytes, notes: Notes) -> tuple[Vnfd | None, Later]:
     try:
-        data: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
+        data: dict[str, Any] = json.loads(answer)
         notes.findings += [decode(Finding, f) for f in data["findings"]]
         vnfd = None if data["vnfd"] is None else decode(Vnfd, data["vnfd"])
         later = [(str(p), str(a), str(w), decode(Place, at)) for p, a, w, at in data["later"]]
-    except (OSError, ValueError, KeyError, CodecError) as error:
+    except (ValueError, KeyError, CodecError) as error:
         notes.error("reader-stopped", f"reading gave no answer: {error}")
         return None, []
     return vnfd, later

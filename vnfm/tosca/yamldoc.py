@@ -6,21 +6,26 @@ with aliases written out is counted and refused.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import re
 from typing import Any
 
 import yaml
 
 from vnfm.tosca.limits import Limits
 from vnfm.tosca.notes import Notes, Place
+from vnfm.tosca.yamlbounds import beyond
 
 Mark = tuple[int, int]
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_BINARY = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 _PREFIX = "tag:yaml.org,2002:"
 
 
 class Map(dict[Any, Any]):
-    """A mapping with its place; `marks` and `raw` hold each value's place and the text of a scalar."""
+    """A mapping with its place; `marks` and `raw` hold each value's place and the text of a scalar, `duplicates` each
+    key that came again with its place and the value that it had before: the last one counts.
+    """
 
     __slots__ = ("duplicates", "file", "mark", "marks", "raw")
 
@@ -30,7 +35,7 @@ class Map(dict[Any, Any]):
         self.mark = mark
         self.marks: dict[Any, Mark] = {}
         self.raw: dict[Any, str] = {}
-        self.duplicates: list[tuple[Any, Mark]] = []
+        self.duplicates: list[tuple[Any, Mark, Any]] = []
 
     def place(self, key: object = None) -> Place:
         """Where the value of `key` stands, or the mapping itself."""
@@ -67,11 +72,15 @@ def load(data: bytes, file: str, limits: Limits, notes: Notes) -> Map | None:
     if len(data) > limits.yaml_bytes:
         notes.error("yaml-too-large", f"{len(data)} bytes, at most {limits.yaml_bytes}", Place(file))
         return None
+    if found := beyond(data, limits):
+        code, message, mark = found
+        notes.error(code, message, Place(file, *mark))
+        return None
     try:
-        node = yaml.compose(data, Loader=_LOADER)
+        node = _composed(data, file, notes)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        at = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file)
+        where = error.problem_mark or error.context_mark
+        at = Place(file, where.line + 1, where.column + 1) if where else Place(file)
         notes.error("yaml-syntax", f"{error.problem or error.context}", at)
         return None
     except (yaml.YAMLError, UnicodeError) as error:
@@ -91,6 +100,31 @@ def load(data: bytes, file: str, limits: Limits, notes: Notes) -> Map | None:
         return None
     assert isinstance(value, Map)
     return value
+
+
+def _composed(data: bytes, file: str, notes: Notes) -> yaml.Node | None:
+    """The document's nodes; of several documents in one file the one that says something."""
+    text: bytes | str = data
+    if not data.startswith(_UTF16):
+        try:
+            data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            if _BINARY.search(data):
+                raise
+            text = data.decode("cp1252", errors="replace")
+            line = data.count(b"\n", 0, error.start) + 1
+            notes.warn("yaml-encoding", "not UTF-8: read as Windows-1252", Place(file, line, 1), "save it as UTF-8")
+    try:
+        return yaml.compose(text, Loader=_LOADER)
+    except yaml.composer.ComposerError as error:
+        if "single document" not in str(error.context):
+            raise
+        documents = [n for n in yaml.compose_all(text, Loader=_LOADER) if isinstance(n, yaml.MappingNode)]
+        mark = error.problem_mark
+        at = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file)
+        notes.warn("yaml-documents", "several YAML documents in one file", at, "leave out what is not the template")
+        told = [n for n in documents if any(k.value == "topology_template" for k, _ in n.value)]
+        return next(iter([*told, *documents]), None)
 
 
 def plain(value: Any) -> Any:
@@ -150,11 +184,11 @@ class _Builder:
             if key_node.tag == _PREFIX + "merge":
                 merged += [m for m in (value if isinstance(value, list) else [value]) if isinstance(m, Map)]
                 continue
-            key = self.build(key_node, depth + 1)[0]
-            if not isinstance(key, Hashable):
+            if not isinstance(key_node, yaml.ScalarNode):
                 raise _Refused("yaml-key", "a key is no scalar", _mark(key_node))
+            key = key_node.value  # as it is written: a node may be called `on` or 1
             if key in result:
-                result.duplicates.append((key, _mark(key_node)))
+                result.duplicates.append((key, _mark(key_node), result[key]))
             self._put(result, key, value, _mark(value_node), value_node.value)
         for other in merged:
             for key, value in other.items():

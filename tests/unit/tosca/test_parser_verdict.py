@@ -94,8 +94,7 @@ def test_files_that_all_import_each_other_are_read_in_time(tmp_path: Path) -> No
     own = "node_types: {{ acme.T{}: {{ derived_from: tosca.nodes.Root }} }}\n"
     files = {f"Definitions/f{n}.yaml": everything + own.format(n) for n in range(120)}
     reading = read(tmp_path, vnfd(head=HEAD + "  - Definitions/f0.yaml\n"), **files)
-    assert reading.ok
-    assert "import-cycle" in {f.code for f in reading.findings}
+    assert {f.code for f in reading.findings if f.severity is Severity.ERROR} == {"import-cycle"}
 
 
 def test_a_file_that_imports_without_end_is_refused(tmp_path: Path) -> None:
@@ -113,8 +112,8 @@ def test_an_import_in_a_wrong_folder_is_found_and_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("imports", ["imports: 7", "imports: [ 7 ]", "imports: [ { file: 7 } ]", "imports: [ [ a ] ]"])
 def test_an_import_of_no_known_form_is_named(tmp_path: Path, imports: str) -> None:
     reading = read(tmp_path, vnfd(head=f"\ntosca_definitions_version: tosca_simple_yaml_1_3\n{imports}\n"))
-    (finding,) = [f for f in reading.findings if f.severity is Severity.ERROR]
-    assert finding.code == "import-form"
+    assert reading.ok
+    finding = next(f for f in reading.findings if f.code in ("import-form", "import-not-found"))
     assert finding.line == 3
 
 

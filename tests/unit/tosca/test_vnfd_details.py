@@ -7,8 +7,10 @@ from pathlib import Path
 from csar_writer import HEAD, VDU, block, vnfd, write_csar
 
 from vnfm.model.codec import decode, encode
-from vnfm.model.vnfd import AddressSpec, Artifact, Bitrate, CpKind, Flavour, Mount, Probe, Vnfd
-from vnfm.tools.package import reading_json
+from vnfm.model.connectivity import AddressSpec, Bitrate, CpKind
+from vnfm.model.vdu import Mount, Probe
+from vnfm.model.vnfd import Artifact, Flavour, Vnfd
+from vnfm.tools.package_view import reading_json
 from vnfm.tosca import PackageReading, read_package
 
 
@@ -287,7 +289,7 @@ def test_a_vnf_of_a_type_that_is_not_in_the_package_is_taken_for_one(tmp_path: P
     assert flavour.id == "tiny"
     assert reading.vnfd is not None
     assert (reading.vnfd.id, reading.vnfd.provider) == ("abc", "P")
-    assert [(f.code, f.severity) for f in reading.findings if f.code == "type-unknown"] == [("type-unknown", "warning")]
+    assert [(f.code, f.severity) for f in reading.findings if f.code == "type-guessed"] == [("type-guessed", "warning")]
 
 
 def test_mappings_that_are_indented_too_far_are_mappings(tmp_path: Path) -> None:

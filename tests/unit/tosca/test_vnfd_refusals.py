@@ -42,19 +42,12 @@ store:
     [
         (VDU + block(CP.replace("vdu1", "store") + STORE, 4), "cp-binding", "virtual_binding"),
         (VDU + block(CP.replace("vdu1", "nobody"), 4), "target-unknown", "virtual_binding"),
-        (
-            VDU + block(CP.replace("    - virtual_binding: vdu1\n", "    - virtual_link: vdu1\n"), 4),
-            "cp-unbound",
-            "cp:",
-        ),
-        (VDU + block(CP + "    - virtual_link: vdu1\n", 4), "cp-link", "virtual_link"),
+        (VDU + block(CP.replace("    - virtual_binding: vdu1\n", "    - virtual_link: net\n"), 4), "cp-unbound", "cp:"),
         (VDU.replace("512 MiB", "much"), "value-unit", "virtual_mem_size"),
         (VDU.replace("num_virtual_cpu: 2", "num_virtual_cpu: 0"), "value-range", "num_virtual_cpu"),
         (VDU.replace("num_virtual_cpu: 2", "num_virtual_cpu: -1"), "value-unit", "num_virtual_cpu"),
         (VDU.replace("max_number_of_instances: 4", "max_number_of_instances: 0"), "vdu-profile", "min_number"),
         (VDU.replace("max_number_of_instances: 4", "max_number_of_instances: many"), "value-type", "max_number"),
-        (VDU.replace("nfv.Vdu.Compute", "nfv.Vdu.Computer"), "type-unknown", "Vdu.Computer"),
-        (VDU.replace("description: the only one", "description: { get_input: nothing }"), "input-unknown", "get_input"),
         (VDU + VDU, "template-duplicate", "vdu1"),
     ],
 )
@@ -135,7 +128,8 @@ def test_an_alias_bomb_costs_nothing(tmp_path: Path) -> None:
 
 def test_a_pit_of_brackets(tmp_path: Path) -> None:
     assert bounded(tmp_path, "a: " + "[" * 500 + "]" * 500) == {"yaml-too-deep"}
-    assert bounded(tmp_path, "a: " + "[" * 200_000) & {"yaml-too-deep", "yaml-syntax", "reader-stopped"}
+    for text in ("a: " + "[" * 200_000, "a: " + "{b: " * 100_000, "- " * 100_000, "? " * 60_000):
+        assert bounded(tmp_path, text) == {"yaml-too-deep"}
 
 
 def test_a_huge_yaml_is_not_even_opened(tmp_path: Path) -> None:
@@ -147,7 +141,7 @@ def test_a_million_small_things_are_too_many(tmp_path: Path) -> None:
 
 
 def test_a_reading_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
-    limits = Limits(child_wall_seconds=0.01)
+    limits = Limits(child_wall_seconds=0.0005)
     (finding,) = errors(read(tmp_path, vnfd(), limits))
     assert finding.code == "reader-stopped"
     assert "longer" in finding.message
@@ -225,7 +219,7 @@ def test_the_child_can_neither_call_out_nor_start_anything(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     ("wanted", "code"),
-    [("gone.yaml", "import-not-found"), ("../../etc/passwd", "import-outside"), ("/etc/passwd", "import-outside")],
+    [("../../etc/passwd", "import-outside"), ("/etc/passwd", "import-outside")],
 )
 def test_imports_stay_in_the_package(tmp_path: Path, wanted: str, code: str) -> None:
     text = vnfd(head=HEAD + f"  - {wanted}\n")
@@ -234,13 +228,12 @@ def test_imports_stay_in_the_package(tmp_path: Path, wanted: str, code: str) -> 
     assert wanted in text.splitlines()[found[0].line - 1]
 
 
-def test_imports_in_a_circle_are_read_once(tmp_path: Path) -> None:
+def test_imports_in_a_circle_are_refused_by_name(tmp_path: Path) -> None:
     files = {"vnfd.yaml": vnfd(head=HEAD + "  - Definitions/a.yaml\n")}
     files["Definitions/a.yaml"] = "imports: [ b.yaml ]\n"
     files["Definitions/b.yaml"] = "imports: [ a.yaml, ../vnfd.yaml ]\n"
     reading = read_package(write_csar(tmp_path / "p.csar", files))
-    assert reading.ok
-    assert {f.code for f in reading.findings} == {"tosca-version", "import-cycle"}
+    assert {f.code for f in errors(reading)} == {"import-cycle"}
     cycle = next(f for f in reading.findings if f.code == "import-cycle")
     assert "Definitions/a.yaml → Definitions/b.yaml → Definitions/a.yaml" in cycle.message
 

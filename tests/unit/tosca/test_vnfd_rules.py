@@ -36,6 +36,11 @@ POLICIES = """
     type: tosca.policies.nfv.VduScalingAspectDeltas
     targets: [ vdu1 ]
     properties: { aspect: out, deltas: { more: { number_of_instances: 1 } } }
+- levels:
+    type: tosca.policies.nfv.InstantiationLevels
+    properties:
+      levels: { whole: { description: all of it, scale_info: { out: { scale_level: 2 } } } }
+      default_level: whole
 - rates:
     type: tosca.policies.nfv.VirtualLinkBitrateScalingAspectDeltas
     targets: [ net ]
@@ -64,7 +69,6 @@ def test_what_holds_together_draws_no_word(tmp_path: Path) -> None:
 ERRORS = [
     ("virtual_binding: vdu1", "virtual_binding: disk", "cp-binding"),
     ("    - virtual_binding: vdu1\n", "", "cp-unbound"),
-    ("virtual_storage: disk", "virtual_storage: cp", "storage-unknown"),
     ("size_of_storage: 1 GB", "size_of_storage: 99999 TB", "size-absurd"),
     ("size_of_storage: 1 GB", "size_of_storage: -1 GB", "value-unit"),
     ("virtual_mem_size: 512 MiB", "virtual_mem_size: 0 MiB", "value-range"),
@@ -74,15 +78,23 @@ ERRORS = [
         "properties: { aspect: up, deltas: { more: { n",
         "aspect-unknown",
     ),
-    ("{ aspect: out, deltas: { more: { b", "{ aspect: up, deltas: { more: { b", "aspect-unknown"),
-    ("max_scale_level: 2, step_deltas: [ more ]", "max_scale_level: 3, step_deltas: [ more, more ]", "step-deltas"),
-    ("AntiAffinityRule\n    targets: [ vdu1 ]", "AntiAffinityRule\n    targets: [ vdu2 ]", "target-unknown"),
-    ("SecurityGroupRule\n    targets: [ cp ]", "SecurityGroupRule\n    targets: [ vdu1 ]", "target-unknown"),
-    ("AspectDeltas\n    targets: [ net ]", "AspectDeltas\n    targets: [ cp ]", "target-unknown"),
-    ("port_range_min: 80", "port_range_min: 99", "port-range"),
+    ("{ scale_level: 2 }", "{ scale_level: 3 }", "scale-level"),
     ("\n    disk:", "\n    cp:", "template-duplicate"),
 ]
 WARNINGS = [
+    ("virtual_storage: disk", "virtual_storage: cp", "storage-unknown"),
+    ("{ aspect: out, deltas: { more: { b", "{ aspect: up, deltas: { more: { b", "aspect-unknown"),
+    ("scale_info: { out:", "scale_info: { up:", "aspect-unknown"),
+    ("max_scale_level: 2, step_deltas: [ more ]", "max_scale_level: 3, step_deltas: [ more, more ]", "step-deltas"),
+    ("AntiAffinityRule\n    targets: [ vdu1 ]", "AntiAffinityRule\n    targets: [ vdu1, vdu2 ]", "target-unknown"),
+    ("AntiAffinityRule\n    targets: [ vdu1 ]", "AntiAffinityRule\n    targets: [ vdu2 ]", "affinity-empty"),
+    ("zone }", "galaxy }", "value-enum"),
+    ("SecurityGroupRule\n    targets: [ cp ]", "SecurityGroupRule\n    targets: [ vdu1 ]", "target-unknown"),
+    ("AspectDeltas\n    targets: [ net ]", "AspectDeltas\n    targets: [ cp ]", "target-unknown"),
+    ("port_range_min: 80", "port_range_min: 99", "port-range"),
+    ("    - virtual_binding: vdu1\n", "    - machine: vdu1\n", "cp-binding"),
+    ("    - virtual_binding: vdu1\n", "    - virtual_binding: vdu1\n    - virtual_link: disk\n", "cp-link"),
+    ("default_level: whole", "default_level: most", "level-unknown"),
     ("    - virtual_link: net\n", "", "link-without-ends"),
     ("- virtual_link: net", "- virtual_link: elsewhere", "target-unknown"),
     ("        - virtual_storage: disk\n", "        - local_storage: disk\n", "storage-unused"),
@@ -132,6 +144,42 @@ def test_a_breach_that_leaves_a_right_model_is_said(tmp_path: Path, old: str, ne
     found = named(reading, code, "warning")
     assert found, reading.findings
     assert found[0].line > 0
+
+
+def test_a_level_beyond_the_last_is_usable_where_its_instances_are_written(tmp_path: Path) -> None:
+    written = """
+    - said:
+        type: tosca.policies.nfv.VduInstantiationLevels
+        targets: [ vdu1 ]
+        properties: { levels: { whole: { number_of_instances: 4 } } }
+    """
+    policies = POLICIES.replace("{ scale_level: 2 }", "{ scale_level: 3 }") + block(written, 0)
+    reading = read(tmp_path, vnfd(ATTACHED + block(SOUND, 4), policies=policies))
+    assert named(reading, "scale-level", "warning"), reading.findings
+    assert reading.vnfd is not None
+    (level,) = reading.vnfd.flavours[0].instantiation_levels
+    assert (level.instances, level.scale_levels) == ({"vdu1": 4}, {"out": 2})
+
+
+def test_deltas_of_an_aspect_too_many_change_nothing(tmp_path: Path) -> None:
+    more = """
+    - stray:
+        type: tosca.policies.nfv.VduScalingAspectDeltas
+        targets: [ vdu1 ]
+        properties: { aspect: gone, deltas: { more: { number_of_instances: 1 } } }
+    """
+    reading = read(tmp_path, vnfd(ATTACHED + block(SOUND, 4), policies=POLICIES + block(more, 0)))
+    assert named(reading, "aspect-unknown", "warning"), reading.findings
+    assert reading.vnfd is not None
+    assert [a.id for a in reading.vnfd.flavours[0].scaling_aspects] == ["out"]
+
+
+def test_connection_points_alone_are_a_part_of_a_descriptor(tmp_path: Path) -> None:
+    nodes = block(SOUND.replace("    - virtual_binding: vdu1\n", ""), 4)
+    reading = read(tmp_path, vnfd(nodes))
+    assert named(reading, "cp-unbound", "warning"), reading.findings
+    assert reading.vnfd is not None
+    assert [c.id for c in reading.vnfd.flavours[0].cps] == ["cp"]
 
 
 def test_an_image_without_a_checksum_is_said_and_one_with_it_is_not(tmp_path: Path) -> None:

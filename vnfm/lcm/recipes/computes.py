@@ -10,10 +10,12 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_net
 
 from vnfm.lcm.routes import Position
 from vnfm.lcm.steps import Step, StepKind, mint
+from vnfm.model.connectivity import Cpd, VirtualLinkDesc
 from vnfm.model.placement import Runtime
 from vnfm.model.problem import problem
 from vnfm.model.resources import ComputeSpec, ContainerSpec, DiskSpec, LinkMember, LinkSpec, PortSpec
-from vnfm.model.vnfd import Container, Cpd, Flavour, SwImage, Vdu, VirtualLinkDesc
+from vnfm.model.vdu import Container, SwImage, Vdu
+from vnfm.model.vnfd import Flavour
 from vnfm.placement.types import Assignment, Plan
 
 INTERNAL_POOL = "100.127.0.0/16"
@@ -223,6 +225,7 @@ def compute_step(
             cpu_limit_milli=0 if vm else _cpu_limit(vdu),
             memory_bytes=vdu.memory_bytes,
             hugepage_bytes=vdu.needs.hugepage_bytes,
+            gpus=vdu.needs.gpus,
             cpu_pinned=vdu.needs.cpu_pinned,
             numa_cell=at.cell,
             containers=() if vm else tuple(_container(lane, c) for c in vdu.containers),
