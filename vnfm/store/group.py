@@ -1,0 +1,161 @@
+"""Group commit: whoever waits while a commit runs is committed together by the next one.
+
+One thread writes. Each piece of work is a transaction to its caller: what it raised takes back what it did, and no
+more than that; what it answered is durable when the caller hears of it. How many share a commit depends only on how
+many came while the disk was busy, so that a lone one does not wait for company.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DatabaseError, IntegrityError
+
+MOST = 128  # pieces of work a commit
+_AFTER = "after_commit"
+
+
+@dataclass(slots=True, eq=False)
+class Piece:
+    """A caller's transaction, its outcome, and what is to be done in the event loop once it is durable."""
+
+    work: Callable[[Connection], Any]
+    future: asyncio.Future[Any]
+    result: Any = None
+    error: Exception | None = None
+    after: list[Callable[[], None]] = field(default_factory=list)
+
+
+def after_commit(connection: Connection, act: Callable[[], None]) -> None:
+    """Within a piece of work: do this in the event loop when it is durable, before the caller goes on; never where it is
+    not. Acts follow each other in the order of the transactions."""
+    connection.info[_AFTER].append(act)
+
+
+class GroupWriter:
+    """The one writer. `submit` belongs to one event loop."""
+
+    def __init__(self, engine: Engine, storage_problem: Callable[[Exception], Exception]) -> None:
+        self._engine = engine
+        self._storage_problem = storage_problem
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="db-writer")
+        self._waiting: deque[Piece] = deque()
+        self._lock = Lock()
+        self._writing = False
+
+    def submit(self, work: Callable[[Connection], Any]) -> asyncio.Future[Any]:
+        """Its answer, once it is durable."""
+        loop = asyncio.get_running_loop()
+        piece = Piece(work, loop.create_future())
+        with self._lock:
+            self._waiting.append(piece)
+            begin, self._writing = not self._writing, True
+        if begin:
+            self._thread.submit(self._write_all, loop)
+        return piece.future
+
+    def close(self) -> None:
+        """Let what was submitted end."""
+        self._thread.shutdown(wait=True)
+
+    def _write_all(self, loop: asyncio.AbstractEventLoop) -> None:
+        while True:
+            with self._lock:
+                group = [self._waiting.popleft() for _ in range(min(MOST, len(self._waiting)))]
+                if not group:
+                    self._writing = False
+                    return
+            try:
+                self._write(group)
+            except Exception as error:  # nobody may be left waiting, whatever it was
+                for piece in group:
+                    piece.error = error
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(_tell, group)
+
+    def _write(self, group: Sequence[Piece]) -> None:
+        if len(group) > 1 and self._together(group):
+            return
+        for piece in group:
+            self._alone(piece)
+
+    def _together(self, group: Sequence[Piece]) -> bool:
+        """All in one transaction. False where the database gave up over one of them: nothing of it is written then, and
+        each has to be tried by itself."""
+        try:
+            with self._engine.connect() as connection:
+                self._begin(connection)
+                for piece in group:
+                    self._savepoint(connection, piece)
+                try:
+                    connection.commit()
+                except DatabaseError as error:  # whether it is written is not known: it must not be done twice
+                    _fail(group, self._storage_problem(error))
+        except DatabaseError:
+            for piece in group:
+                piece.result, piece.error = None, None
+                piece.after.clear()
+            return False
+        return True
+
+    def _savepoint(self, connection: Connection, piece: Piece) -> None:
+        """Raises DatabaseError where the whole transaction may be lost with it."""
+        connection.info[_AFTER] = piece.after
+        try:
+            with connection.begin_nested():
+                piece.result = piece.work(connection)
+        except IntegrityError as error:
+            piece.error = error
+        except DatabaseError:
+            raise
+        except Exception as error:
+            piece.error = error
+        if piece.error:
+            piece.after.clear()
+
+    def _alone(self, piece: Piece) -> None:
+        try:
+            with self._engine.connect() as connection:
+                self._begin(connection)
+                connection.info[_AFTER] = piece.after
+                piece.result = piece.work(connection)
+                connection.commit()
+        except IntegrityError as error:
+            piece.error = error  # a mistake of ours, not the disk's
+        except DatabaseError as error:
+            piece.error = self._storage_problem(error)
+        except Exception as error:
+            piece.error = error
+        if piece.error:
+            piece.after.clear()
+
+    def _begin(self, connection: Connection) -> None:
+        if self._engine.dialect.name == "sqlite":
+            # the driver would begin at the first change only, and take the end of a savepoint before it for the end
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _fail(group: Sequence[Piece], error: Exception) -> None:
+    for piece in group:
+        piece.result, piece.error = None, piece.error or error
+        piece.after.clear()
+
+
+def _tell(group: Sequence[Piece]) -> None:
+    for piece in group:
+        for act in piece.after:
+            act()
+        if piece.future.done():  # nobody waits any more
+            continue
+        if piece.error is not None:
+            piece.future.set_exception(piece.error)
+        else:
+            piece.future.set_result(piece.result)
