@@ -167,7 +167,13 @@ class Manager:
         facts = StoredFacts(self.packages, self.orders, self.resources)
         self.granting = Granting(facts, checked_vims)
         self.runner = Runner(
-            checked_journal, checked_vims, self.blobs, self.granting.design, self.resources.handles, now
+            checked_journal,
+            checked_vims,
+            self.blobs,
+            self.granting.design,
+            self.resources.handles,
+            now,
+            holder=self.resources,
         )
         watched = WatchedStore(database, self.orders, new_id)
         checked_ledger: Ledger = watched

@@ -1,4 +1,4 @@
-"""Chains created end to end: over gRPC, placed, journalled, every call to the VIM made, on a simulated VIM of many hosts.
+"""Chains created end to end: over gRPC, placed, journalled, every call made, on a simulated VIM of many hosts.
 
 What is counted is what stands at the end: every operation COMPLETED in the database, every link, end, VNFC and path in
 the VIM's own file, and packets of a probe at each VNFC's ports.

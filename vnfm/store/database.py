@@ -53,7 +53,9 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.engine = open_engine(url)
-        self._writer = GroupWriter(self.engine, storage_problem)
+        self._writer = GroupWriter(self.engine, storage_problem, self._hear)
+        self.listeners: list[Callable[[object], None]] = []
+        """Who keeps something in memory: told of each fact of a transaction (see group.tell) once it is durable."""
         self._reader = ThreadPoolExecutor(2, thread_name_prefix="db-reader")
 
     def migrate(self) -> None:
@@ -87,7 +89,7 @@ class Database:
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in one transaction on the writer thread; durable when this returns. It may share its commit with
         others', and may be run a second time where the first one came to nothing: it does nothing outside of the
-        database but by `after_commit`."""
+        database but `tell`."""
         running: asyncio.Future[T] = self._writer.submit(work)
         try:
             return await asyncio.shield(running)
@@ -99,6 +101,10 @@ class Database:
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run `work` on a reader thread; all that it reads is of one moment, whatever is written meanwhile."""
         return await asyncio.get_running_loop().run_in_executor(self._reader, self._reading, work)
+
+    def _hear(self, fact: object) -> None:
+        for listener in self.listeners:
+            listener(fact)
 
     def _reading(self, work: Callable[[Connection], T]) -> T:
         try:

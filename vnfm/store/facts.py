@@ -9,9 +9,10 @@ from vnfm.lcm.planning import PackageFacts
 from vnfm.lcm.recipes.terminate import Standing
 from vnfm.model.lcm import VnfInstance
 from vnfm.model.realization import Realization
+from vnfm.store.holdings import Holdings
 from vnfm.store.orders import OrderStore
 from vnfm.store.packages import PackageStore
-from vnfm.store.resources import Holdings, ResourceStore
+from vnfm.store.resources import ResourceStore
 
 
 class StoredFacts:

@@ -20,32 +20,37 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DatabaseError, IntegrityError
 
 MOST = 128  # pieces of work a commit
-_AFTER = "after_commit"
+_FACTS = "facts"
 
 
 @dataclass(slots=True, eq=False)
 class Piece:
-    """A caller's transaction, its outcome, and what is to be done in the event loop once it is durable."""
+    """A caller's transaction, its outcome, and what is told once it is durable."""
 
     work: Callable[[Connection], Any]
     future: asyncio.Future[Any]
     result: Any = None
     error: Exception | None = None
-    after: list[Callable[[], None]] = field(default_factory=list)
+    facts: list[object] = field(default_factory=list)
 
 
-def after_commit(connection: Connection, act: Callable[[], None]) -> None:
-    """Within a piece of work: do this in the event loop when it is durable, before the caller goes on; never where it is
-    not. Acts follow each other in the order of the transactions."""
-    connection.info[_AFTER].append(act)
+def tell(connection: Connection, fact: object) -> None:
+    """Within a piece of work: what it changes, for those who keep that in memory. They hear of it in the event loop
+    once it is durable, before the caller goes on, in the order of the transactions; of what came to nothing never."""
+    facts = connection.info.get(_FACTS)
+    if facts is not None:  # else nobody keeps anything: a transaction outside of the group
+        facts.append(fact)
 
 
 class GroupWriter:
-    """The one writer. `submit` belongs to one event loop."""
+    """The one writer. `submit` and `hear`, which takes what is told, belong to one event loop."""
 
-    def __init__(self, engine: Engine, storage_problem: Callable[[Exception], Exception]) -> None:
+    def __init__(
+        self, engine: Engine, storage_problem: Callable[[Exception], Exception], hear: Callable[[object], None]
+    ) -> None:
         self._engine = engine
         self._storage_problem = storage_problem
+        self._hear = hear
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="db-writer")
         self._waiting: deque[Piece] = deque()
         self._lock = Lock()
@@ -75,11 +80,11 @@ class GroupWriter:
                     return
             try:
                 self._write(group)
-            except Exception as error:  # nobody may be left waiting, whatever it was
+            except Exception as error:  # noqa: BLE001  nobody may be left waiting, whatever it was
                 for piece in group:
                     piece.error = error
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(_tell, group)
+                loop.call_soon_threadsafe(self._answer, group)
 
     def _write(self, group: Sequence[Piece]) -> None:
         if len(group) > 1 and self._together(group):
@@ -102,13 +107,13 @@ class GroupWriter:
         except DatabaseError:
             for piece in group:
                 piece.result, piece.error = None, None
-                piece.after.clear()
+                piece.facts.clear()
             return False
         return True
 
     def _savepoint(self, connection: Connection, piece: Piece) -> None:
         """Raises DatabaseError where the whole transaction may be lost with it."""
-        connection.info[_AFTER] = piece.after
+        connection.info[_FACTS] = piece.facts
         try:
             with connection.begin_nested():
                 piece.result = piece.work(connection)
@@ -116,26 +121,37 @@ class GroupWriter:
             piece.error = error
         except DatabaseError:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  the caller gets it
             piece.error = error
         if piece.error:
-            piece.after.clear()
+            piece.facts.clear()
 
     def _alone(self, piece: Piece) -> None:
         try:
             with self._engine.connect() as connection:
                 self._begin(connection)
-                connection.info[_AFTER] = piece.after
+                connection.info[_FACTS] = piece.facts
                 piece.result = piece.work(connection)
                 connection.commit()
         except IntegrityError as error:
             piece.error = error  # a mistake of ours, not the disk's
         except DatabaseError as error:
             piece.error = self._storage_problem(error)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  the caller gets it
             piece.error = error
         if piece.error:
-            piece.after.clear()
+            piece.facts.clear()
+
+    def _answer(self, group: Sequence[Piece]) -> None:
+        for piece in group:
+            for fact in piece.facts:
+                self._hear(fact)
+            if piece.future.done():  # nobody waits any more
+                continue
+            if piece.error is not None:
+                piece.future.set_exception(piece.error)
+            else:
+                piece.future.set_result(piece.result)
 
     def _begin(self, connection: Connection) -> None:
         if self._engine.dialect.name == "sqlite":
@@ -146,16 +162,4 @@ class GroupWriter:
 def _fail(group: Sequence[Piece], error: Exception) -> None:
     for piece in group:
         piece.result, piece.error = None, piece.error or error
-        piece.after.clear()
-
-
-def _tell(group: Sequence[Piece]) -> None:
-    for piece in group:
-        for act in piece.after:
-            act()
-        if piece.future.done():  # nobody waits any more
-            continue
-        if piece.error is not None:
-            piece.future.set_exception(piece.error)
-        else:
-            piece.future.set_result(piece.result)
+        piece.facts.clear()
