@@ -174,6 +174,7 @@ class Manager:
             self.resources.handles,
             now,
             holder=self.resources,
+            nothing_to_do=self.registry.nothing_to_do,
         )
         watched = WatchedStore(database, self.orders, new_id)
         checked_ledger: Ledger = watched

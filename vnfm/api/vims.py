@@ -17,7 +17,8 @@ from vnfm.pb.nfvo.v1 import nfvo_pb2_grpc as rpc
 from vnfm.pb.vim.v1 import vim_pb2 as vim
 from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.types import Reservation
-from vnfm.store.resources import Holdings, ResourceStore
+from vnfm.store.holdings import Holdings
+from vnfm.store.resources import ResourceStore
 from vnfm.store.vims import VimStore
 from vnfm.vim.connection import VimConnection, VimSettings
 from vnfm.vim.inventory import InventoryStore

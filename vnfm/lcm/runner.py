@@ -18,7 +18,7 @@ from vnfm.lcm.changes import held_back
 from vnfm.lcm.machine import IN_FLIGHT, Run, St, next_runs, on_retry, on_rollback, rollback_allowed, settle
 from vnfm.lcm.operation import Design, Journal, LogEntry, Operation, StepOutput
 from vnfm.lcm.ports import Blobs, Clock, Vims
-from vnfm.lcm.steps import Step, StepKind, nodes
+from vnfm.lcm.steps import Step, StepKind
 from vnfm.model.lcm import CREATIONS, CancelMode, LcmOperationState
 from vnfm.model.problem import Problem, ProblemError, Retry, problem
 from vnfm.model.resources import Handle, Owner
@@ -73,8 +73,10 @@ class Runner:
         parallel_calls: int = 64,
         actions: Mapping[StepKind, Action] = ACTIONS,
         holder: Holder | None = None,
+        nothing_to_do: Callable[[Step], bool] = lambda step: False,
     ) -> None:
-        """With a `holder` decisions follow each other while earlier ones are on their way to the disk."""
+        """With a `holder` decisions follow each other while earlier ones are on their way to the disk. `nothing_to_do`:
+        whether a step that needs nothing else is done before it has begun."""
         self._journal = journal
         self._vims = vims
         self._blobs = blobs
@@ -83,6 +85,7 @@ class Runner:
         self._clock = clock
         self._actions = actions
         self._holder = holder
+        self._nothing_to_do = nothing_to_do
         self._slots = asyncio.Semaphore(parallel_calls)
         self._granting = asyncio.Lock()
         self._driven: dict[str, _Driven] = {}
@@ -211,8 +214,11 @@ class Runner:
         """The intent of what a grant begins with, to be on record with it."""
         if design.held:
             return ()
-        granted = replace(operation, state=LcmOperationState.PROCESSING, steps=design.steps)
-        return self._intents(granted.status, next_runs(granted.state, nodes(granted.steps), granted.status))
+        now = self._clock()
+        idle = [s.key for s in design.steps if not s.needs and self._nothing_to_do(s)]
+        done = tuple(LogEntry(key, to, now) for key in idle for to in (St.STARTED, St.DONE))
+        granted = replace(operation, state=LcmOperationState.PROCESSING, steps=design.steps, log=operation.log + done)
+        return (*done, *self._intents(granted.status, next_runs(granted.state, granted.steps, granted.status)))
 
     async def _decide(self, operation: Operation) -> tuple[Design | None, Problem | None]:
         """A design, or why there is none."""
@@ -235,7 +241,7 @@ class Runner:
             operation = await self._journal.enter(operation, state, self._clock(), error)
             self._notify()
             return operation
-        runs = next_runs(operation.state, nodes(operation.steps), status, bool(cancel))
+        runs = next_runs(operation.state, operation.steps, status, bool(cancel))
         fresh = tuple(r for r in runs if r not in driven.tasks)
         if cancel is CancelMode.FORCEFUL:  # what a killed manager left in flight is not joined again
             ended = tuple(self._cut_short(operation, r) for r in fresh)
@@ -264,7 +270,7 @@ class Runner:
         status = after.status
         if driven.cancel or after.cancel_mode:
             return ()
-        runs = next_runs(after.state, nodes(after.steps), status)
+        runs = next_runs(after.state, after.steps, status)
         return self._intents(status, (r for r in runs if r not in driven.tasks))
 
     def _intents(self, status: Mapping[str, St], runs: Iterable[Run]) -> tuple[LogEntry, ...]:
@@ -388,7 +394,7 @@ def rollback_entries(operation: Operation, clock: Clock) -> tuple[LogEntry, ...]
     """What rollback writes (SOL003 5.4.15). Raises ProblemError `conflict` outside FAILED_TEMP, or once a removal
     has started."""
     _only_from_failed_temp(operation, "rollback")
-    if not rollback_allowed(nodes(operation.steps), operation.status):
+    if not rollback_allowed(operation.steps, operation.status):
         raise problem(
             "conflict",
             f"{operation.type} of {operation.target} has begun to remove resources and cannot go back: "

@@ -31,7 +31,7 @@ def encode(value: object) -> Any:
         return value
     if kind is tuple or kind is list:
         return [v if v.__class__ in _PLAIN else encode(v) for v in value]  # type: ignore[attr-defined]
-    fields = _fields(kind)
+    fields = _fields(kind)  # type: ignore[arg-type]  # a type can be hashed
     if fields is None:
         return _encode_other(value)
     told: dict[str, Any] = {}

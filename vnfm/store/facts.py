@@ -39,7 +39,7 @@ class StoredFacts:
 
     async def chain(self, tenant: str, chain_id: str) -> StandingChain:
         """With its VNFs."""
-        chain = await self._orders.chain(tenant, chain_id)
+        chain, vnfs = await self._orders.chain_with_vnfs(tenant, chain_id)
         return StandingChain(
             chain.id,
             chain.name,
@@ -48,7 +48,7 @@ class StoredFacts:
             chain.grants,
             chain.plan,
             chain.body,
-            tuple(await self._orders.vnfs(tenant, chain_id)),
+            tuple(vnfs),
         )
 
     async def realization(self, tenant: str, instance_id: str) -> Realization:

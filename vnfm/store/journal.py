@@ -212,13 +212,13 @@ def _append(c: Connection, operation: Operation, entries: tuple[LogEntry, ...]) 
 def _keep_records(c: Connection, operation: Operation, entries: tuple[LogEntry, ...]) -> None:
     """The record of what may exist, by the lines that were just written: kinds of change one after the other, as far as
     they are about different resources."""
-    keys = {e.step for e in entries}
-    steps = {s.key: s for s in operation.steps if s.key in keys}
-    if len(keys) < len(entries):  # one step twice: what is last has to stay
-        for entry in entries:
-            _keep(c, operation, [(steps[entry.step], entry)])
+    steps = {s.key: s for s in operation.steps if s.kind is not StepKind.PUT_IMAGE}
+    told = [(steps[e.step], e) for e in entries if e.step in steps]
+    if len({e.step for _, e in told}) < len(told):  # one step twice: what is last has to stay
+        for each in told:
+            _keep(c, operation, [each])
     else:
-        _keep(c, operation, [(steps[e.step], e) for e in entries])
+        _keep(c, operation, told)
 
 
 def _keep(c: Connection, operation: Operation, told: Sequence[tuple[Step, LogEntry]]) -> None:

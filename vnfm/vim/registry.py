@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from vnfm.lcm.ports import JoinedInventory
+from vnfm.lcm.steps import Step
 from vnfm.model.problem import problem
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.vim.client import VimClient
@@ -29,6 +30,7 @@ class VimRegistry:
         self._manager_id = manager_id
         self._fence = fence
         self._clients: dict[str, VimClient] = {}
+        self._joined: tuple[tuple[tuple[str, int, int], ...], JoinedInventory] | None = None
         self.followers: list[Callable[[VimClient], None]] = []
         """Told of every VIM that is added."""
 
@@ -57,13 +59,22 @@ class VimRegistry:
             raise problem("vim-unknown", f"there is no VIM {name!r}; there are: {known}", instance=name)
         return client
 
+    def nothing_to_do(self, step: Step) -> bool:
+        """Whether what the step is for is there already, as far as was seen a moment ago: an image."""
+        client = self._clients.get(step.vim)
+        return client is not None and step.image is not None and client.has_image(step.image.sha256)
+
     def connections(self) -> Iterable[VimConnection]:
         """By name."""
         return [self._clients[name].connection for name in sorted(self._clients)]
 
     async def inventory(self) -> JoinedInventory:
-        """Waits for those that start; leaves out those that stay away, and says why."""
+        """Waits for those that start; leaves out those that stay away, and says why. Where nothing has changed it is
+        the same one as before."""
         connections = list(self.connections())
+        versions = tuple((c.settings.name, c.generation, c.inventory.version) for c in connections)
+        if self._joined and self._joined[0] == versions and all(c.ready for c in connections):
+            return self._joined[1]
         settled = await asyncio.gather(*(c.settled(INVENTORY_S) for c in connections))
         here = [c for c, ok in zip(connections, settled, strict=True) if ok]
         absent = {
@@ -71,7 +82,7 @@ class VimRegistry:
             for c, ok in zip(connections, settled, strict=True)
             if not ok
         }
-        return JoinedInventory(
+        joined = JoinedInventory(
             version=sum(c.inventory.version for c in here),
             hosts=tuple(h for c in here for h in c.inventory.hosts),
             latencies=tuple(m for c in here for m in c.inventory.latencies),
@@ -79,6 +90,9 @@ class VimRegistry:
             absent=absent,
             capabilities={c.settings.name: _offered(c) for c in here if c.handshake},
         )
+        now = tuple((c.settings.name, c.generation, c.inventory.version) for c in connections)
+        self._joined = (now, joined) if all(settled) else None
+        return joined
 
     async def close(self) -> None:
         """Close all."""
