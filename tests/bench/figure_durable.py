@@ -150,7 +150,9 @@ async def _completed(manager: Manager, count: int) -> None:
 
 
 def _why(db: sqlite3.Connection) -> str:
-    row = db.execute("select error from operation where error is not null limit 1").fetchone()
+    row = db.execute(
+        "select error from operation where state not in ('STARTING', 'PROCESSING', 'COMPLETED') limit 1"
+    ).fetchone()
     return str(row[0])[:400] if row else ""
 
 

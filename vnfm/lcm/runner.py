@@ -7,6 +7,7 @@ open operation is resumed from it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -25,6 +26,8 @@ from vnfm.model.resources import Handle, Owner
 
 log = structlog.get_logger(__name__)
 
+GATHER_S = 0.02  # for what ends together
+CROWD = 8  # operations that are driven at once
 PAUSE_S = 2.0  # before the journal is read again after it failed
 MISTAKE_PAUSE_S = 30.0  # after a mistake of our own, which seldom passes by itself
 
@@ -303,7 +306,23 @@ class Runner:
         return driven.handles
 
     async def _wait(self, operation: Operation, driven: _Driven) -> tuple[LogEntry, ...]:
-        """What ended; returns empty-handed when woken."""
+        """What ended; returns empty-handed when woken. While nothing follows from it, or where many operations share
+        disk and processor anyway, what ends a moment later goes to the disk with it: till then it counts as in flight,
+        which it was."""
+        ended = await self._ended_next(operation, driven)
+        crowded = len(self._driven) >= CROWD
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GATHER_S):
+                while ended and driven.tasks and not driven.cancel:
+                    if not crowded and self._leads_on(operation, ended, driven):
+                        break
+                    ended += await self._ended_next(operation, driven)
+        return ended
+
+    def _leads_on(self, operation: Operation, ended: tuple[LogEntry, ...], driven: _Driven) -> bool:
+        return bool(self._following(replace(operation, log=operation.log + ended), driven))
+
+    async def _ended_next(self, operation: Operation, driven: _Driven) -> tuple[LogEntry, ...]:
         if not driven.tasks and not driven.wake.is_set():
             raise RuntimeError("an operation that is not settled has nothing to run")
         await driven.wake.wait()

@@ -1,11 +1,13 @@
 """What realizations were seen to cost, by host and runtime.
 
 Start-up and memory: a running mean of the last few. Per-hop latency: the least that was seen, since load of the moment
-only adds to it, and only after a few probes. Each change is told as an ObservedCost (see group.tell).
+only adds to it, and only after a few probes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -26,17 +28,49 @@ _COST = t.observed_cost.c
 _ALL = select(t.observed_cost)
 
 
-def observe(c: Connection, vim: str, host: str, runtime: Runtime, start_ms: int, memory_bytes: int) -> None:
-    """Take one realization in: how long until it was usable, and what it takes itself."""
-    values = {"start_ms": start_ms, "memory_bytes": memory_bytes, "samples": 1}
-    _merge(c, _started(c.dialect.name), {**_here(vim, host, runtime), **values})
+@dataclass(frozen=True, slots=True)
+class CostsChanged:
+    """Told when something was taken in (see group.tell)."""
 
 
-def observe_hop(c: Connection, vim: str, host: str, runtime: Runtime, round_trip_us: int) -> None:
-    """Take in how long probes took within a VNF, there and back."""
+@dataclass(frozen=True, slots=True)
+class Start:
+    """One realization: how long until it was usable, and what it takes itself."""
+
+    vim: str
+    host: str
+    runtime: Runtime
+    start_ms: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """How long probes took within a VNF, there and back."""
+
+    vim: str
+    host: str
+    runtime: Runtime
+    round_trip_us: int
+
+
+def observe(c: Connection, starts: Sequence[Start]) -> None:
+    """Take realizations in."""
+    rows = [
+        {**_here(s.vim, s.host, s.runtime), "start_ms": s.start_ms, "memory_bytes": s.memory_bytes, "samples": 1}
+        for s in starts
+    ]
+    _merge(c, _started(c.dialect.name), rows)
+
+
+def observe_hops(c: Connection, crossings: Sequence[Crossing]) -> None:
+    """Take in what probes saw."""
     first = {"start_ms": 0, "memory_bytes": 0, "samples": 0, "hop_samples": 1}
-    hop_us = max(1, round_trip_us // ENDS_A_ROUND_TRIP)
-    _merge(c, _crossed(c.dialect.name), {**_here(vim, host, runtime), **first, "hop_us": hop_us})
+    rows = [
+        {**_here(x.vim, x.host, x.runtime), **first, "hop_us": max(1, x.round_trip_us // ENDS_A_ROUND_TRIP)}
+        for x in crossings
+    ]
+    _merge(c, _crossed(c.dialect.name), rows)
 
 
 @cache
@@ -50,7 +84,7 @@ def _started(dialect: str) -> Any:
             "memory_bytes": (_COST.memory_bytes * weight + insert.excluded.memory_bytes) // (weight + 1),
             "samples": _COST.samples + 1,
         },
-    ).returning(t.observed_cost)
+    )
 
 
 @cache
@@ -63,11 +97,13 @@ def _crossed(dialect: str) -> Any:
             "hop_us": case((known_is_less, _COST.hop_us), else_=insert.excluded.hop_us),
             "hop_samples": _COST.hop_samples + 1,
         },
-    ).returning(t.observed_cost)
+    )
 
 
-def _merge(c: Connection, statement: Any, values: dict[str, Any]) -> None:
-    tell(c, _cost(c.execute(statement, values).mappings().one()))
+def _merge(c: Connection, statement: Any, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        c.execute(statement, rows)
+        tell(c, CostsChanged())
 
 
 def _here(vim: str, host: str, runtime: Runtime) -> dict[str, Any]:

@@ -87,33 +87,37 @@ class GroupWriter:
                 loop.call_soon_threadsafe(self._answer, group)
 
     def _write(self, group: Sequence[Piece]) -> None:
-        if len(group) > 1 and self._together(group):
+        if len(group) > 1 and (self._together(group, self._bare) or self._together(group, self._savepoint)):
             return
         for piece in group:
             self._alone(piece)
 
-    def _together(self, group: Sequence[Piece]) -> bool:
-        """All in one transaction. False where the database gave up over one of them: nothing of it is written then, and
-        each has to be tried by itself."""
+    def _together(self, group: Sequence[Piece], run: Callable[[Connection, Piece], None]) -> bool:
+        """All in one transaction. False where one of them, or the database over one of them, gave up: nothing is
+        written then, and it has to be tried in another way."""
         try:
             with self._engine.connect() as connection:
                 self._begin(connection)
                 for piece in group:
-                    self._savepoint(connection, piece)
+                    connection.info[_FACTS] = piece.facts
+                    run(connection, piece)
                 try:
                     connection.commit()
                 except DatabaseError as error:  # whether it is written is not known: it must not be done twice
                     _fail(group, self._storage_problem(error))
-        except DatabaseError:
+        except Exception:  # noqa: BLE001  whose it is shows when it is tried in another way
             for piece in group:
                 piece.result, piece.error = None, None
                 piece.facts.clear()
             return False
         return True
 
+    def _bare(self, connection: Connection, piece: Piece) -> None:
+        """Raises what the work raises: few do, and a savepoint for each costs more than doing a group again."""
+        piece.result = piece.work(connection)
+
     def _savepoint(self, connection: Connection, piece: Piece) -> None:
         """Raises DatabaseError where the whole transaction may be lost with it."""
-        connection.info[_FACTS] = piece.facts
         try:
             with connection.begin_nested():
                 piece.result = piece.work(connection)

@@ -20,7 +20,7 @@ from vnfm.model.lcm import (
 from vnfm.model.problem import Problem, ProblemError, Retry, problem
 from vnfm.model.resources import Handle, ProbeResult, Resource
 from vnfm.store import tables as t
-from vnfm.store.costs import observe, observe_hop
+from vnfm.store.costs import Crossing, Start, observe, observe_hops
 from vnfm.store.database import Database
 from vnfm.store.group import tell
 from vnfm.store.holdings import Freed, Held
@@ -35,6 +35,7 @@ from vnfm.store.statements import (
     removal_where,
     rows_among,
     rows_where,
+    value_where,
 )
 
 ID_LENGTH = 36  # of a UUID
@@ -235,7 +236,7 @@ def _keep(c: Connection, operation: Operation, told: Sequence[tuple[Step, LogEnt
             _forget(c, step.removal.resource_id)
             _free(c, delete(t.reservation).where(_held_for(step.removal.resource_id)))
         if step.kind is StepKind.PROBE and entry.to is St.DONE and entry.output and entry.output.probe:
-            path = _path_name(c, step)
+            path = _path_name(c, operation, step)
             record_probe(c, operation.chain_id, path, entry.at, encode(entry.output.probe))
             _observe_hops(c, operation, entry.output.probe)
 
@@ -248,16 +249,18 @@ def _free(c: Connection, removal: Delete) -> None:
 
 def record_probe(c: Connection, chain_id: str, path: str, at: datetime, probe: dict[str, Any]) -> None:
     """What a probe of a path counted, kept with the chain: the latest of each path, and the latest of all."""
-    body = c.scalar(select(t.chain.c.body).where(t.chain.c.id == chain_id))
+    body = c.scalar(value_where(t.chain.c.body, t.chain.c.id), {KEY: chain_id})
     if body is not None:
         told = {"at": at.isoformat(), **probe, "passings": []}
         body = dict(body) | {"probe": told, "probes": {**body.get("probes", {}), path: told}}
-        c.execute(update(t.chain).where(t.chain.c.id == chain_id).values(body=body))
+        c.execute(change_where(t.chain.c.id), {KEY: chain_id, "body": body})
 
 
-def _path_name(c: Connection, step: Step) -> str:
+def _path_name(c: Connection, operation: Operation, step: Step) -> str:
     """The name of the path that a step probes."""
-    title = c.scalar(select(t.resource.c.name).where(t.resource.c.id == step.probe.path_id)) if step.probe else ""
+    path_id = step.probe.path_id if step.probe else ""
+    made = next((s.title for s in operation.steps if s.path and s.allocates == path_id), "")
+    title = made or c.scalar(value_where(t.resource.c.name, t.resource.c.id), {KEY: path_id})
     return (title or "").removeprefix("path ")
 
 
@@ -267,10 +270,8 @@ def _observe_hops(c: Connection, operation: Operation, probe: ProbeResult) -> No
         return
     computes = {s.allocates: s for s in operation.steps if s.compute}
     hops = {h.name: computes.get(h.resource_id) for s in operation.steps if s.path for h in s.path.hops}
-    for count in probe.hops:
-        step = hops.get(count.to)
-        if step and step.compute and count.rtt_us:
-            observe_hop(c, step.vim, step.compute.host, step.compute.runtime, count.rtt_us)
+    seen = [(hops.get(count.to), count.rtt_us) for count in probe.hops if count.rtt_us]
+    observe_hops(c, [Crossing(s.vim, s.compute.host, s.compute.runtime, us) for s, us in seen if s and s.compute])
 
 
 def _resource_row(operation: Operation, step: Step) -> dict[str, Any]:
@@ -302,10 +303,12 @@ def _exist(c: Connection, made: Sequence[tuple[Step, Resource | None]]) -> None:
     ]
     if known:
         c.execute(change_where(t.resource.c.id), known)
-    for step, resource in made:
-        if step.compute and resource and resource.start_ms:
-            spec = step.compute
-            observe(c, step.vim, spec.host, spec.runtime, resource.start_ms, resource.overhead_memory_bytes)
+    starts = [
+        Start(s.vim, s.compute.host, s.compute.runtime, r.start_ms, r.overhead_memory_bytes)
+        for s, r in made
+        if s.compute and r and r.start_ms
+    ]
+    observe(c, starts)
 
 
 def _forget(c: Connection, resource_id: str) -> None:

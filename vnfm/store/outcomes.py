@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, exists, func, select, update
 
 from vnfm.lcm.changes import isolation_of
+from vnfm.lcm.machine import St
 from vnfm.lcm.operation import Desired, Operation
 from vnfm.lcm.outcome import outcome
 from vnfm.lcm.realizing import realized, switched
@@ -15,13 +15,14 @@ from vnfm.model.chain import ServiceChain
 from vnfm.model.codec import decode, encode
 from vnfm.model.lcm import CREATIONS, InstantiationState, LcmOperationState, LcmOperationType, Vnfc, VnfState
 from vnfm.model.realization import NOTHING_STANDS, Realization
-from vnfm.model.resources import Handle
+from vnfm.model.resources import Handle, Resource
 from vnfm.store import realizations
 from vnfm.store import tables as t
 from vnfm.store.group import tell
 from vnfm.store.holdings import Freed
 from vnfm.store.statements import KEY, KEYS, change_where, rows_where, value_where
 
+_Known = tuple[Handle, tuple[str, ...]]
 ID_LENGTH = 36  # of a UUID
 _UNFOUNDED = (
     delete(t.reservation)
@@ -51,9 +52,7 @@ def apply_outcome(c: Connection, operation: Operation) -> None:
         c.execute(delete(t.chain).where(t.chain.c.id == chain_id))
         c.execute(delete(t.vnf_instance).where(t.vnf_instance.c.id.in_(instances)))
         return
-    standing = _stands(c, operation)
-    if result.chain:
-        c.execute(update(t.chain).where(t.chain.c.id == chain_id).values(state=result.chain.value))
+    standing = _stands(c, operation, {"state": result.chain.value} if result.chain else {})
     serves = operation.state is LcmOperationState.COMPLETED or (
         operation.state is LcmOperationState.FAILED and switched(operation.steps, operation.status)
     )
@@ -70,7 +69,7 @@ def apply_outcome(c: Connection, operation: Operation) -> None:
     elif operation.type in CREATIONS and result.instances is None:
         return
     elif operation.type not in REMOVALS:
-        _record_vnfcs(c, standing, left)
+        _record_vnfcs(c, operation, standing, left)
 
 
 def _free_capacity(c: Connection, operation: Operation) -> None:
@@ -80,8 +79,8 @@ def _free_capacity(c: Connection, operation: Operation) -> None:
         tell(c, Freed(tuple((r.resource_id, r.kind) for r in rows)))
 
 
-def _stands(c: Connection, operation: Operation) -> Realization:
-    """What stands from now on, kept with the chain or the VNF."""
+def _stands(c: Connection, operation: Operation, also: Mapping[str, str]) -> Realization:
+    """What stands from now on, kept with the chain or the VNF; `also`: what else changes in its row."""
     table = t.chain if operation.chain_id else t.vnf_instance
     subject = operation.chain_id or operation.target_id
     before = NOTHING_STANDS
@@ -91,7 +90,7 @@ def _stands(c: Connection, operation: Operation) -> Realization:
             return NOTHING_STANDS
         before = realizations.of_chain(c, row) if operation.chain_id else realizations.of_instance(c, row)
     standing = realized(before, operation)
-    c.execute(change_where(table.c.id), {KEY: subject, "realization": encode(standing)})
+    c.execute(change_where(table.c.id), {KEY: subject, "realization": encode(standing), **also})
     return standing
 
 
@@ -120,9 +119,11 @@ def _apply_desired(c: Connection, operation: Operation) -> None:
         c.execute(change_where(t.vnf_instance.c.id), {KEY: instance_id, "scale_levels": dict(levels)})
 
 
-def _record_vnfcs(c: Connection, standing: Realization, instances: list[str]) -> None:
-    rows = c.execute(_HANDLES, {KEYS: [v.resource_id for v in standing.vnfcs]})
-    known = {r.id: r for r in rows}
+def _record_vnfcs(c: Connection, operation: Operation, standing: Realization, instances: list[str]) -> None:
+    known = {r.handle.resource_id: (r.handle, r.addresses) for r in _made(operation)}
+    if left := [v.resource_id for v in standing.vnfcs if v.resource_id not in known]:
+        rows = c.execute(_HANDLES, {KEYS: left})
+        known |= {r.id: (decode(Handle, r.handle), tuple(r.addresses)) for r in rows}
     found = [
         {
             KEY: instance_id,
@@ -136,7 +137,14 @@ def _record_vnfcs(c: Connection, standing: Realization, instances: list[str]) ->
         c.execute(change_where(t.vnf_instance.c.id), found)
 
 
-def _vnfcs(standing: Realization, instance_id: str, known: Mapping[str, Any]) -> list[Vnfc]:
+def _made(operation: Operation) -> list[Resource]:
+    """What the operation itself made, and has not taken back: of that the table says the same."""
+    status = operation.status
+    ended = {e.step: e.output.resource for e in operation.log if e.output and e.output.resource}
+    return [resource for step, resource in ended.items() if status[step] is St.DONE]
+
+
+def _vnfcs(standing: Realization, instance_id: str, known: Mapping[str, _Known]) -> list[Vnfc]:
     return [
         Vnfc(
             v.resource_id,
@@ -144,8 +152,8 @@ def _vnfcs(standing: Realization, instance_id: str, known: Mapping[str, Any]) ->
             v.spec.runtime,
             v.vim,
             v.spec.host,
-            decode(Handle, known[v.resource_id].handle).native_id,
-            tuple(known[v.resource_id].addresses) or tuple(ip for p in v.spec.ports for ip in p.ips),
+            known[v.resource_id][0].native_id,
+            known[v.resource_id][1] or tuple(ip for p in v.spec.ports for ip in p.ips),
         )
         for v in sorted(standing.of_instance(instance_id), key=lambda v: (v.vdu_id, v.index))
         if v.resource_id in known
