@@ -102,7 +102,7 @@ class GroupWriter:
                     connection.info[_FACTS] = piece.facts
                     run(connection, piece)
                 try:
-                    connection.commit()
+                    _commit(connection)
                 except DatabaseError as error:  # whether it is written is not known: it must not be done twice
                     _fail(group, self._storage_problem(error))
         except Exception:  # noqa: BLE001  whose it is shows when it is tried in another way
@@ -136,7 +136,7 @@ class GroupWriter:
                 self._begin(connection)
                 connection.info[_FACTS] = piece.facts
                 piece.result = piece.work(connection)
-                connection.commit()
+                _commit(connection)
         except IntegrityError as error:
             piece.error = error  # a mistake of ours, not the disk's
         except DatabaseError as error:
@@ -161,6 +161,14 @@ class GroupWriter:
         if self._engine.dialect.name == "sqlite":
             # the driver would begin at the first change only, and take the end of a savepoint before it for the end
             connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _commit(connection: Connection) -> None:
+    try:
+        connection.commit()
+    except BaseException:
+        connection.invalidate()  # its transaction may still be open: the next one gets another connection
+        raise
 
 
 def _fail(group: Sequence[Piece], error: Exception) -> None:
