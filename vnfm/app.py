@@ -167,7 +167,14 @@ class Manager:
         facts = StoredFacts(self.packages, self.orders, self.resources)
         self.granting = Granting(facts, checked_vims)
         self.runner = Runner(
-            checked_journal, checked_vims, self.blobs, self.granting.design, self.resources.handles, now
+            checked_journal,
+            checked_vims,
+            self.blobs,
+            self.granting.design,
+            self.resources.handles,
+            now,
+            holder=self.resources,
+            nothing_to_do=self.registry.nothing_to_do,
         )
         watched = WatchedStore(database, self.orders, new_id)
         checked_ledger: Ledger = watched

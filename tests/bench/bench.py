@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 import figure_containers  # noqa: E402
+import figure_durable  # noqa: E402
 import figure_heal  # noqa: E402
 import figure_journal  # noqa: E402
 import figure_live  # noqa: E402
@@ -74,6 +75,7 @@ class Figure:
 FIGURES = (
     Figure(figure_manager.ROWS, lambda r: figure_manager.figure(r.space, r.quick, r.profile, r.say)),
     Figure(figure_journal.ROWS, lambda r: figure_journal.figure(r.space, r.quick, r.say)),
+    Figure(figure_durable.ROWS, lambda r: figure_durable.figure(r.space, r.quick, r.profile, r.say)),
     Figure(figure_wiring.ROWS, lambda r: figure_wiring.figure(r.space, r.quick, r.say)),
     Figure(figure_path.ROWS, lambda r: figure_path.figure(r.space, r.quick, r.say)),
     Figure(

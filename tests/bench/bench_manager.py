@@ -41,10 +41,11 @@ class NotOfferedError(BenchError):
 
 @dataclass
 class Manager:
-    """`vnfm serve` with a local VIM on a folder of its own."""
+    """`vnfm serve` with a VIM on a folder of its own; `vim`: its kind and configuration, by itself the local one."""
 
     folder: Path
     options: tuple[str, ...] = ()
+    vim: str = ""
     process: subprocess.Popen[str] | None = field(default=None, init=False)
 
     @property
@@ -61,6 +62,7 @@ class Manager:
         """Until it says `ready`; the seconds from spawn."""
         self.folder.mkdir(parents=True, exist_ok=True)
         argv = [python(), *self.options, *VNFM, "serve", "--state", str(self.state), "--listen", self.endpoint]
+        argv += ["--vim", f"local={self.vim}"] if self.vim else []
         begun = time.perf_counter()
         with (self.folder / "manager.log").open("a") as log:
             self.process = subprocess.Popen(
@@ -86,19 +88,19 @@ class Manager:
         return self.process.pid if self.process else 0
 
     def plugin_pid(self) -> int:
-        """Of its local VIM's plugin."""
+        """Of its VIM's plugin."""
         with suppress(OSError, ValueError):
             return int(json.loads((self.state / "vim/local/plugin.pid").read_text())["pid"])
         return 0
 
     def connected(self, patience_s: float = 30) -> float:
-        """Wait until the local VIM is connected; seconds waited."""
+        """Wait until the VIM is connected; seconds waited."""
         begun = time.perf_counter()
         with grpc.insecure_channel(self.endpoint) as channel:
             stub = rpc.VimsStub(channel)
             while stub.GetVim(pb.GetRequest(ref="local")).state != "CONNECTED":
                 if time.perf_counter() - begun > patience_s:
-                    raise BenchError("the local VIM does not connect")
+                    raise BenchError("the VIM does not connect")
                 time.sleep(0.02)
         return time.perf_counter() - begun
 

@@ -16,12 +16,12 @@ ROOMS = ("api/", "lcm/", "recipes/", "store/", "vim/", "placement/", "graph/", "
 SHOWN = 25
 
 
-def sampled(space: Workspace, work: Callable[[Manager], None]) -> list[str]:
+def sampled(space: Workspace, work: Callable[[Manager], None], vim: str = "") -> list[str]:
     """Do the work on a manager of its own; lines with the share of each function of ours and all that it called."""
     folder = space.folder / "samples"
     folder.mkdir()
     before = dict(os.environ)
-    manager = Manager(space.folder / "sampled")
+    manager = Manager(space.folder / "sampled", vim=vim)
     try:
         os.environ["VNFM_BENCH_SAMPLES"] = str(folder)
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(SAMPLER), before.get("PYTHONPATH"))))

@@ -198,6 +198,7 @@ class World:
             self.resources.handles,
             clock,
             actions=faults.actions(),
+            holder=self.resources,
         )
 
     async def onboard(self) -> None:

@@ -104,7 +104,8 @@ class ChainsServicer(rpc.ChainsServicer):
                 request.request_id,
             )
             operation = await self._orders.create_chain(order, chain, instances, self._clock())
-            self._runner.drive(operation.id)
+            # a request that is repeated finds what it began earlier, which has gone on since
+            self._runner.drive(operation.id, operation if operation.id == order.operation_id else None)
             return self._views.message(operation)
 
         return await answered(context, work())

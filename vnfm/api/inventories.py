@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from vnfm.model.resources import Licence
 from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.types import FabricEdge, Host, ObservedCost, Reservation, ZoneLatency
-from vnfm.store.resources import Holdings
+from vnfm.store.holdings import Holdings
 from vnfm.vim.inventory import InventoryStore
 
 T = TypeVar("T")

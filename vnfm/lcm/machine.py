@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 from vnfm.model.lcm import LcmOperationState as Op
 
@@ -56,9 +57,29 @@ IN_FLIGHT = frozenset({St.STARTED, St.UNDO_STARTED})
 CLEAN = frozenset({St.PENDING, St.UNDONE})
 
 
+class Stepped(Protocol):
+    """What the machine knows of a step: its key, what it needs done first, and whether it removes something."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def needs(self) -> tuple[str, ...]: ...
+    @property
+    def forward_only(self) -> bool: ...
+
+
+class Told(Protocol):
+    """What the machine knows of a line of the intent log."""
+
+    @property
+    def step(self) -> str: ...
+    @property
+    def to(self) -> St: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
-    """What the machine knows of a step: its key, what it needs done first, and whether it removes something."""
+    """A step, and nothing besides what the machine knows of it."""
 
     key: str
     needs: tuple[str, ...] = ()
@@ -85,7 +106,7 @@ class InvalidTransition(Exception):
     """The log contradicts STEP_TRANSITIONS."""
 
 
-def fold(steps: Iterable[Node], log: Iterable[Event]) -> dict[str, St]:
+def fold(steps: Iterable[Stepped], log: Iterable[Told]) -> dict[str, St]:
     """The state of each step after the log. Raises InvalidTransition."""
     status = {s.key: St.PENDING for s in steps}
     for event in log:
@@ -95,7 +116,7 @@ def fold(steps: Iterable[Node], log: Iterable[Event]) -> dict[str, St]:
     return status
 
 
-def next_runs(op: Op, steps: Sequence[Node], status: Mapping[str, St], cancelled: bool = False) -> tuple[Run, ...]:
+def next_runs(op: Op, steps: Sequence[Stepped], status: Mapping[str, St], cancelled: bool = False) -> tuple[Run, ...]:
     """Steps to run or to rejoin now. After a failure or a cancel only those in flight are seen to their end."""
     if op is Op.PROCESSING:
         draining = cancelled or St.FAILED in status.values()
@@ -152,7 +173,7 @@ def on_rollback(status: Mapping[str, St]) -> tuple[Event, ...]:
     return tuple(Event(k, St.UNDO_STARTED) for k, v in status.items() if v is St.UNDO_FAILED)
 
 
-def rollback_allowed(steps: Iterable[Node], status: Mapping[str, St]) -> bool:
+def rollback_allowed(steps: Iterable[Stepped], status: Mapping[str, St]) -> bool:
     """No removal has started yet."""
     return all(status[s.key] is St.PENDING for s in steps if s.forward_only)
 

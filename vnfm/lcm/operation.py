@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from vnfm.lcm.machine import Event, St, fold, progress_percent
-from vnfm.lcm.steps import Step, nodes
+from vnfm.lcm.steps import Step
 from vnfm.model.chain import ServiceChain
 from vnfm.model.lcm import CancelMode, LcmOperationState, LcmOperationType
 from vnfm.model.problem import Problem
@@ -63,7 +63,7 @@ class Operation:
     @property
     def status(self) -> dict[str, St]:
         """Each step's state."""
-        return fold(nodes(self.steps), (e.event for e in self.log))
+        return fold(self.steps, self.log)
 
     @property
     def chain_id(self) -> str:

@@ -7,8 +7,10 @@ open operation is resumed from it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import structlog
 
@@ -17,18 +19,31 @@ from vnfm.lcm.changes import held_back
 from vnfm.lcm.machine import IN_FLIGHT, Run, St, next_runs, on_retry, on_rollback, rollback_allowed, settle
 from vnfm.lcm.operation import Design, Journal, LogEntry, Operation, StepOutput
 from vnfm.lcm.ports import Blobs, Clock, Vims
-from vnfm.lcm.steps import Step, StepKind, nodes
-from vnfm.model.lcm import CancelMode, LcmOperationState
+from vnfm.lcm.steps import Step, StepKind
+from vnfm.model.lcm import CREATIONS, CancelMode, LcmOperationState
 from vnfm.model.problem import Problem, ProblemError, Retry, problem
 from vnfm.model.resources import Handle, Owner
 
 log = structlog.get_logger(__name__)
 
+GATHER_S = 0.02  # for what ends together
+CROWD = 8  # operations that are driven at once
 PAUSE_S = 2.0  # before the journal is read again after it failed
 MISTAKE_PAUSE_S = 30.0  # after a mistake of our own, which seldom passes by itself
 
 Granter = Callable[[Operation], Awaitable[Design]]
 """Decides what a STARTING operation is to do; raises ProblemError where it is refused."""
+
+
+class Holder(Protocol):
+    """Counts what was decided among what is held, before it is on record."""
+
+    def hold(self, design: Design) -> None: ...
+
+    def forget_held(self) -> None:
+        """What was held may not have got on record: look there again."""
+        ...
+
 
 Handles = Callable[[Operation], Awaitable[Mapping[str, Handle]]]
 """What is on record of the resources of an operation's subjects."""
@@ -38,6 +53,8 @@ Handles = Callable[[Operation], Awaitable[Mapping[str, Handle]]]
 class _Driven:
     """What is in memory of one operation: nothing that the log does not know, but for words and tasks."""
 
+    known: Operation | None = None  # as it was just written
+    handles: dict[str, Handle] | None = None
     words: dict[str, str] = field(default_factory=dict)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     tasks: dict[Run, asyncio.Task[LogEntry]] = field(default_factory=dict)
@@ -58,7 +75,11 @@ class Runner:
         clock: Clock,
         parallel_calls: int = 64,
         actions: Mapping[StepKind, Action] = ACTIONS,
+        holder: Holder | None = None,
+        nothing_to_do: Callable[[Step], bool] = lambda step: False,
     ) -> None:
+        """With a `holder` decisions follow each other while earlier ones are on their way to the disk. `nothing_to_do`:
+        whether a step that needs nothing else is done before it has begun."""
         self._journal = journal
         self._vims = vims
         self._blobs = blobs
@@ -66,11 +87,13 @@ class Runner:
         self._handles = handles
         self._clock = clock
         self._actions = actions
+        self._holder = holder
+        self._nothing_to_do = nothing_to_do
         self._slots = asyncio.Semaphore(parallel_calls)
         self._granting = asyncio.Lock()
         self._driven: dict[str, _Driven] = {}
         self._drivers: dict[str, asyncio.Task[None]] = {}
-        self._changed = asyncio.Condition()
+        self._listeners: set[asyncio.Event] = set()
         self._closing = False
 
     async def resume(self) -> int:
@@ -80,15 +103,16 @@ class Runner:
             self.drive(operation_id)
         return len(ids)
 
-    def drive(self, operation_id: str) -> None:
-        """Run the operation in the background. One that has a driver gets no second one, but is looked at once more
-        when that driver ends: a retry may come between its last line and its end."""
+    def drive(self, operation_id: str, known: Operation | None = None) -> None:
+        """Run the operation in the background; `known` is what was written of it just now. One that has a driver gets
+        no second one, but is looked at once more when that driver ends: a retry may come between its last line and its
+        end."""
         if self._closing:
             return
         if operation_id in self._drivers:
             self._driven[operation_id].again = True
             return
-        self._driven[operation_id] = _Driven()
+        self._driven[operation_id] = _Driven(known)
         task = asyncio.create_task(self._drive(operation_id), name=f"operation {operation_id}")
         self._drivers[operation_id] = task
         task.add_done_callback(lambda _: self._ended(operation_id))
@@ -100,11 +124,14 @@ class Runner:
 
     async def changed(self, timeout_s: float) -> None:
         """Wait until something about some operation changed, or the time is over."""
-        async with self._changed:
-            try:
-                await asyncio.wait_for(self._changed.wait(), timeout_s)
-            except TimeoutError:
-                return
+        heard = asyncio.Event()
+        self._listeners.add(heard)
+        try:
+            await asyncio.wait_for(heard.wait(), timeout_s)
+        except TimeoutError:
+            return
+        finally:
+            self._listeners.discard(heard)
 
     def cancel(self, operation_id: str, mode: CancelMode) -> None:
         """Tell a running operation that its cancellation is on record."""
@@ -131,9 +158,9 @@ class Runner:
         if driven and driven.again:
             self.drive(operation_id)
 
-    async def _notify(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
+    def _notify(self) -> None:
+        for listener in self._listeners:
+            listener.set()
 
     async def _drive(self, operation_id: str) -> None:
         driven = self._driven[operation_id]
@@ -154,19 +181,20 @@ class Runner:
                     task.cancel()
                 await asyncio.gather(*driven.tasks.values(), return_exceptions=True)
                 driven.tasks.clear()
-                await self._notify()
+                self._notify()
             await asyncio.sleep(pause_s)
 
     async def _run_to_settled(self, operation_id: str, driven: _Driven) -> None:
-        operation = await self._journal.load(operation_id)
+        known, driven.known, driven.handles = driven.known, None, None
+        operation = known or await self._journal.load(operation_id)
         if operation.state is LcmOperationState.STARTING:
             operation = await self._grant(operation, driven)
-            await self._notify()
+            self._notify()
         while not operation.state.final and operation.state is not LcmOperationState.FAILED_TEMP:
             operation = await self._advance(operation, driven)
 
     async def _grant(self, operation: Operation, driven: _Driven) -> Operation:
-        # one decision at a time, on record before the next: two operations never count on the same capacity
+        # one decision at a time, held before the next: two operations never count on the same capacity
         async with self._granting:
             design, refusal = None, None
             if not (operation.cancel_mode or driven.cancel):
@@ -176,14 +204,24 @@ class Runner:
             if refusal is not None or design is None:
                 return await self._journal.enter(operation, LcmOperationState.ROLLED_BACK, self._clock(), refusal)
             design = replace(design, held=held_back(operation))
+            if self._holder is None:
+                return await self._journal.grant(operation, design, self._clock(), self._first(operation, design))
+            self._holder.hold(design)
+        try:
             return await self._journal.grant(operation, design, self._clock(), self._first(operation, design))
+        except BaseException:
+            self._holder.forget_held()
+            raise
 
     def _first(self, operation: Operation, design: Design) -> tuple[LogEntry, ...]:
         """The intent of what a grant begins with, to be on record with it."""
         if design.held:
             return ()
-        granted = replace(operation, state=LcmOperationState.PROCESSING, steps=design.steps)
-        return self._intents(granted.status, next_runs(granted.state, nodes(granted.steps), granted.status))
+        now = self._clock()
+        idle = [s.key for s in design.steps if not s.needs and self._nothing_to_do(s)]
+        done = tuple(LogEntry(key, to, now) for key in idle for to in (St.STARTED, St.DONE))
+        granted = replace(operation, state=LcmOperationState.PROCESSING, steps=design.steps, log=operation.log + done)
+        return (*done, *self._intents(granted.status, next_runs(granted.state, granted.steps, granted.status)))
 
     async def _decide(self, operation: Operation) -> tuple[Design | None, Problem | None]:
         """A design, or why there is none."""
@@ -204,9 +242,9 @@ class Runner:
         if state is not operation.state:
             error = _settled_error(operation, state, cancel)
             operation = await self._journal.enter(operation, state, self._clock(), error)
-            await self._notify()
+            self._notify()
             return operation
-        runs = next_runs(operation.state, nodes(operation.steps), status, bool(cancel))
+        runs = next_runs(operation.state, operation.steps, status, bool(cancel))
         fresh = tuple(r for r in runs if r not in driven.tasks)
         if cancel is CancelMode.FORCEFUL:  # what a killed manager left in flight is not joined again
             ended = tuple(self._cut_short(operation, r) for r in fresh)
@@ -215,7 +253,7 @@ class Runner:
         ended = ended or await self._wait(operation, driven)
         if ended:
             operation = await self._record(operation, ended, driven)
-            await self._notify()
+            self._notify()
         return operation
 
     async def _record(self, operation: Operation, ended: tuple[LogEntry, ...], driven: _Driven) -> Operation:
@@ -235,7 +273,7 @@ class Runner:
         status = after.status
         if driven.cancel or after.cancel_mode:
             return ()
-        runs = next_runs(after.state, nodes(after.steps), status)
+        runs = next_runs(after.state, after.steps, status)
         return self._intents(status, (r for r in runs if r not in driven.tasks))
 
     def _intents(self, status: Mapping[str, St], runs: Iterable[Run]) -> tuple[LogEntry, ...]:
@@ -248,31 +286,53 @@ class Runner:
             return operation
         if entries := self._intents(operation.status, fresh):
             operation = await self._journal.append(operation, entries)
-            await self._notify()
-        handles = await self._handles(operation)
+            self._notify()
+        handles = await self._known_handles(operation, driven)
         steps = {s.key: s for s in operation.steps}
         if driven.cancel is CancelMode.FORCEFUL:  # it came while the intent was written
             return operation
         for r in fresh:
-            driven.tasks[r] = asyncio.create_task(self._call(operation, steps[r.step], r, handles, driven))
+            task = asyncio.create_task(self._call(operation, steps[r.step], r, handles, driven))
+            task.add_done_callback(lambda _: driven.wake.set())
+            driven.tasks[r] = task
         return operation
 
+    async def _known_handles(self, operation: Operation, driven: _Driven) -> Mapping[str, Handle]:
+        """Of everything that the operation may touch. Nobody else changes what it is about while it is open, so what
+        stood before is read once; what it has made itself stands in its log."""
+        if driven.handles is None:
+            driven.handles = {} if operation.type in CREATIONS else dict(await self._handles(operation))
+            _take_in(driven.handles, operation.steps, operation.log)
+        return driven.handles
+
     async def _wait(self, operation: Operation, driven: _Driven) -> tuple[LogEntry, ...]:
-        """What ended; returns empty-handed when woken."""
-        if not driven.tasks:
-            if driven.wake.is_set():
-                driven.wake.clear()
-                return ()
+        """What ended; returns empty-handed when woken. While nothing follows from it, or where many operations share
+        disk and processor anyway, what ends a moment later goes to the disk with it: till then it counts as in flight,
+        which it was."""
+        ended = await self._ended_next(operation, driven)
+        crowded = len(self._driven) >= CROWD
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GATHER_S):
+                while ended and driven.tasks and not driven.cancel:
+                    if not crowded and self._leads_on(operation, ended, driven):
+                        break
+                    ended += await self._ended_next(operation, driven)
+        return ended
+
+    def _leads_on(self, operation: Operation, ended: tuple[LogEntry, ...], driven: _Driven) -> bool:
+        return bool(self._following(replace(operation, log=operation.log + ended), driven))
+
+    async def _ended_next(self, operation: Operation, driven: _Driven) -> tuple[LogEntry, ...]:
+        if not driven.tasks and not driven.wake.is_set():
             raise RuntimeError("an operation that is not settled has nothing to run")
-        wake = asyncio.create_task(driven.wake.wait())
-        try:
-            await asyncio.wait({wake, *driven.tasks.values()}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            wake.cancel()
+        await driven.wake.wait()
         driven.wake.clear()
         ended = {run: driven.tasks.pop(run) for run in list(driven.tasks) if driven.tasks[run].done()}
         # a task that was cancelled before its first line could not say so itself
-        return tuple(self._cut_short(operation, r) if t.cancelled() else t.result() for r, t in ended.items())
+        entries = tuple(self._cut_short(operation, r) if t.cancelled() else t.result() for r, t in ended.items())
+        if driven.handles is not None:
+            _take_in(driven.handles, operation.steps, entries)
+        return entries
 
     def _cut_short(self, operation: Operation, run: Run) -> LogEntry:
         """The end of a run that a forceful cancel cut short: what it did is not known."""
@@ -312,6 +372,17 @@ class Runner:
         return LogEntry(step.key, ends[found is not None], self._clock(), output, found)
 
 
+def _take_in(handles: dict[str, Handle], steps: Sequence[Step], entries: Iterable[LogEntry]) -> None:
+    """Handles of what was made, by resource id; what was taken back has none any more."""
+    makes = {s.key: s.makes for s in steps}
+    for entry in entries:
+        if entry.output and entry.output.resource:
+            handle = entry.output.resource.handle
+            handles[handle.resource_id] = handle
+        elif entry.to is St.UNDONE:
+            handles.pop(makes[entry.step], None)
+
+
 def _settled_error(operation: Operation, state: LcmOperationState, cancel: CancelMode | None) -> Problem | None:
     if state is LcmOperationState.COMPLETED:
         return None
@@ -342,7 +413,7 @@ def rollback_entries(operation: Operation, clock: Clock) -> tuple[LogEntry, ...]
     """What rollback writes (SOL003 5.4.15). Raises ProblemError `conflict` outside FAILED_TEMP, or once a removal
     has started."""
     _only_from_failed_temp(operation, "rollback")
-    if not rollback_allowed(nodes(operation.steps), operation.status):
+    if not rollback_allowed(operation.steps, operation.status):
         raise problem(
             "conflict",
             f"{operation.type} of {operation.target} has begun to remove resources and cannot go back: "

@@ -9,13 +9,15 @@ from __future__ import annotations
 import base64
 import dataclasses
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import Enum
 from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
+_PLAIN = frozenset({str, int, bool, float, type(None)})
+_NO_DEFAULT = object()
 
 
 class CodecError(ValueError):
@@ -24,8 +26,26 @@ class CodecError(ValueError):
 
 def encode(value: object) -> Any:
     """A JSON-ready form of `value`. Fields that hold their default are left out, so new fields are compatible."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value) if not _is_default(f, value)}
+    kind = value.__class__
+    if kind in _PLAIN:
+        return value
+    if kind is tuple or kind is list:
+        return [v if v.__class__ in _PLAIN else encode(v) for v in value]  # type: ignore[attr-defined]
+    fields = _fields(kind)  # type: ignore[arg-type]  # a type can be hashed
+    if fields is None:
+        return _encode_other(value)
+    told: dict[str, Any] = {}
+    for name, default, factory in fields:
+        held = getattr(value, name)
+        if factory is not None:
+            default = factory()
+        if held is default or (default is not None and held == default):
+            continue
+        told[name] = held if held.__class__ in _PLAIN else encode(held)
+    return told
+
+
+def _encode_other(value: object) -> Any:
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, datetime):
@@ -47,18 +67,27 @@ def decode(cls: type[T], data: Any, path: str = "$") -> T:
     return value
 
 
-def _is_default(f: dataclasses.Field[Any], owner: object) -> bool:
-    value = getattr(owner, f.name)
-    if f.default is not dataclasses.MISSING:
-        return bool(value == f.default)
-    if f.default_factory is not dataclasses.MISSING:
-        return bool(value == f.default_factory())
-    return False
+@cache
+def _fields(kind: type) -> tuple[tuple[str, Any, Callable[[], Any] | None], ...] | None:
+    """Names, defaults and what makes a default of a dataclass; None for other types."""
+    if not dataclasses.is_dataclass(kind):
+        return None
+    found = []
+    for f in dataclasses.fields(kind):
+        default = _NO_DEFAULT if f.default is dataclasses.MISSING else f.default
+        factory = None if f.default_factory is dataclasses.MISSING else f.default_factory
+        found.append((f.name, default, factory))
+    return tuple(found)
 
 
 @cache
 def _hints(cls: type) -> dict[str, Any]:
     return get_type_hints(cls)
+
+
+@cache
+def _names(cls: type) -> frozenset[str]:
+    return frozenset(f.name for f in dataclasses.fields(cls))
 
 
 def _decode(kind: Any, data: Any, path: str) -> Any:
@@ -107,11 +136,12 @@ def _decode_dataclass(kind: Any, data: Any, path: str) -> Any:
     if not isinstance(data, dict):
         raise CodecError(f"{path}: expected an object, found {type(data).__name__}")
     hints = _hints(kind)
-    names = {f.name for f in dataclasses.fields(kind)}
-    if unknown := sorted(set(data) - names):
-        raise CodecError(f"{path}: unknown field {unknown[0]!r} for {kind.__name__}")
+    if not data.keys() <= _names(kind):
+        raise CodecError(f"{path}: unknown field {min(data.keys() - _names(kind))!r} for {kind.__name__}")
     try:
-        return kind(**{k: _decode(hints[k], v, f"{path}.{k}") for k, v in data.items()})
+        return kind(
+            **{k: v if v.__class__ is hints[k] else _decode(hints[k], v, f"{path}.{k}") for k, v in data.items()}
+        )
     except TypeError as error:
         raise CodecError(f"{path}: {error}") from error
 

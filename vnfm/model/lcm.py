@@ -31,6 +31,10 @@ class LcmOperationType(StrEnum):
     CHAIN_SCALE = "CHAIN_SCALE"  # NsScale: another number of instances at a hop
 
 
+CREATIONS = (LcmOperationType.CHAIN_CREATE, LcmOperationType.INSTANTIATE)
+"""Nothing stands of their target before them."""
+
+
 class LcmOperationState(StrEnum):
     """SOL003 5.5.4.5."""
 

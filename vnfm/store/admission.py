@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -70,21 +71,32 @@ def insert_instance(
     c: Connection, tenant: str, instance: NewInstance, chain_id: str, request_id: str, at: datetime
 ) -> None:
     """A row of vnf_instance, NOT_INSTANTIATED."""
-    row: dict[str, Any] = {
-        "id": instance.id,
-        "tenant": tenant,
-        "name": instance.name,
-        "alias": instance.alias,
-        "chain_id": chain_id,
-        "vnfd_id": instance.vnfd_id,
-        "package_id": instance.package_id,
-        "flavour_id": instance.flavour_id,
-        "instantiation_state": InstantiationState.NOT_INSTANTIATED.value,
-        "vnfcs": [],
-        "request_id": request_id or None,
-        "created_at": at.isoformat(),
-    }
-    c.execute(new_row(t.vnf_instance), row)
+    insert_instances(c, tenant, [instance], chain_id, request_id, at)
+
+
+def insert_instances(
+    c: Connection, tenant: str, instances: Sequence[NewInstance], chain_id: str, request_id: str, at: datetime
+) -> None:
+    """Several of them."""
+    rows: list[dict[str, Any]] = [
+        {
+            "id": instance.id,
+            "tenant": tenant,
+            "name": instance.name,
+            "alias": instance.alias,
+            "chain_id": chain_id,
+            "vnfd_id": instance.vnfd_id,
+            "package_id": instance.package_id,
+            "flavour_id": instance.flavour_id,
+            "instantiation_state": InstantiationState.NOT_INSTANTIATED.value,
+            "vnfcs": [],
+            "request_id": request_id or None,
+            "created_at": at.isoformat(),
+        }
+        for instance in instances
+    ]
+    if rows:
+        c.execute(new_row(t.vnf_instance), rows)
 
 
 def insert_operation(
@@ -105,16 +117,19 @@ def insert_operation(
         "state_entered_at": at.isoformat(),
     }
     c.execute(new_row(t.operation), row)
-    for subject, lane in order.subjects.items():
-        try:
-            locked = {"operation_id": order.operation_id, "subject_id": subject, "lane": lane, "open": True}
+    locked = [
+        {"operation_id": order.operation_id, "subject_id": subject, "lane": lane, "open": True}
+        for subject, lane in order.subjects.items()
+    ]
+    try:
+        if locked:
             c.execute(new_row(t.op_subject), locked)
-        except IntegrityError as error:
-            raise problem(
-                "conflict",
-                f"{order.target} has another operation open; see `vnfm op list`",
-                instance=order.target_id,
-            ) from error
+    except IntegrityError as error:
+        raise problem(
+            "conflict",
+            f"{order.target} has another operation open; see `vnfm op list`",
+            instance=order.target_id,
+        ) from error
     announce(
         c,
         order.tenant,
@@ -128,7 +143,18 @@ def insert_operation(
             "notification_status": "START",
         },
     )
-    return load(c, order.operation_id)
+    return Operation(
+        id=order.operation_id,
+        tenant=order.tenant,
+        type=order.type,
+        state=state,
+        target=order.target,
+        target_id=order.target_id,
+        started_at=at,
+        state_entered_at=at,
+        subjects=dict(order.subjects),
+        params=json.loads(json.dumps(dict(order.params or {}))),  # as it is read again
+    )
 
 
 def refuse_while_open(c: Connection, order: Order) -> None:

@@ -6,13 +6,18 @@ only adds to it, and only after a few probes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, case, select
 
 from vnfm.model.placement import Runtime
 from vnfm.placement.types import ObservedCost
 from vnfm.store import tables as t
+from vnfm.store.group import tell
+from vnfm.store.statements import upsert
 
 WINDOW = 8  # observations that the mean remembers
 HOP_SAMPLES = 3  # before these, a latency is no better than the plugin's prior
@@ -20,67 +25,102 @@ ENDS_A_ROUND_TRIP = 4  # a probe enters and leaves a VNF on its way there and on
 
 
 _COST = t.observed_cost.c
-_HERE = (
-    (_COST.vim == bindparam("wanted_vim"))
-    & (_COST.host == bindparam("wanted_host"))
-    & (_COST.runtime == bindparam("wanted_runtime"))
-)
-_ALL, _FOUND, _CHANGED = (
-    select(t.observed_cost),
-    select(t.observed_cost).where(_HERE),
-    update(t.observed_cost).where(_HERE),
-)
+_ALL = select(t.observed_cost)
 
 
-def observe(c: Connection, vim: str, host: str, runtime: Runtime, start_ms: int, memory_bytes: int) -> None:
-    """Take one realization in: how long until it was usable, and what it takes itself."""
-    row = _row(c, vim, host, runtime)
-    weight = min(row["samples"], WINDOW - 1)
-    _update(
-        c,
-        row,
-        start_ms=(row["start_ms"] * weight + start_ms) // (weight + 1),
-        memory_bytes=(row["memory_bytes"] * weight + memory_bytes) // (weight + 1),
-        samples=row["samples"] + 1,
+@dataclass(frozen=True, slots=True)
+class CostsChanged:
+    """Told when something was taken in (see group.tell)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """One realization: how long until it was usable, and what it takes itself."""
+
+    vim: str
+    host: str
+    runtime: Runtime
+    start_ms: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """How long probes took within a VNF, there and back."""
+
+    vim: str
+    host: str
+    runtime: Runtime
+    round_trip_us: int
+
+
+def observe(c: Connection, starts: Sequence[Start]) -> None:
+    """Take realizations in."""
+    rows = [
+        {**_here(s.vim, s.host, s.runtime), "start_ms": s.start_ms, "memory_bytes": s.memory_bytes, "samples": 1}
+        for s in starts
+    ]
+    _merge(c, _started(c.dialect.name), rows)
+
+
+def observe_hops(c: Connection, crossings: Sequence[Crossing]) -> None:
+    """Take in what probes saw."""
+    first = {"start_ms": 0, "memory_bytes": 0, "samples": 0, "hop_samples": 1}
+    rows = [
+        {**_here(x.vim, x.host, x.runtime), **first, "hop_us": max(1, x.round_trip_us // ENDS_A_ROUND_TRIP)}
+        for x in crossings
+    ]
+    _merge(c, _crossed(c.dialect.name), rows)
+
+
+@cache
+def _started(dialect: str) -> Any:
+    insert = upsert(t.observed_cost, dialect)
+    weight = case((_COST.samples < WINDOW - 1, _COST.samples), else_=WINDOW - 1)
+    return insert.on_conflict_do_update(
+        index_elements=list(t.observed_cost.primary_key.columns),
+        set_={
+            "start_ms": (_COST.start_ms * weight + insert.excluded.start_ms) // (weight + 1),
+            "memory_bytes": (_COST.memory_bytes * weight + insert.excluded.memory_bytes) // (weight + 1),
+            "samples": _COST.samples + 1,
+        },
     )
 
 
-def observe_hop(c: Connection, vim: str, host: str, runtime: Runtime, round_trip_us: int) -> None:
-    """Take in how long probes took within a VNF, there and back."""
-    row = _row(c, vim, host, runtime)
-    hop_us = max(1, round_trip_us // ENDS_A_ROUND_TRIP)
-    least = min(row["hop_us"], hop_us) if row["hop_samples"] else hop_us
-    _update(c, row, hop_us=least, hop_samples=row["hop_samples"] + 1)
+@cache
+def _crossed(dialect: str) -> Any:
+    insert = upsert(t.observed_cost, dialect)
+    known_is_less = (_COST.hop_samples > 0) & (_COST.hop_us < insert.excluded.hop_us)
+    return insert.on_conflict_do_update(
+        index_elements=list(t.observed_cost.primary_key.columns),
+        set_={
+            "hop_us": case((known_is_less, _COST.hop_us), else_=insert.excluded.hop_us),
+            "hop_samples": _COST.hop_samples + 1,
+        },
+    )
+
+
+def _merge(c: Connection, statement: Any, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        c.execute(statement, rows)
+        tell(c, CostsChanged())
+
+
+def _here(vim: str, host: str, runtime: Runtime) -> dict[str, Any]:
+    return {"vim": vim, "host": host, "runtime": runtime.value}
 
 
 def observed(c: Connection) -> tuple[ObservedCost, ...]:
     """Everything that was seen often enough."""
-    return tuple(
-        ObservedCost(
-            r["vim"],
-            r["host"],
-            Runtime(r["runtime"]),
-            start_ms=r["start_ms"] if r["samples"] else None,
-            memory_bytes=r["memory_bytes"] or None,
-            hop_us=r["hop_us"] if r["hop_samples"] >= HOP_SAMPLES else None,
-        )
-        for r in c.execute(_ALL).mappings()
+    return tuple(_cost(r) for r in c.execute(_ALL).mappings())
+
+
+def _cost(row: Any) -> ObservedCost:
+    return ObservedCost(
+        row["vim"],
+        row["host"],
+        Runtime(row["runtime"]),
+        start_ms=row["start_ms"] if row["samples"] else None,
+        memory_bytes=row["memory_bytes"] or None,
+        hop_us=row["hop_us"] if row["hop_samples"] >= HOP_SAMPLES else None,
     )
-
-
-def _here(vim: str, host: str, runtime: str) -> dict[str, Any]:
-    return {"wanted_vim": vim, "wanted_host": host, "wanted_runtime": runtime}
-
-
-def _row(c: Connection, vim: str, host: str, runtime: Runtime) -> Any:
-    here = _here(vim, host, runtime.value)
-    row = c.execute(_FOUND, here).mappings().first()
-    if row is None:
-        fresh = {"vim": vim, "host": host, "runtime": runtime.value, "start_ms": 0, "memory_bytes": 0, "samples": 0}
-        c.execute(insert(t.observed_cost).values(**fresh))
-        row = c.execute(_FOUND, here).mappings().one()
-    return row
-
-
-def _update(c: Connection, row: Any, **values: int) -> None:
-    c.execute(_CHANGED, {**_here(row["vim"], row["host"], row["runtime"]), **values})

@@ -1,4 +1,4 @@
-"""One writer thread to the database, one reader thread beside it; every write is one transaction."""
+"""One writer thread to the database, reader threads beside it; every write is one transaction (see group.py)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
-from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError
+from sqlalchemy.exc import ArgumentError, DatabaseError
 
 from vnfm.model.problem import Retry, problem
+from vnfm.store.group import GroupWriter
 
 T = TypeVar("T")
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -52,7 +53,9 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.engine = open_engine(url)
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="db-writer")
+        self._writer = GroupWriter(self.engine, storage_problem, self._hear)
+        self.listeners: list[Callable[[object], None]] = []
+        """Who keeps something in memory: told of each fact of a transaction (see group.tell) once it is durable."""
         self._reader = ThreadPoolExecutor(2, thread_name_prefix="db-reader")
 
     def migrate(self) -> None:
@@ -84,8 +87,10 @@ class Database:
             return connection.scalar(text("SELECT version_num FROM alembic_version")) or ""
 
     async def write(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` in one transaction on the writer thread; durable when this returns."""
-        running = asyncio.get_running_loop().run_in_executor(self._writer, self._transaction, work)
+        """Run `work` in one transaction on the writer thread; durable when this returns. It may share its commit with
+        others', and may be run a second time where the first one came to nothing: it does nothing outside of the
+        database but `tell`."""
+        running: asyncio.Future[T] = self._writer.submit(work)
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
@@ -97,14 +102,9 @@ class Database:
         """Run `work` on a reader thread; all that it reads is of one moment, whatever is written meanwhile."""
         return await asyncio.get_running_loop().run_in_executor(self._reader, self._reading, work)
 
-    def _transaction(self, work: Callable[[Connection], T]) -> T:
-        try:
-            with self.engine.begin() as connection:
-                return work(connection)
-        except IntegrityError:
-            raise  # a mistake of ours, not the disk's
-        except DatabaseError as error:
-            raise storage_problem(error) from error
+    def _hear(self, fact: object) -> None:
+        for listener in self.listeners:
+            listener(fact)
 
     def _reading(self, work: Callable[[Connection], T]) -> T:
         try:
@@ -119,7 +119,7 @@ class Database:
 
     def close(self) -> None:
         """Let running transactions end."""
-        self._writer.shutdown(wait=True)
+        self._writer.close()
         self._reader.shutdown(wait=True)
         self.engine.dispose()
 

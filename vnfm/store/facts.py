@@ -9,9 +9,10 @@ from vnfm.lcm.planning import PackageFacts
 from vnfm.lcm.recipes.terminate import Standing
 from vnfm.model.lcm import VnfInstance
 from vnfm.model.realization import Realization
+from vnfm.store.holdings import Holdings
 from vnfm.store.orders import OrderStore
 from vnfm.store.packages import PackageStore
-from vnfm.store.resources import Holdings, ResourceStore
+from vnfm.store.resources import ResourceStore
 
 
 class StoredFacts:
@@ -38,7 +39,7 @@ class StoredFacts:
 
     async def chain(self, tenant: str, chain_id: str) -> StandingChain:
         """With its VNFs."""
-        chain = await self._orders.chain(tenant, chain_id)
+        chain, vnfs = await self._orders.chain_with_vnfs(tenant, chain_id)
         return StandingChain(
             chain.id,
             chain.name,
@@ -47,7 +48,7 @@ class StoredFacts:
             chain.grants,
             chain.plan,
             chain.body,
-            tuple(await self._orders.vnfs(tenant, chain_id)),
+            tuple(vnfs),
         )
 
     async def realization(self, tenant: str, instance_id: str) -> Realization:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Delete, bindparam, delete, func, or_, select, update
 
 from vnfm.lcm.machine import St
 from vnfm.lcm.operation import Design, LogEntry, Operation
@@ -20,8 +20,10 @@ from vnfm.model.lcm import (
 from vnfm.model.problem import Problem, ProblemError, Retry, problem
 from vnfm.model.resources import Handle, ProbeResult, Resource
 from vnfm.store import tables as t
-from vnfm.store.costs import observe, observe_hop
+from vnfm.store.costs import Crossing, Start, observe, observe_hops
 from vnfm.store.database import Database
+from vnfm.store.group import tell
+from vnfm.store.holdings import Freed, Held
 from vnfm.store.outcomes import apply_outcome
 from vnfm.store.rows import announce, operations_of
 from vnfm.store.statements import (
@@ -29,6 +31,7 @@ from vnfm.store.statements import (
     KEYS,
     change_where,
     new_row,
+    new_row_unless_there,
     removal_where,
     rows_among,
     rows_where,
@@ -160,6 +163,19 @@ def _grant(c: Connection, operation: Operation, design: Design, at: datetime) ->
     desired = encode(design.desired) if design.desired else None
     steps = encode(list(design.steps))
     c.execute(change_where(t.operation.c.id), {KEY: operation.id, "steps": steps, "desired": desired})
+    _hold(c, operation, design)
+    if operation.chain_id:
+        values: dict[str, Any] = {"grants": t.chain.c.grants + 1}
+        if design.body:
+            values["body"] = dict(design.body)
+        if design.plan:
+            values["plan"] = dict(design.plan)
+        c.execute(update(t.chain).where(t.chain.c.id == operation.chain_id).values(**values))
+    granted = _enter(c, replace(operation, steps=design.steps), LcmOperationState.PROCESSING, at, None)
+    return _enter(c, granted, LcmOperationState.FAILED_TEMP, at, design.held) if design.held else granted
+
+
+def _hold(c: Connection, operation: Operation, design: Design) -> None:
     held = [
         {
             "resource_id": item.resource_id,
@@ -173,21 +189,12 @@ def _grant(c: Connection, operation: Operation, design: Design, at: datetime) ->
     ]
     if held:
         c.execute(new_row(t.reservation), held)
-    if operation.chain_id:
-        values: dict[str, Any] = {"grants": t.chain.c.grants + 1}
-        if design.body:
-            values["body"] = dict(design.body)
-        if design.plan:
-            values["plan"] = dict(design.plan)
-        c.execute(update(t.chain).where(t.chain.c.id == operation.chain_id).values(**values))
-    granted = _enter(c, replace(operation, steps=design.steps), LcmOperationState.PROCESSING, at, None)
-    return _enter(c, granted, LcmOperationState.FAILED_TEMP, at, design.held) if design.held else granted
+        tell(c, Held(tuple(design.reservations), tuple(design.link_reservations)))
 
 
 def _append(c: Connection, operation: Operation, entries: tuple[LogEntry, ...]) -> None:
     if not entries:
         return
-    steps = {s.key: s for s in operation.steps}
     lines = [
         {
             "operation_id": operation.id,
@@ -200,40 +207,60 @@ def _append(c: Connection, operation: Operation, entries: tuple[LogEntry, ...]) 
         for entry in entries
     ]
     c.execute(new_row(t.step_event), lines)
-    for entry in entries:
-        _keep_record(c, operation, steps[entry.step], entry)
+    _keep_records(c, operation, entries)
 
 
-def _keep_record(c: Connection, operation: Operation, step: Step, entry: LogEntry) -> None:
-    if step.allocates:
-        if entry.to is St.STARTED:
-            _may_exist(c, operation, step)
-        elif entry.to is St.DONE and entry.output and entry.output.resource:
-            _exists(c, step, entry.output.resource)
-        elif entry.to is St.UNDONE and step.makes:
-            # its capacity stays ours till the operation ends: a retry may go forward again
-            _forget(c, step.makes)
-    elif step.removal and entry.to is St.DONE:
-        _forget(c, step.removal.resource_id)
-        c.execute(delete(t.reservation).where(_held_for(step.removal.resource_id)))
-    if step.kind is StepKind.PROBE and entry.to is St.DONE and entry.output and entry.output.probe:
-        path = _path_name(c, step)
-        record_probe(c, operation.chain_id, path, entry.at, encode(entry.output.probe))
-        _observe_hops(c, operation, entry.output.probe)
+def _keep_records(c: Connection, operation: Operation, entries: tuple[LogEntry, ...]) -> None:
+    """The record of what may exist, by the lines that were just written: kinds of change one after the other, as far as
+    they are about different resources."""
+    steps = {s.key: s for s in operation.steps if s.kind is not StepKind.PUT_IMAGE}
+    told = [(steps[e.step], e) for e in entries if e.step in steps]
+    if len({e.step for _, e in told}) < len(told):  # one step twice: what is last has to stay
+        for each in told:
+            _keep(c, operation, [each])
+    else:
+        _keep(c, operation, told)
+
+
+def _keep(c: Connection, operation: Operation, told: Sequence[tuple[Step, LogEntry]]) -> None:
+    fresh = [_resource_row(operation, s) for s, e in told if s.allocates and s.resource_kind and e.to is St.STARTED]
+    if fresh:
+        c.execute(new_row_unless_there(t.resource, c.dialect.name), fresh)
+    _exist(c, [(s, e.output.resource) for s, e in told if s.allocates and e.to is St.DONE and e.output])
+    for step, entry in told:
+        if step.allocates:
+            if entry.to is St.UNDONE and step.makes:
+                # its capacity stays ours till the operation ends: a retry may go forward again
+                _forget(c, step.makes)
+        elif step.removal and entry.to is St.DONE:
+            _forget(c, step.removal.resource_id)
+            _free(c, delete(t.reservation).where(_held_for(step.removal.resource_id)))
+        if step.kind is StepKind.PROBE and entry.to is St.DONE and entry.output and entry.output.probe:
+            path = _path_name(c, operation, step)
+            record_probe(c, operation.chain_id, path, entry.at, encode(entry.output.probe))
+            _observe_hops(c, operation, entry.output.probe)
+
+
+def _free(c: Connection, removal: Delete) -> None:
+    rows = c.execute(removal.returning(t.reservation.c.resource_id, t.reservation.c.kind)).all()
+    if rows:
+        tell(c, Freed(tuple((r.resource_id, r.kind) for r in rows)))
 
 
 def record_probe(c: Connection, chain_id: str, path: str, at: datetime, probe: dict[str, Any]) -> None:
     """What a probe of a path counted, kept with the chain: the latest of each path, and the latest of all."""
-    body = c.scalar(select(t.chain.c.body).where(t.chain.c.id == chain_id))
+    body = c.scalar(value_where(t.chain.c.body, t.chain.c.id), {KEY: chain_id})
     if body is not None:
         told = {"at": at.isoformat(), **probe, "passings": []}
         body = dict(body) | {"probe": told, "probes": {**body.get("probes", {}), path: told}}
-        c.execute(update(t.chain).where(t.chain.c.id == chain_id).values(body=body))
+        c.execute(change_where(t.chain.c.id), {KEY: chain_id, "body": body})
 
 
-def _path_name(c: Connection, step: Step) -> str:
+def _path_name(c: Connection, operation: Operation, step: Step) -> str:
     """The name of the path that a step probes."""
-    title = c.scalar(select(t.resource.c.name).where(t.resource.c.id == step.probe.path_id)) if step.probe else ""
+    path_id = step.probe.path_id if step.probe else ""
+    made = next((s.title for s in operation.steps if s.path and s.allocates == path_id), "")
+    title = made or c.scalar(value_where(t.resource.c.name, t.resource.c.id), {KEY: path_id})
     return (title or "").removeprefix("path ")
 
 
@@ -243,29 +270,24 @@ def _observe_hops(c: Connection, operation: Operation, probe: ProbeResult) -> No
         return
     computes = {s.allocates: s for s in operation.steps if s.compute}
     hops = {h.name: computes.get(h.resource_id) for s in operation.steps if s.path for h in s.path.hops}
-    for count in probe.hops:
-        step = hops.get(count.to)
-        if step and step.compute and count.rtt_us:
-            observe_hop(c, step.vim, step.compute.host, step.compute.runtime, count.rtt_us)
+    seen = [(hops.get(count.to), count.rtt_us) for count in probe.hops if count.rtt_us]
+    observe_hops(c, [Crossing(s.vim, s.compute.host, s.compute.runtime, us) for s, us in seen if s and s.compute])
 
 
-def _may_exist(c: Connection, operation: Operation, step: Step) -> None:
-    known = c.scalar(value_where(t.resource.c.id, t.resource.c.id), {KEY: step.allocates})
-    kind = step.resource_kind
-    if known or kind is None:
-        return
-    fresh = {
+def _resource_row(operation: Operation, step: Step) -> dict[str, Any]:
+    assert step.resource_kind
+    return {
         "id": step.allocates,
         "tenant": operation.tenant,
         "chain_id": operation.chain_id,
         "vnf_instance_id": step.vnf_instance_id,
         "vim": step.vim,
         "host": _host(step),
-        "kind": kind.value,
+        "kind": step.resource_kind.value,
         "name": step.title,
         "handle": encode(Handle(step.allocates)),
+        "addresses": [],
     }
-    c.execute(new_row(t.resource), fresh)
 
 
 def _host(step: Step) -> str:
@@ -273,11 +295,20 @@ def _host(step: Step) -> str:
     return spec.host if spec else ""
 
 
-def _exists(c: Connection, step: Step, resource: Resource) -> None:
-    known = {"handle": encode(resource.handle), "addresses": list(resource.addresses)}
-    c.execute(change_where(t.resource.c.id), {KEY: step.allocates, **known})
-    if step.compute and resource.start_ms:
-        observe(c, step.vim, step.compute.host, step.compute.runtime, resource.start_ms, resource.overhead_memory_bytes)
+def _exist(c: Connection, made: Sequence[tuple[Step, Resource | None]]) -> None:
+    known = [
+        {KEY: step.allocates, "handle": encode(resource.handle), "addresses": list(resource.addresses)}
+        for step, resource in made
+        if resource
+    ]
+    if known:
+        c.execute(change_where(t.resource.c.id), known)
+    starts = [
+        Start(s.vim, s.compute.host, s.compute.runtime, r.start_ms, r.overhead_memory_bytes)
+        for s, r in made
+        if s.compute and r and r.start_ms
+    ]
+    observe(c, starts)
 
 
 def _forget(c: Connection, resource_id: str) -> None:
@@ -303,16 +334,11 @@ def _enter(
     if state.final:
         c.execute(change_where(t.op_subject.c.operation_id), {KEY: operation.id, "open": False})
         apply_outcome(c, changed)
-    announce(c, operation.tenant, at, "VnfLcmOperationOccurrenceNotification", _notification(changed))
-    for subject, lane in operation.subjects.items():
-        if lane:
-            announce(
-                c,
-                operation.tenant,
-                at,
-                "VnfLcmOperationOccurrenceNotification",
-                _notification(changed) | {"vnf_instance_id": subject, "alias": lane},
-            )
+    notice = _notification(changed)
+    lanes = [
+        notice | {"vnf_instance_id": subject, "alias": lane} for subject, lane in operation.subjects.items() if lane
+    ]
+    announce(c, operation.tenant, at, "VnfLcmOperationOccurrenceNotification", notice, *lanes)
     return changed
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
 from vnfm.graph.edit import edited, touched
 from vnfm.lcm.changes import change_params
@@ -27,6 +27,7 @@ from vnfm.store.admission import (
     chain_exists,
     check_state,
     insert_instance,
+    insert_instances,
     insert_operation,
     of_a_vnf,
     refuse_while_open,
@@ -36,10 +37,12 @@ from vnfm.store.database import Database
 from vnfm.store.journal import load_all, record_probe
 from vnfm.store.refs import find
 from vnfm.store.rows import announce, instance_of, operations_of
+from vnfm.store.statements import new_row
 
 __all__ = ["ChainRecord", "NewInstance", "Order", "OrderStore"]
 
 PAGE = 50  # operations read at once
+MOST_CREATED = 10_000  # chains that wait for their grant and are kept in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ class OrderStore:
 
     def __init__(self, database: Database) -> None:
         self._db = database
+        self._created: dict[str, tuple[ChainRecord, list[VnfInstance]]] = {}  # until they are granted
 
     # ---- chains ----
 
@@ -78,22 +82,43 @@ class OrderStore:
             taken = select(t.chain.c.id).where(t.chain.c.tenant == order.tenant, t.chain.c.name == order.target)
             if c.scalar(taken):
                 raise chain_exists(order.target)
-            c.execute(
-                insert(t.chain).values(
-                    id=order.target_id,
-                    tenant=order.tenant,
-                    name=order.target,
-                    state=ChainState.NOT_INSTANTIATED.value,
-                    descriptor=encode(descriptor),
-                    body={},
-                    created_at=at.isoformat(),
-                )
-            )
-            for instance in instances:
-                insert_instance(c, order.tenant, instance, order.target_id, "", at)
+            row = {
+                "id": order.target_id,
+                "tenant": order.tenant,
+                "name": order.target,
+                "state": ChainState.NOT_INSTANTIATED.value,
+                "descriptor": encode(descriptor),
+                "body": {},
+                "created_at": at.isoformat(),
+            }
+            c.execute(new_row(t.chain), row)
+            insert_instances(c, order.tenant, instances, order.target_id, "", at)
             return insert_operation(c, order, at)
 
-        return await self._db.write(work)
+        operation = await self._db.write(work)
+        if operation.id == order.operation_id:
+            while len(self._created) >= MOST_CREATED:
+                del self._created[next(iter(self._created))]
+            state = ChainState.NOT_INSTANTIATED
+            record = ChainRecord(
+                order.target_id, order.tenant, order.target, state, descriptor, {}, {}, at, order.operation_id
+            )
+            self._created[order.target_id] = record, [_fresh(order, i) for i in instances]
+        return operation
+
+    async def chain_with_vnfs(self, tenant: str, chain_id: str) -> tuple[ChainRecord, list[VnfInstance]]:
+        """Of one moment. What was created just now is known without a look, once: its operation alone may change it."""
+        created = self._created.pop(chain_id, None)
+        if created is not None and created[0].tenant == tenant:
+            return created
+
+        def work(c: Connection) -> tuple[ChainRecord, list[VnfInstance]]:
+            mine = (t.vnf_instance.c.tenant == tenant) & (t.vnf_instance.c.chain_id == chain_id)
+            rows = c.execute(select(t.vnf_instance).where(mine).order_by(t.vnf_instance.c.created_at)).mappings().all()
+            chain = _chain(c, find(c, t.chain, tenant, chain_id, (t.chain.c.name,), "chain"))
+            return chain, [instance_of(r) for r in rows]
+
+        return await self._db.read(work)
 
     async def change_chain(
         self, order: Order, change: ChainChange, at: datetime, instance: NewInstance | None = None
@@ -290,6 +315,22 @@ class OrderStore:
             .limit(limit)
         )
         return await self._db.read(lambda c: [dict(r) for r in c.execute(query).mappings()])
+
+
+def _fresh(order: Order, made: NewInstance) -> VnfInstance:
+    return VnfInstance(
+        id=made.id,
+        tenant=order.tenant,
+        name=made.name,
+        vnfd_id=made.vnfd_id,
+        package_id=made.package_id,
+        flavour_id=made.flavour_id,
+        chain_id=order.target_id,
+        instantiation_state=InstantiationState.NOT_INSTANTIATED,
+        vnf_state=None,
+        vnfcs=(),
+        alias=made.alias,
+    )
 
 
 def _chain(c: Connection, row: Any) -> ChainRecord:

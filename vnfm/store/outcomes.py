@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, bindparam, delete, func, select, update
+from collections.abc import Mapping
+
+from sqlalchemy import Connection, bindparam, delete, exists, func, select, update
 
 from vnfm.lcm.changes import isolation_of
+from vnfm.lcm.machine import St
 from vnfm.lcm.operation import Desired, Operation
 from vnfm.lcm.outcome import outcome
 from vnfm.lcm.realizing import realized, switched
 from vnfm.model.chain import ServiceChain
 from vnfm.model.codec import decode, encode
-from vnfm.model.lcm import InstantiationState, LcmOperationState, LcmOperationType, Vnfc, VnfState
+from vnfm.model.lcm import CREATIONS, InstantiationState, LcmOperationState, LcmOperationType, Vnfc, VnfState
 from vnfm.model.realization import NOTHING_STANDS, Realization
-from vnfm.model.resources import Handle
+from vnfm.model.resources import Handle, Resource
 from vnfm.store import realizations
 from vnfm.store import tables as t
+from vnfm.store.group import tell
+from vnfm.store.holdings import Freed
 from vnfm.store.statements import KEY, KEYS, change_where, rows_where, value_where
 
+_Known = tuple[Handle, tuple[str, ...]]
 ID_LENGTH = 36  # of a UUID
-_UNFOUNDED = delete(t.reservation).where(
-    t.reservation.c.operation_id == bindparam(KEY),
-    func.substr(t.reservation.c.resource_id, 1, ID_LENGTH).not_in(select(t.resource.c.id)),
+_UNFOUNDED = (
+    delete(t.reservation)
+    .where(
+        t.reservation.c.operation_id == bindparam(KEY),
+        ~exists().where(t.resource.c.id == func.substr(t.reservation.c.resource_id, 1, ID_LENGTH)),
+    )
+    .returning(t.reservation.c.resource_id, t.reservation.c.kind)
 )
 _HANDLES = select(t.resource.c.id, t.resource.c.handle, t.resource.c.addresses).where(
     t.resource.c.id.in_(bindparam(KEYS, expanding=True))
 )
-CREATIONS = (LcmOperationType.CHAIN_CREATE, LcmOperationType.INSTANTIATE)
 REMOVALS = (LcmOperationType.CHAIN_TERMINATE, LcmOperationType.TERMINATE)
 
 
@@ -43,9 +52,7 @@ def apply_outcome(c: Connection, operation: Operation) -> None:
         c.execute(delete(t.chain).where(t.chain.c.id == chain_id))
         c.execute(delete(t.vnf_instance).where(t.vnf_instance.c.id.in_(instances)))
         return
-    standing = _stands(c, operation)
-    if result.chain:
-        c.execute(update(t.chain).where(t.chain.c.id == chain_id).values(state=result.chain.value))
+    standing = _stands(c, operation, {"state": result.chain.value} if result.chain else {})
     serves = operation.state is LcmOperationState.COMPLETED or (
         operation.state is LcmOperationState.FAILED and switched(operation.steps, operation.status)
     )
@@ -62,26 +69,28 @@ def apply_outcome(c: Connection, operation: Operation) -> None:
     elif operation.type in CREATIONS and result.instances is None:
         return
     elif operation.type not in REMOVALS:
-        _record_vnfcs(c, standing, left)
+        _record_vnfcs(c, operation, standing, left)
 
 
 def _free_capacity(c: Connection, operation: Operation) -> None:
     """Capacity whose resource never came to be, or is gone, is free again."""
-    c.execute(_UNFOUNDED, {KEY: operation.id})
+    rows = c.execute(_UNFOUNDED, {KEY: operation.id}).all()
+    if rows:
+        tell(c, Freed(tuple((r.resource_id, r.kind) for r in rows)))
 
 
-def _stands(c: Connection, operation: Operation) -> Realization:
-    """What stands from now on, kept with the chain or the VNF."""
+def _stands(c: Connection, operation: Operation, also: Mapping[str, str]) -> Realization:
+    """What stands from now on, kept with the chain or the VNF; `also`: what else changes in its row."""
     table = t.chain if operation.chain_id else t.vnf_instance
     subject = operation.chain_id or operation.target_id
-    row = c.execute(rows_where(table.c.id), {KEY: subject}).mappings().first()
-    if row is None:
-        return NOTHING_STANDS
     before = NOTHING_STANDS
     if operation.type not in CREATIONS:
+        row = c.execute(rows_where(table.c.id), {KEY: subject}).mappings().first()
+        if row is None:
+            return NOTHING_STANDS
         before = realizations.of_chain(c, row) if operation.chain_id else realizations.of_instance(c, row)
     standing = realized(before, operation)
-    c.execute(change_where(table.c.id), {KEY: subject, "realization": encode(standing)})
+    c.execute(change_where(table.c.id), {KEY: subject, "realization": encode(standing), **also})
     return standing
 
 
@@ -110,29 +119,45 @@ def _apply_desired(c: Connection, operation: Operation) -> None:
         c.execute(change_where(t.vnf_instance.c.id), {KEY: instance_id, "scale_levels": dict(levels)})
 
 
-def _record_vnfcs(c: Connection, standing: Realization, instances: list[str]) -> None:
-    rows = c.execute(_HANDLES, {KEYS: [v.resource_id for v in standing.vnfcs]})
-    known = {r.id: r for r in rows}
-    for instance_id in instances:
-        vnfcs = [
-            Vnfc(
-                v.resource_id,
-                v.vdu_id,
-                v.spec.runtime,
-                v.vim,
-                v.spec.host,
-                decode(Handle, known[v.resource_id].handle).native_id,
-                tuple(known[v.resource_id].addresses) or tuple(ip for p in v.spec.ports for ip in p.ips),
-            )
-            for v in sorted(standing.of_instance(instance_id), key=lambda v: (v.vdu_id, v.index))
-            if v.resource_id in known
-        ]
-        is_now = {
+def _record_vnfcs(c: Connection, operation: Operation, standing: Realization, instances: list[str]) -> None:
+    known = {r.handle.resource_id: (r.handle, r.addresses) for r in _made(operation)}
+    if left := [v.resource_id for v in standing.vnfcs if v.resource_id not in known]:
+        rows = c.execute(_HANDLES, {KEYS: left})
+        known |= {r.id: (decode(Handle, r.handle), tuple(r.addresses)) for r in rows}
+    found = [
+        {
+            KEY: instance_id,
             "instantiation_state": InstantiationState.INSTANTIATED.value,
             "vnf_state": VnfState.STARTED.value,
-            "vnfcs": encode(vnfcs),
+            "vnfcs": encode(_vnfcs(standing, instance_id, known)),
         }
-        c.execute(change_where(t.vnf_instance.c.id), {KEY: instance_id, **is_now})
+        for instance_id in instances
+    ]
+    if found:
+        c.execute(change_where(t.vnf_instance.c.id), found)
+
+
+def _made(operation: Operation) -> list[Resource]:
+    """What the operation itself made, and has not taken back: of that the table says the same."""
+    status = operation.status
+    ended = {e.step: e.output.resource for e in operation.log if e.output and e.output.resource}
+    return [resource for step, resource in ended.items() if status[step] is St.DONE]
+
+
+def _vnfcs(standing: Realization, instance_id: str, known: Mapping[str, _Known]) -> list[Vnfc]:
+    return [
+        Vnfc(
+            v.resource_id,
+            v.vdu_id,
+            v.spec.runtime,
+            v.vim,
+            v.spec.host,
+            known[v.resource_id][0].native_id,
+            known[v.resource_id][1] or tuple(ip for p in v.spec.ports for ip in p.ips),
+        )
+        for v in sorted(standing.of_instance(instance_id), key=lambda v: (v.vdu_id, v.index))
+        if v.resource_id in known
+    ]
 
 
 def _modify(c: Connection, operation: Operation) -> None:

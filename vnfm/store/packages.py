@@ -17,6 +17,7 @@ from vnfm.model.problem import Problem, problem
 from vnfm.model.vnfd import Vnfd
 from vnfm.store import tables as t
 from vnfm.store.database import Database
+from vnfm.store.group import tell
 from vnfm.store.refs import find
 from vnfm.store.rows import announce, package_of, problem_or_none
 
@@ -34,12 +35,20 @@ class Onboarded:
 KEPT_CONTENTS = 64  # of packages, in memory
 
 
+@dataclass(frozen=True, slots=True)
+class PackageChanged:
+    """Told when it may have become usable, or may no longer be."""
+
+
 class PackageStore:
     """Rows of `package`."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
         self._contents: dict[str, Onboarded] = {}
+        self._usable: dict[tuple[str, str], Onboarded] = {}  # by tenant and VNFD id
+        self._changes = 0
+        database.listeners.append(self._hear)
 
     async def create(self, package_id: str, tenant: str, request_id: str, at: datetime) -> VnfPackage:
         """An empty package resource (SOL005 9.5.2.4). The same request id again gives the same package."""
@@ -124,6 +133,7 @@ class PackageStore:
                 )
             except IntegrityError as error:
                 raise already_onboarded(vnfd.id) from error
+            tell(c, PackageChanged())
             announce(c, tenant, at, "VnfPackageOnboardingNotification", {"vnf_pkg_id": package_id, "vnfd_id": vnfd.id})
             return _one(c, tenant, package_id)
 
@@ -165,6 +175,7 @@ class PackageStore:
             if row["onboarding_state"] != OnboardingState.ONBOARDED:
                 raise problem("conflict", f"package {row['id']} is {row['onboarding_state']}, not ONBOARDED")
             c.execute(update(t.package).where(t.package.c.id == row["id"]).values(operational_state=state.value))
+            tell(c, PackageChanged())
             announce(
                 c, tenant, at, "VnfPackageChangeNotification",
                 {"vnf_pkg_id": row["id"], "operational_state": state.value},
@@ -187,6 +198,7 @@ class PackageStore:
             if package.usage_state is UsageState.IN_USE:
                 raise problem("conflict", f"package {package.id} is IN_USE by VNF instances", instance=package.id)
             c.execute(delete(t.package).where(t.package.c.id == package.id))
+            tell(c, PackageChanged())
             announce(
                 c, tenant, at, "VnfPackageChangeNotification", {"vnf_pkg_id": package.id, "change_type": "PKG_DELETE"}
             )
@@ -195,7 +207,10 @@ class PackageStore:
 
     async def by_vnfd(self, tenant: str, vnfd_ids: Sequence[str]) -> dict[str, Onboarded]:
         """Usable packages (ONBOARDED and ENABLED) by VNFD id; those that are missing are missing."""
-
+        known = {v: self._usable.get((tenant, v)) for v in vnfd_ids}
+        at_hand = {v: package for v, package in known.items() if package is not None}
+        if len(at_hand) == len(known):
+            return at_hand
         usable = (
             t.package.c.tenant == tenant,
             t.package.c.vnfd_id.in_(list(vnfd_ids)),
@@ -207,7 +222,16 @@ class PackageStore:
             found = {r.vnfd_id: r.id for r in c.execute(select(t.package.c.id, t.package.c.vnfd_id).where(*usable))}
             return {vnfd_id: self._content(c, package_id) for vnfd_id, package_id in found.items()}
 
-        return await self._db.read(work)
+        changes = self._changes
+        read = await self._db.read(work)
+        if changes == self._changes:  # else what was read may be of before
+            self._usable.update(((tenant, vnfd_id), package) for vnfd_id, package in read.items())
+        return read
+
+    def _hear(self, fact: object) -> None:
+        if isinstance(fact, PackageChanged):
+            self._changes += 1
+            self._usable.clear()
 
     async def by_id(self, tenant: str, package_ids: Sequence[str]) -> list[Onboarded]:
         """ONBOARDED ones, disabled or not: of what runs from them."""
@@ -281,6 +305,7 @@ class PackageStore:
                 )
                 .values(onboarding_state=to.value, **values)
             )
+            tell(c, PackageChanged())
             if changed.rowcount != 1:
                 state = _row(c, tenant, package_id)["onboarding_state"]
                 raise problem("conflict", f"package {package_id} is {state}", instance=package_id)

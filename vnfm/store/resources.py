@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from threading import Lock
-from typing import Any, Generic, TypeVar
 
-from sqlalchemy import BindParameter, Connection, RowMapping, bindparam, or_, select
+from sqlalchemy import BindParameter, RowMapping, bindparam, or_, select
 
-from vnfm.lcm.operation import Operation
+from vnfm.lcm.operation import Design, Operation
 from vnfm.model.codec import decode
 from vnfm.model.resources import Handle, ResourceKind
-from vnfm.placement.types import LinkReservation, ObservedCost, Reservation
 from vnfm.store import tables as t
-from vnfm.store.costs import observed
 from vnfm.store.database import Database
+from vnfm.store.holdings import HeldNow, Holdings
 from vnfm.store.statements import KEY
 
-T = TypeVar("T")
 _SUBJECT: BindParameter[str] = bindparam(KEY)
 _OF_SUBJECT = select(t.resource).where(or_(t.resource.c.chain_id == _SUBJECT, t.resource.c.vnf_instance_id == _SUBJECT))
-_RESERVATIONS = select(t.reservation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,46 +34,12 @@ class KnownResource:
     addresses: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Holdings:
-    """What we hold of the VIMs' capacity."""
-
-    reservations: tuple[Reservation, ...]
-    link_reservations: tuple[LinkReservation, ...]
-    observed: tuple[ObservedCost, ...]
-
-
-class _Decoded(Generic[T]):
-    """Values by their row's key, decoded anew only where the row has changed: every decision asks for all of them."""
-
-    def __init__(self, kind: type[T]) -> None:
-        self._kind = kind
-        self._known: dict[str, tuple[Any, T]] = {}
-        self._lock = Lock()  # two readers
-
-    def take(self, key: str, body: Any) -> T:
-        known = self._known.get(key)
-        if known is not None and known[0] == body:
-            return known[1]
-        value = decode(self._kind, body)
-        with self._lock:
-            self._known[key] = (body, value)
-        return value
-
-    def keep(self, keys: Iterable[str]) -> None:
-        """Forget all others."""
-        with self._lock:
-            for gone in self._known.keys() - set(keys):
-                del self._known[gone]
-
-
 class ResourceStore:
-    """Rows of resource, reservation, observed_cost."""
+    """Rows of resource, and what is held and seen (see holdings.py)."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
-        self._host_reservations = _Decoded(Reservation)
-        self._link_reservations = _Decoded(LinkReservation)
+        self._held = HeldNow(database)
 
     async def of_subject(self, subject_id: str) -> list[KnownResource]:
         """Everything on record of a chain or of a VNF instance."""
@@ -97,20 +58,15 @@ class ResourceStore:
 
     async def holdings(self) -> Holdings:
         """What placement has to subtract, and to prefer."""
+        return await self._held.holdings()
 
-        def work(c: Connection) -> Holdings:
-            rows = c.execute(_RESERVATIONS).mappings().all()
-            hosts = tuple(
-                self._host_reservations.take(r["resource_id"], r["body"]) for r in rows if r["kind"] == "host"
-            )
-            links = tuple(
-                self._link_reservations.take(r["resource_id"], r["body"]) for r in rows if r["kind"] == "link"
-            )
-            self._host_reservations.keep(h.resource_id for h in hosts)
-            self._link_reservations.keep(h.resource_id for h in links)
-            return Holdings(hosts, links, observed(c))
+    def hold(self, design: Design) -> None:
+        """What was decided just now counts from now on, though it is not on record yet."""
+        self._held.hold(design.reservations, design.link_reservations)
 
-        return await self._db.read(work)
+    def forget_held(self) -> None:
+        """It may not have got on record."""
+        self._held.forget()
 
     async def count_on(self, vim: str) -> int:
         """How many resources are on record of a VIM."""

@@ -114,9 +114,10 @@ def package_of(row: RowMapping, in_use: bool) -> VnfPackage:
     )
 
 
-def announce(connection: Connection, tenant: str, at: datetime, kind: str, body: dict[str, Any]) -> None:
-    """Put a notification into the outbox, in the caller's transaction."""
-    connection.execute(new_row(t.outbox), {"tenant": tenant, "at": at.isoformat(), "type": kind, "body": body})
+def announce(connection: Connection, tenant: str, at: datetime, kind: str, *bodies: dict[str, Any]) -> None:
+    """Put notifications into the outbox, in the caller's transaction."""
+    rows = [{"tenant": tenant, "at": at.isoformat(), "type": kind, "body": body} for body in bodies]
+    connection.execute(new_row(t.outbox), rows)
 
 
 def encoded(value: object) -> Any:

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import Column, Delete, Insert, Select, Table, Update, bindparam, delete, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 KEY = "wanted_key"  # no column has this name
 KEYS = "wanted_keys"
@@ -50,6 +51,17 @@ def removal_where(column: Column[Any]) -> Delete:
 def new_row(table: Table) -> Insert:
     """A row, or several with a list of parameters."""
     return insert(table)
+
+
+@cache
+def new_row_unless_there(table: Table, dialect: str) -> Insert:
+    """A row, or several, each passed over where its primary key is there already."""
+    return upsert(table, dialect).on_conflict_do_nothing(index_elements=list(table.primary_key.columns))
+
+
+def upsert(table: Table, dialect: str) -> sqlite.Insert | postgresql.Insert:
+    """An insert that knows what to do where the row is there already, as both databases offer it."""
+    return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
 
 
 def _table(column: Column[Any]) -> Table:

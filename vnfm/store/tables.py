@@ -153,6 +153,7 @@ reservation = Table(  # capacity that is ours from the decision on
     Column("tenant", String, nullable=False),
     Column("operation_id", String, nullable=False),
     Column("body", JSON, nullable=False),
+    Index("reservations_of_operation", "operation_id"),
 )
 
 observed_cost = Table(  # what realizations really cost, by host: preferred to a plugin's priors

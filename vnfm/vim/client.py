@@ -71,8 +71,7 @@ class VimClient:
 
     async def put_image(self, sha256: str, image_format: str, blob: Path, say: Say) -> None:
         """Stat first; send only what is missing. Of many that want one image at the same time, the first ones ask."""
-        generation, at = self._seen.get(sha256, (0, 0.0))
-        if generation == self.connection.generation and time.monotonic() - at < SEEN_S:
+        if self.has_image(sha256):
             return
 
         async def call(channel: grpc.aio.Channel) -> None:
@@ -92,6 +91,11 @@ class VimClient:
         await self._again("PutImage", call)
         self._seen = {k: v for k, v in self._seen.items() if time.monotonic() - v[1] < SEEN_S}
         self._seen[sha256] = self.connection.generation, time.monotonic()
+
+    def has_image(self, sha256: str) -> bool:
+        """Whether it was there a moment ago."""
+        generation, at = self._seen.get(sha256, (0, 0.0))
+        return generation == self.connection.generation and time.monotonic() - at < SEEN_S
 
     async def allocate_link(self, spec: LinkSpec, owner: Owner, say: Say) -> Resource:
         """AllocateLink."""

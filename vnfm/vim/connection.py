@@ -104,6 +104,11 @@ class VimConnection:
                     await asyncio.wait_for(self._changed.wait(), left)
             return self._channel, self.generation
 
+    @property
+    def ready(self) -> bool:
+        """Connected, with an inventory."""
+        return self.state is VimState.CONNECTED and self.inventory.complete
+
     async def settled(self, timeout_s: float) -> bool:
         """Wait until connected with an inventory; False where that did not come about in time or has failed.
 
@@ -113,13 +118,13 @@ class VimConnection:
         began = loop.time()
         deadline = began + timeout_s
         while loop.time() < deadline and not self._closing:
-            if self.state is VimState.CONNECTED and self.inventory.complete:
+            if self.ready:
                 return True
             failed_for_long = self.state is VimState.FAILED and loop.time() >= began + FAILED_PATIENCE_S
             if self._hopeless or failed_for_long:
                 return False
             await asyncio.sleep(0.02)
-        return self.state is VimState.CONNECTED and self.inventory.complete
+        return self.ready
 
     @property
     def _hopeless(self) -> bool:

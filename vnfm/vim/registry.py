@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from vnfm.lcm.ports import JoinedInventory
+from vnfm.lcm.steps import Step
 from vnfm.model.problem import problem
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.vim.client import VimClient
@@ -30,10 +30,9 @@ class VimRegistry:
         self._manager_id = manager_id
         self._fence = fence
         self._clients: dict[str, VimClient] = {}
+        self._joined: tuple[tuple[tuple[str, int, int], ...], JoinedInventory] | None = None
         self.followers: list[Callable[[VimClient], None]] = []
         """Told of every VIM that is added."""
-        self._parts: tuple[tuple[str, int], ...] = ()
-        self._joined = JoinedInventory(0, ())
 
     def add(self, settings: VimSettings) -> VimConnection:
         """Open a connection. Raises ProblemError `already-exists`."""
@@ -60,13 +59,22 @@ class VimRegistry:
             raise problem("vim-unknown", f"there is no VIM {name!r}; there are: {known}", instance=name)
         return client
 
+    def nothing_to_do(self, step: Step) -> bool:
+        """Whether what the step is for is there already, as far as was seen a moment ago: an image."""
+        client = self._clients.get(step.vim)
+        return client is not None and step.image is not None and client.has_image(step.image.sha256)
+
     def connections(self) -> Iterable[VimConnection]:
         """By name."""
         return [self._clients[name].connection for name in sorted(self._clients)]
 
     async def inventory(self) -> JoinedInventory:
-        """Waits for those that start; leaves out those that stay away, and says why."""
+        """Waits for those that start; leaves out those that stay away, and says why. Where nothing has changed it is
+        the same one as before."""
         connections = list(self.connections())
+        versions = tuple((c.settings.name, c.generation, c.inventory.version) for c in connections)
+        if self._joined and self._joined[0] == versions and all(c.ready for c in connections):
+            return self._joined[1]
         settled = await asyncio.gather(*(c.settled(INVENTORY_S) for c in connections))
         here = [c for c, ok in zip(connections, settled, strict=True) if ok]
         absent = {
@@ -74,23 +82,18 @@ class VimRegistry:
             for c, ok in zip(connections, settled, strict=True)
             if not ok
         }
-        capabilities = {c.settings.name: _offered(c) for c in here if c.handshake}
-        return replace(self._join(here), absent=absent, capabilities=capabilities)
-
-    def _join(self, connections: Sequence[VimConnection]) -> JoinedInventory:
-        """The same tuples as long as no VIM tells anything new, so that what follows from them may be kept."""
-        parts = tuple((c.settings.name, c.inventory.version) for c in connections)
-        if parts != self._parts:
-            told = [c.inventory for c in connections]
-            self._parts = parts
-            self._joined = JoinedInventory(
-                version=sum(t.version for t in told),
-                hosts=tuple(h for t in told for h in t.hosts),
-                latencies=tuple(m for t in told for m in t.latencies),
-                fabric=tuple(m for t in told for m in t.fabric),
-                licences=tuple(m for t in told for m in t.licences),
-            )
-        return self._joined
+        joined = JoinedInventory(
+            version=sum(c.inventory.version for c in here),
+            hosts=tuple(h for c in here for h in c.inventory.hosts),
+            latencies=tuple(m for c in here for m in c.inventory.latencies),
+            fabric=tuple(m for c in here for m in c.inventory.fabric),
+            licences=tuple(m for c in here for m in c.inventory.licences),
+            absent=absent,
+            capabilities={c.settings.name: _offered(c) for c in here if c.handshake},
+        )
+        now = tuple((c.settings.name, c.generation, c.inventory.version) for c in connections)
+        self._joined = (now, joined) if all(settled) else None
+        return joined
 
     async def close(self) -> None:
         """Close all."""

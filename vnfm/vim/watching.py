@@ -34,6 +34,7 @@ from vnfm.lcm.ports import Clock
 from vnfm.model.problem import ProblemError
 from vnfm.model.resources import Resource, ResourceKind, ResourceState
 from vnfm.vim.client import VimClient
+from vnfm.vim.expectations import Expectations
 
 log = structlog.get_logger(__name__)
 
@@ -95,11 +96,13 @@ class Watching:
         self._amend = amend
         self._clock = clock
         self._policy = policy
-        self._expected: dict[str, Expected] = {}
+        self._expected = Expectations()
         self._boards: dict[str, _Board] = {}
         self._announced: set[str] = set()  # VNFCs whose death was told
         self._stale: dict[str, int] = {}  # groups whose VNFCs are being read again, by who reads last
         self._mark = 0
+        self._unread: dict[str, int] = {}  # of those that are stale, which nobody is reading yet
+        self._reading = False
         self._open: set[str] = set()  # groups on which an operation is open
         self._wakes: dict[str, asyncio.Event] = {}  # of groups that are tended
         self._tasks: set[asyncio.Task[None]] = set()
@@ -117,7 +120,7 @@ class Watching:
     async def load(self) -> None:
         """Read what has to be there. To be called before operations go on."""
         self._open = set(await self._ledger.open_subjects())
-        self._expected = {e.vnfc_id: e for e in await self._ledger.expected()}
+        self._expected = Expectations(await self._ledger.expected())
 
     def follow(self, client: VimClient) -> None:
         """From now on, until its connection is closed."""
@@ -125,7 +128,7 @@ class Watching:
 
     def told(self, operation: Operation) -> None:
         """An operation entered a state. Where it ended, its subjects are read again before anything is decided."""
-        groups = {e.group for e in self._expected.values() if e.vnf_instance_id in operation.subjects}
+        groups = self._expected.groups_of(operation.subjects)
         groups |= {str(operation.params.get("chain_id", "")) or operation.target_id}
         if not operation.state.final:
             self._open |= groups
@@ -134,7 +137,10 @@ class Watching:
             return
         self._mark += 1
         self._stale.update(dict.fromkeys(groups, self._mark))
-        self._start(self._reload(dict.fromkeys(groups, self._mark)), f"read again {operation.target}")
+        self._unread.update(dict.fromkeys(groups, self._mark))
+        if not self._reading:
+            self._reading = True
+            self._start(self._read_again(), "read again what has to be there")
 
     async def close(self) -> None:
         """End all tasks; operations that were ordered go on."""
@@ -185,7 +191,7 @@ class Watching:
 
     def _listed(self, name: str, board: _Board) -> None:
         board.listed = True
-        self._look_at([e for e in self._expected.values() if e.vim == name])
+        self._look_at(self._expected.of_vim(name))
 
     def _look_at(self, vnfcs: Iterable[Expected]) -> None:
         """Begin to tend those that are not well, and wake who waits for these."""
@@ -222,6 +228,15 @@ class Watching:
 
     # ---- what has to be there ----
 
+    async def _read_again(self) -> None:
+        """All groups at once whose operations ended while others were read."""
+        try:
+            while marks := self._unread:
+                self._unread = {}
+                await self._reload(marks)
+        finally:
+            self._reading = False
+
     async def _reload(self, marks: Mapping[str, int]) -> None:
         while True:
             try:
@@ -237,12 +252,14 @@ class Watching:
             self._open.discard(group)
         mine = [e for e in fresh if e.group in groups]
         kept = {e.vnfc_id for e in mine}
-        for gone in [e for e in self._expected.values() if e.group in groups and e.vnfc_id not in kept]:
-            del self._expected[gone.vnfc_id]
+        before = [e for group in groups for e in self._expected.of_group(group)]
+        for gone in (e for e in before if e.vnfc_id not in kept):
+            self._expected.remove(gone.vnfc_id)
             self._announced.discard(gone.vnfc_id)
             if board := self._boards.get(gone.vim):
                 board.seen.pop(gone.vnfc_id, None)
-        self._expected.update({e.vnfc_id: e for e in mine})
+        for vnfc in mine:
+            self._expected.add(vnfc)
         self._look_at(mine)
         for group in groups & self._wakes.keys():
             self._wakes[group].set()
@@ -312,20 +329,20 @@ class Watching:
         self._drive(operation.id)
 
     def _dead(self, group: str) -> list[Death]:
-        found = ((e, self.condition(e.vim, e.vnfc_id)) for e in self._expected.values() if e.group == group)
+        found = ((e, self.condition(e.vim, e.vnfc_id)) for e in self._expected.of_group(group))
         return [Death(e, condition) for e, condition in found if condition.health.dead]
 
     async def _confirm(self, group: str) -> None:
         """Ask for those of which their VIM has not spoken: what was just made may be told a moment later."""
         for board in list(self._boards.values()):
             name = board.client.connection.settings.name
-            mine = [e for e in self._expected.values() if e.group == group and e.vim == name]
+            mine = [e for e in self._expected.of_group(group) if e.vim == name]
             silent = [e for e in mine if e.vnfc_id not in board.seen] if board.listed else []
             if not silent:
                 continue
             for resource in await board.client.query_resources([e.vnfc_id for e in silent]):
                 self._take(board, resource)
             for vnfc in silent:
-                if vnfc.vnfc_id not in board.seen and vnfc.vnfc_id in self._expected:
+                if vnfc.vnfc_id not in board.seen and self._expected.get(vnfc.vnfc_id):
                     board.seen[vnfc.vnfc_id] = Condition(Health.ABSENT, "its VIM does not have it", self._clock())
                     self._announce(vnfc, board.seen[vnfc.vnfc_id])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from plugins.mock.datacentre import data_centre
 from vnfm.api import inventories
 from vnfm.api.inventories import InventoryView
-from vnfm.model.placement import Runtime
 from vnfm.model.needs import Isolation
+from vnfm.model.placement import Runtime
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.placement.types import Hardware, LinkReservation, ObservedCost, Reservation
 from vnfm.pluginkit.publish import chunks

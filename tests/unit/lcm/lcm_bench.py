@@ -74,7 +74,14 @@ class Bench:
         }
         vims = cast(Vims, None)  # the scripted actions ask no VIM
         return Runner(
-            self.journal, vims, self.blobs, lambda o: self.granting(o), self.resources.handles, clock, actions=actions
+            self.journal,
+            vims,
+            self.blobs,
+            lambda o: self.granting(o),
+            self.resources.handles,
+            clock,
+            actions=actions,
+            holder=self.resources,
         )
 
     async def design(self, operation: Operation) -> Design:

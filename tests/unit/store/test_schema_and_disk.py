@@ -24,7 +24,7 @@ from vnfm.model.placement import Runtime
 from vnfm.model.problem import ProblemError
 from vnfm.store import tables as t
 from vnfm.store.blobs import BlobStore
-from vnfm.store.costs import WINDOW, observe, observed
+from vnfm.store.costs import WINDOW, Start, observe, observed
 from vnfm.store.database import Database, newest_version
 from vnfm.store.lease import acquire
 
@@ -156,7 +156,7 @@ def test_the_fence_rises_with_every_start_and_the_id_stays(tmp_path: Path) -> No
 def test_costs_are_a_running_mean_that_follows_a_change(tmp_path: Path) -> None:
     async def story(bench: Bench) -> None:
         async def see(start_ms: int) -> int:
-            await bench.database.write(lambda c: observe(c, "m", "h", Runtime.KATA, start_ms, 1000))
+            await bench.database.write(lambda c: observe(c, [Start("m", "h", Runtime.KATA, start_ms, 1000)]))
             (cost,) = await bench.database.read(observed)
             assert cost.start_ms is not None
             return cost.start_ms

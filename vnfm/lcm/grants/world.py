@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from vnfm.lcm.grants.scenery import HeldCapacity, Scenery
 from vnfm.lcm.planning import PackageFacts
 from vnfm.lcm.ports import JoinedInventory, Vims
 from vnfm.lcm.recipes.terminate import Standing
@@ -15,18 +16,6 @@ from vnfm.model.problem import problem
 from vnfm.model.realization import Realization
 from vnfm.model.vnfd import Flavour
 from vnfm.placement.snapshot import Snapshot
-from vnfm.placement.types import LinkReservation, ObservedCost, Reservation
-
-
-class HeldCapacity(Protocol):
-    """What is ours already, and what was seen."""
-
-    @property
-    def reservations(self) -> tuple[Reservation, ...]: ...
-    @property
-    def link_reservations(self) -> tuple[LinkReservation, ...]: ...
-    @property
-    def observed(self) -> tuple[ObservedCost, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,20 +59,13 @@ class World:
 
     facts: Facts
     vims: Vims
+    scenery: Scenery = field(default_factory=Scenery)
 
     async def snapshot(self) -> tuple[Snapshot, JoinedInventory]:
         """What is free now."""
         inventory = await self.vims.inventory()
         held = await self.facts.holdings()
-        snapshot = Snapshot.of(
-            inventory.version,
-            inventory.hosts,
-            latencies=inventory.latencies,
-            fabric=inventory.fabric,
-            reservations=held.reservations,
-            link_reservations=held.link_reservations,
-        )
-        return snapshot.with_observed(held.observed), inventory
+        return self.scenery.snapshot(inventory, held), inventory
 
 
 def flavour_of(instance: VnfInstance, packages: Mapping[str, PackageFacts]) -> tuple[PackageFacts, Flavour]:
