@@ -10,7 +10,7 @@ from vnfm.tosca.asks import Ask, asks_of, every_pair
 from vnfm.tosca.guess import by_name, by_shape, policy_by_name, squeezed
 from vnfm.tosca.kinds import NS_NODES, PNF_NODES, VNF
 from vnfm.tosca.notes import Notes, Place
-from vnfm.tosca.types import GROUP, NODE, POLICY, TypeTable
+from vnfm.tosca.types import GROUP, NODE, POLICY, TypeTable, take_missing
 from vnfm.tosca.view import View
 from vnfm.tosca.yamldoc import Map, Seq
 
@@ -24,7 +24,10 @@ _CAPABILITY_KEYS = (
     "description",
     "valid_source_types",
 )
-FUNCTIONS = ("get_input", "get_property", "get_attribute", "get_artifact", "get_operation_output", "concat", "token")
+FUNCTIONS = (
+    *("get_input", "get_property", "get_attribute", "get_artifact", "get_operation_output"),
+    *("concat", "join", "token"),
+)
 
 
 class Unresolved(Exception):
@@ -98,8 +101,11 @@ class Template:
         return node is not None and any(self.types.is_a(NODE, node.type, base) for base in bases)
 
     def properties(self, entity: Entity) -> View:
-        """An entity's properties, resolved."""
-        return self.view(entity, entity.body.sub("properties"), f"{entity.name}.properties")
+        """An entity's properties, resolved; those that it leaves out as the package's types have them."""
+        kind = POLICY if self.policies.get(entity.name) is entity else NODE
+        kind = GROUP if self.groups.get(entity.name) is entity else kind
+        said = _with(entity.body.sub("properties"), self.types.defaults(kind, entity.type))
+        return self.view(entity, said, f"{entity.name}.properties")
 
     def capability(self, entity: Entity, name: str) -> View:
         """A capability's properties, resolved."""
@@ -112,6 +118,7 @@ class Template:
         if any(_is_wrapped(v) for v in properties.values()):
             self.notes.warn("capability-form", f"{path}: `properties` stands once too often", properties.place())
             properties = _unwrapped(properties)
+        properties = _with(properties, self.types.capability_defaults(entity.type, name))
         return self.view(entity, properties, path)
 
     def view(self, entity: Entity, body: Map, path: str) -> View:
@@ -179,6 +186,10 @@ class Template:
         if name == "concat" and isinstance(argument, list):
             parts = [self.resolve(a, entity, calls) for a in argument]
             return None if None in parts else "".join(str(p) for p in parts)
+        if name == "join" and isinstance(argument, list) and argument and isinstance(argument[0], list):
+            parts = [self.resolve(a, entity, calls) for a in argument[0]]
+            glue = self.resolve(argument[1], entity, calls) if len(argument) > 1 else ""
+            return None if None in parts else str(glue).join(str(p) for p in parts)
         if name == "token" and isinstance(argument, list) and len(argument) == 3:
             text, separator, index = (self.resolve(a, entity, calls) for a in argument)
             parts = text.split(separator) if isinstance(text, str) and isinstance(separator, str) and separator else []
@@ -254,6 +265,10 @@ class Template:
             if name in found:
                 self.notes.error("template-duplicate", f"{section}: {name} is defined twice", at)
                 continue
+            if kind == NODE and (inherited := self.types.artifacts(entity_type)):
+                artifacts = _with(body.sub("artifacts"), inherited)
+                body = _together(Map(body.file, body.mark), body, list(body))
+                body["artifacts"] = artifacts
             found[name] = Entity(name, entity_type, body)
         return found
 
@@ -332,6 +347,17 @@ class Template:
             yield from ((str(k), v, raw.place(k)) for k, v in raw.items())
         elif raw is not None:
             self.notes.error("template-form", f"{section}: expected a mapping", self.topology.place(section))
+
+
+def _with(said: Map, defaults: Map) -> Map:
+    """`said`, and of `defaults` what it has not. The place of a default is its own where it is in the same file."""
+    if all(said.get(key) is not None for key in defaults):
+        return said
+    result = _together(Map(said.file, said.mark), said, list(said))
+    take_missing(result, defaults)
+    if defaults.file != result.file:
+        result.marks |= {key: result.mark for key in defaults if said.get(key) is None}
+    return result
 
 
 def _together(properties: Map, body: Map, more: list[Any]) -> Map:

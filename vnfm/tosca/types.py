@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from vnfm.tosca.kinds import FORMER
+from vnfm.tosca.sol001 import PREFIX
 from vnfm.tosca.yamldoc import Map
 
 NODE, POLICY, GROUP, ARTIFACT = "node_types", "policy_types", "group_types", "artifact_types"
@@ -22,6 +23,7 @@ class TypeTable:
     load_ours: Callable[[], None]
     _lineage: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     _assumed: dict[tuple[str, str], str] = field(default_factory=dict)
+    _defaults: dict[tuple[str, str, str], Map] = field(default_factory=dict)
     _missed: bool = False
 
     def definition(self, section: str, name: str) -> Map | None:
@@ -74,6 +76,44 @@ class TypeTable:
                 return (holder, "default") if "default" in holder else None
         return None
 
+    def defaults(self, section: str, name: str) -> Map:
+        """What the package's own types say of properties that a template leaves out, the nearest type first."""
+        key = (section, name, "")
+        if key not in self._defaults:
+            self._defaults[key] = _defaults_of(d.sub("properties") for d in self._own(section, name))
+        return self._defaults[key]
+
+    def capability_defaults(self, name: str, capability: str) -> Map:
+        """The same for a capability of a node type: what node types say of it, then what its own type says."""
+        key = (NODE, name, capability)
+        if key not in self._defaults:
+            holders: list[Map] = []
+            for definition in self._own(NODE, name):
+                stated = definition.sub("capabilities")
+                kind = stated.sub(capability).get("type", stated.get(capability))
+                holders.append(stated.sub(capability).sub("properties"))
+                if isinstance(kind, str):
+                    holders += [d.sub("properties") for d in self._own("capability_types", kind)]
+            self._defaults[key] = _defaults_of(holders)
+        return self._defaults[key]
+
+    def artifacts(self, name: str) -> Map:
+        """The artifacts that a package's own node types have, the nearest type first."""
+        key = (ARTIFACT, name, "")
+        if key not in self._defaults:
+            found = Map()
+            for definition in self._own(NODE, name):
+                take_missing(found, definition.sub("artifacts"))
+            self._defaults[key] = found
+        return self._defaults[key]
+
+    def _own(self, section: str, name: str) -> Iterator[Map]:
+        """The definitions of a type and what it derives from, as far as they are the package's."""
+        for ancestor in self.lineage(section, name):
+            definition = self.definition(section, ancestor)
+            if definition is not None and not definition.file.startswith(PREFIX):
+                yield definition
+
     def allowed(self, section: str, name: str, prop: str) -> tuple[str, ...]:
         """The values that the nearest definition of a property allows; empty where it does not list them."""
         for ancestor in self.lineage(section, name):
@@ -115,3 +155,26 @@ class TypeTable:
                     seen.add(plain)
                     yield plain
             current = definition.get("derived_from") if definition is not None else None
+
+
+def take_missing(into: Map, other: Map) -> None:
+    """Add what `into` has not, with its place."""
+    for key, value in other.items():
+        if into.get(key) is None:
+            into[key], into.marks[key] = value, other.marks.get(key, other.mark)
+            if key in other.raw:
+                into.raw[key] = other.raw[key]
+            into.file = into.file or other.file
+
+
+def _defaults_of(holders: Iterable[Map]) -> Map:
+    found = Map()
+    for properties in holders:
+        for name in properties:
+            definition = properties.sub(name)
+            if found.get(name) is None and definition.get("default") is not None:
+                found[name], found.marks[name] = definition["default"], definition.marks.get("default", definition.mark)
+                found.file = found.file or definition.file
+                if "default" in definition.raw:
+                    found.raw[name] = definition.raw["default"]
+    return found

@@ -111,6 +111,8 @@ class VduReader:
         disk = next((i for i in images if i is not container and i.format not in CONTAINER_FORMATS), None)
         if disk is None and container is None:
             disk = next((s.image for s in attached if s.image is not None), None)
+        if disk is None and container is None and "image" in properties:  # by name, as profiles before SOL001 had it
+            disk = SwImage(properties.text("image"), "", ImageFormat.REFERENCE, properties.text("image"))
         if disk is not None and container is None and _is_container_name(properties, disk):
             disk, container = None, disk
         needs = needed.with_compute(needed.needs_of_capabilities(compute), compute, memory)
@@ -252,7 +254,7 @@ class VduReader:
         """boot_data as a text, as `content` or as a file's name (6.2.74 BootData and its forerunners)."""
         value = properties.body.get("boot_data")
         if value is None:
-            return b""
+            return properties.text("user_data").encode()
         if isinstance(value, str):
             path = "" if "\n" in value else self.images.locate(value, properties.at("boot_data"))
             return self.read_text(path) if path else value.encode()

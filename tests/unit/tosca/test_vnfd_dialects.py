@@ -349,3 +349,55 @@ def test_a_policy_that_has_its_name_inside(tmp_path: Path) -> None:
       properties: { aspects: { out: { max_scale_level: 1, step_deltas: one } } }
     """
     assert [a.id for a in only(read(tmp_path, vnfd(policies=policy))).scaling_aspects] == ["out"]
+
+
+OWN_TYPES = (
+    TYPES
+    + """
+  acme.Box:
+    derived_from: tosca.nodes.nfv.Vdu.Compute
+    properties:
+      vdu_profile: { default: { min_number_of_instances: 2, max_number_of_instances: 7 } }
+    capabilities:
+      virtual_compute:
+        type: acme.Power
+        properties: { virtual_cpu: { type: tosca.datatypes.nfv.VirtualCpu, default: { num_virtual_cpu: 4 } } }
+    artifacts:
+      sw_image: { type: tosca.artifacts.nfv.SwImage, file: images/box:1 }
+  acme.Box2: { derived_from: acme.Box }
+  acme.Plug: { derived_from: tosca.nodes.nfv.VduCp, properties: { layer_protocols: { default: [ ipv6 ] } } }
+capability_types:
+  acme.Power:
+    derived_from: tosca.capabilities.nfv.VirtualCompute
+    properties: { virtual_memory: { type: tosca.datatypes.nfv.VirtualMemory, default: { virtual_mem_size: 8 GB } } }
+policy_types:
+  acme.Aspects:
+    derived_from: tosca.policies.nfv.ScalingAspects
+    properties: { aspects: { default: { out: { max_scale_level: 2, step_deltas: [ one ] } } } }
+"""
+)
+
+
+def test_what_a_type_says_holds_for_its_templates(tmp_path: Path) -> None:
+    nodes = """
+    box: { type: acme.Box2 }
+    plug: { type: acme.Plug, requirements: [ virtual_binding: box ] }
+    """
+    reading = read(tmp_path, vnfd(block(nodes, 4), types=OWN_TYPES, policies="- grow: { type: acme.Aspects }"))
+    flavour = only(reading)
+    (vdu,) = flavour.vdus
+    assert (vdu.cpu_milli, vdu.memory_bytes, vdu.min_instances, vdu.max_instances) == (4000, 8 * 10**9, 2, 7)
+    assert vdu.disk_image is not None
+    assert vdu.disk_image.path == "images/box:1"
+    assert flavour.cps[0].layer_protocols == ("ipv6",)
+    assert [(a.id, a.max_level) for a in flavour.scaling_aspects] == [("out", 2)]
+
+
+def test_a_binding_and_a_link_that_are_crossed(tmp_path: Path) -> None:
+    nodes = """
+    lan: { type: tosca.nodes.nfv.VnfVirtualLink }
+    port: { type: tosca.nodes.nfv.VduCp, requirements: [ virtual_binding: lan, virtual_link: vdu1 ] }
+    """
+    reading = read(tmp_path, vnfd(VDU + block(nodes, 4)))
+    assert [(c.vdu_id, c.virtual_link) for c in only(reading).cps] == [("vdu1", "lan")]
+    assert warned(reading, "cp-binding")
