@@ -6,7 +6,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMPS := build/.setup
 
-.PHONY: help setup demo test test-long bench check stubs format clean
+.PHONY: help setup demo test test-long bench fuzz check stubs format clean
 
 help: ## these lines
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -40,6 +40,10 @@ test-long: setup ## what takes longer
 bench: setup ## figures beside what the host does by itself; ONLY=NAME, QUICK=1, PROFILE=1
 	@bash tests/bench/setup_host.sh
 	@$(PY) tests/bench/bench.py $(foreach name,$(ONLY),--only $(name)) $(if $(QUICK),--quick) $(if $(PROFILE),--profile)
+
+fuzz: $(STAMPS)/python ## package reading under atheris; TARGET=archive|manifest|signature|vnfd, SECONDS=60
+	@$(PY) -c 'import atheris' 2>/dev/null || $(PY) -m pip install -q atheris
+	@bash tests/fuzz/run.sh $(PY) $(or $(SECONDS),60) $(TARGET)
 
 check: $(STAMPS)/python ## style, types, floors, stubs
 	$(VENV)/bin/ruff check .

@@ -1,7 +1,8 @@
-"""Coverage-guided fuzzing of package reading: `python tests/fuzz/fuzz_package.py archive|manifest|signature [CORPUS]…`
+"""Coverage-guided fuzzing of package reading: `fuzz_package.py archive|manifest|signature|vnfd [CORPUS|FILE]…`
 
-Needs atheris (`pip install atheris`), which is no dependency of the project; options of libFuzzer go along, such as
-`-max_total_time=60`. The same targets run under hypothesis in tests/unit/tosca/test_package_fuzz.py.
+Needs atheris, which is no dependency of the project; `make fuzz` sees to it and to a corpus to begin with. Options of
+libFuzzer go along, such as `-max_total_time=60`. The same targets run under hypothesis in
+tests/unit/tosca/test_package_fuzz.py.
 """
 
 from __future__ import annotations

@@ -37,6 +37,7 @@ STATUS_OF = {
     "not-offered": grpc.StatusCode.FAILED_PRECONDITION,
     "no-space": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "storage": grpc.StatusCode.UNAVAILABLE,
+    "data-loss": grpc.StatusCode.DATA_LOSS,
     "vim-unreachable": grpc.StatusCode.UNAVAILABLE,
     "vim-timeout": grpc.StatusCode.DEADLINE_EXCEEDED,
     "source-refused": grpc.StatusCode.PERMISSION_DENIED,

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc.aio
 
 from vnfm.api.errors import answered, streamed, tenant_of
-from vnfm.api.views import package_message
+from vnfm.api.views import package_message, struct
 from vnfm.lcm.onboarding import Onboarding
 from vnfm.lcm.ports import Clock
 from vnfm.model.package import OperationalState
 from vnfm.model.problem import ProblemError, problem
+from vnfm.model.vnfd_document import vnfd_document
 from vnfm.pb.nfvo.v1 import nfvo_pb2 as pb
 from vnfm.pb.nfvo.v1 import nfvo_pb2_grpc as rpc
 from vnfm.store.blobs import BlobStore
 from vnfm.store.fetching import PackageSources
 from vnfm.store.packages import PackageStore
+from vnfm.tosca.content import artifact_sizes, read_artifact
 
 Context = grpc.aio.ServicerContext[Any, Any]
 DIGEST_POLICIES = ("strict", "auto", "warn")
@@ -128,6 +131,43 @@ class PackagesServicer(rpc.PackagesServicer):
             return pb.DeleteResponse()
 
         return await answered(context, work())
+
+    async def GetVnfd(self, request: pb.GetRequest, context: Context) -> pb.Document:
+        """The VNFD with all its fields."""
+
+        async def work() -> pb.Document:
+            vnfd, _ = await self._store.content(tenant_of(context), request.ref)
+            return pb.Document(body=struct(vnfd_document(vnfd)))
+
+        return await answered(context, work())
+
+    async def ListArtifacts(self, request: pb.GetRequest, context: Context) -> AsyncIterator[pb.Artifact]:
+        """Every file of an onboarded package."""
+
+        async def items() -> AsyncIterator[pb.Artifact]:
+            _, blob = await self._store.content(tenant_of(context), request.ref)
+            for path, size in (await asyncio.to_thread(artifact_sizes, self._blobs.path(blob))).items():
+                yield pb.Artifact(path=path, size_bytes=size)
+
+        async for item in streamed(context, items):
+            yield item
+
+    async def FetchArtifact(
+        self, request: pb.FetchArtifactRequest, context: Context
+    ) -> AsyncIterator[pb.ArtifactChunk]:
+        """One file of an onboarded package, or the package."""
+
+        async def items() -> AsyncIterator[pb.ArtifactChunk]:
+            _, blob = await self._store.content(tenant_of(context), request.ref)
+            chunks = read_artifact(self._blobs.path(blob), request.path)
+            try:
+                while (found := await asyncio.to_thread(next, chunks, None)) is not None:
+                    yield pb.ArtifactChunk(total_bytes=found[0], data=found[1])
+            finally:
+                await asyncio.to_thread(chunks.close)
+
+        async for item in streamed(context, items):
+            yield item
 
 
 async def _data(first: pb.UploadPackageChunk, rest: AsyncIterator[pb.UploadPackageChunk]) -> AsyncIterator[bytes]:

@@ -11,6 +11,7 @@ from vnfm.cli import (
     events,
     observing,
     ops,
+    package_content,
     packages,
     vims,
     vnf_changes,
@@ -18,8 +19,8 @@ from vnfm.cli import (
     watching,
 )
 
-# these register their commands with the groups of chains and vnfs
-_ = (capturing, chain_changes, observing, vnf_changes, watching)
+# these register their commands with the groups of chains, packages and vnfs
+_ = (capturing, chain_changes, observing, package_content, vnf_changes, watching)
 
 app = typer.Typer(
     name="vnfm",

@@ -240,6 +240,18 @@ class PackageStore:
 
         return await self._db.read(work)
 
+    async def content(self, tenant: str, ref: str) -> tuple[Vnfd, str]:
+        """The VNFD of an onboarded package and the SHA-256 of the package itself. Raises ProblemError `conflict`."""
+
+        def work(c: Connection) -> tuple[Vnfd, str]:
+            row = _row(c, tenant, ref)
+            if row["onboarding_state"] != OnboardingState.ONBOARDED:
+                detail = f"package {row['id']} is {row['onboarding_state']}, not ONBOARDED"
+                raise problem("conflict", detail, instance=row["id"])
+            return decode(Vnfd, row["vnfd"]), str(row["blob_sha256"])
+
+        return await self._db.read(work)
+
     async def blobs_in_use(self) -> set[str]:
         """Every blob that a package still needs."""
 

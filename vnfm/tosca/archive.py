@@ -56,14 +56,18 @@ class Archive(Protocol):
 @contextmanager
 def open_archive(path: Path, limits: Limits, notes: Notes) -> Iterator[Archive]:
     """The package at `path`, checked. Raises UnsafeArchive where nothing of it can be used."""
-    if path.is_dir():
-        yield _Folder(path, _walk(path, limits, notes))
-        return
     try:
-        source = path.open("rb")
+        folder = _Folder(path, _walk(path, limits, notes)) if path.is_dir() else None
+        if folder is None and not path.is_file():
+            raise OSError(None, "it is neither a file nor a folder")  # a pipe would never end
+        source = path.open("rb") if folder is None else None
     except OSError as error:
         notes.error("archive-unreadable", f"cannot read the package: {error.strerror or error}")
         raise UnsafeArchive from error
+    if source is None:
+        assert folder is not None
+        yield folder
+        return
     with source, open_zip(source, limits, notes) as archive:
         yield archive
 
@@ -88,6 +92,8 @@ def bad_name(name: str, limits: Limits) -> str:
     parts = name.rstrip("/").split("/")
     if any(p in ("", ".", "..") for p in parts):
         return "the name leads elsewhere"
+    if len(parts) > limits.name_parts:
+        return f"deeper than {limits.name_parts} folders"
     if any(len(p.encode()) > 255 for p in parts):
         return "a part of the name is longer than 255 bytes"
     return ""
@@ -226,6 +232,9 @@ def _check_entries(zipped: zipfile.ZipFile, packed: int, limits: Limits, notes: 
     if total > limits.total_bytes:
         notes.error("archive-size", f"{total} bytes unpacked, at most {limits.total_bytes}")
         raise UnsafeArchive
+    if total > limits.ratio_from_bytes and total > limits.ratio * max(1, packed):
+        notes.error("archive-ratio", f"{total} bytes unpacked are more than {limits.ratio} times the package's size")
+        raise UnsafeArchive
     if _overlap(infos, packed):
         notes.error("archive-overlap", "entries of the zip overlap", hint="write the archive anew")
         raise UnsafeArchive
@@ -296,7 +305,7 @@ def _overlap(infos: list[zipfile.ZipInfo], packed: int) -> bool:
 
 def _drop_folders(entries: dict[str, zipfile.ZipInfo], notes: Notes) -> None:
     """Take out what is a file and a folder at once: it cannot be written both ways."""
-    folders = {name[:at] for name in entries for at, c in enumerate(name) if c == "/"}
-    for folder in sorted(folders & set(entries)):
+    folders = {name[:at] for name in entries for at, c in enumerate(name) if c == "/" and name[:at] in entries}
+    for folder in sorted(folders):
         notes.error("archive-duplicate", f"{folder!r} is a file and a folder", Place(folder))
         del entries[folder]

@@ -121,9 +121,11 @@ def _check_sets(archive: Archive, manifest: Manifest, notes: Notes) -> None:
     """Files of the non-MANO artifact sets that are nowhere; one with a digest is noted with that."""
     places = dict(manifest.sources)
     hashed = {d.source for d in manifest.digests if d.digest}
+    held = {n.lower() for n in archive.sizes}
+    held |= {n[:at] for n in held for at, c in enumerate(n) if c == "/"} if manifest.artifact_sets else set()
     for name, sources in manifest.artifact_sets.items():
         for source in sources:
-            if source in hashed or is_url(source) or _at(archive, clean_source(source)):
+            if source in hashed or is_url(source) or clean_source(source).rstrip("/").lower() in held:
                 continue
             notes.warn(
                 "artifact-absent", f"{source} of the artifact set {name} is not in the package", places.get(source)

@@ -15,10 +15,11 @@ class Limits:
 
     entries: int = 10_000
     name_chars: int = 512
+    name_parts: int = 40  # folders and the file
     directory_bytes: int = 16 * MIB  # of the zip's central directory
     file_bytes: int = 16 * GIB
     total_bytes: int = 32 * GIB
-    ratio: int = 200  # unpacked to packed, looked at from ratio_from_bytes on
+    ratio: int = 200  # unpacked to packed, of a file and of all together, looked at from ratio_from_bytes on
     ratio_from_bytes: int = 16 * MIB
     manifest_bytes: int = 4 * MIB
     yaml_bytes: int = 4 * MIB

@@ -95,7 +95,7 @@ def parse_manifest(raw: bytes, name: str, notes: Notes) -> Manifest:
 
 def _artifact_sets(text: str) -> dict[str, tuple[str, ...]]:
     """The names under `non_mano_artifact_sets:`, by the set that they are in."""
-    sets: dict[str, tuple[str, ...]] = {}
+    sets: dict[str, list[str]] = {}
     inside, indented, current = False, False, ""
     for raw in text.splitlines():
         key, colon, value = raw.strip().partition(":")
@@ -110,11 +110,11 @@ def _artifact_sets(text: str) -> dict[str, tuple[str, ...]]:
             inside = False  # the usual blocks go on
         elif key == "source":
             indented = indented or raw[:1].isspace()
-            sets[current] = (*sets.get(current, ()), value)
+            sets.setdefault(current, []).append(value)
         elif not value:
             current = raw.strip().partition(":")[0].strip()
-            sets.setdefault(current, ())
-    return sets
+            sets.setdefault(current, [])
+    return {name: tuple(sources) for name, sources in sets.items()}
 
 
 def as_text(raw: bytes) -> str:
@@ -134,21 +134,16 @@ def _blocks(text: str, file: str, notes: Notes) -> list[_Block]:
         line = raw.strip()
         if line.startswith("#"):
             continue
-        if not line:
-            blocks, block = _flush(blocks, block), {}
-            continue
         key, colon, value = line.partition(":")
-        if not colon:
+        key = key.strip().lower()
+        if line and not colon:
             notes.warn("manifest-line", "expected a line `name: value`", Place(file, number, 1))
             continue
-        key = key.strip().lower()
-        if key in block:
-            blocks, block = _flush(blocks, block), {}
-        block[key] = (value.strip(), number)
-    return _flush(blocks, block)
-
-
-def _flush(blocks: list[_Block], block: _Block) -> list[_Block]:
+        if block and (not line or key in block):
+            blocks.append(block)
+            block = {}
+        if line:
+            block[key] = (value.strip(), number)
     return [*blocks, block] if block else blocks
 
 

@@ -23,6 +23,7 @@ class Notes:
 
     findings: list[Finding] = field(default_factory=list)
     most: int = 500
+    _known: set[Finding] = field(default_factory=set)
 
     def error(self, code: str, message: str, at: Place | None = None, hint: str = "") -> None:
         """Note what refuses the package."""
@@ -38,20 +39,18 @@ class Notes:
         return any(f.severity is Severity.ERROR for f in self.findings)
 
     def _add(self, severity: Severity, code: str, message: str, at: Place, hint: str) -> None:
+        if len(self.findings) >= (2 * self.most if severity is Severity.ERROR else self.most):
+            return
         if not at.line and at.file.lower().endswith((".yaml", ".yml", ".meta", ".mf")):
             at = Place(at.file, 1, 1)  # of the file as a whole
         hint = hint or HINTS.get(code, "")
         finding = Finding(at.file, at.line, at.column, severity, code, _clean(message), hint)
-        if finding in self.findings:
-            return
-        if len(self.findings) >= self.most and severity is not Severity.ERROR:
-            return
-        if len(self.findings) >= 2 * self.most:
-            return
-        self.findings.append(finding)
+        if finding not in self._known:
+            self._known.add(finding)
+            self.findings.append(finding)
 
 
 def _clean(text: str) -> str:
     """Text from a package as one bounded line, without control characters."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    line = " ".join("".join(c if c.isprintable() else " " for c in text[:2000]).split())
     return line if len(line) <= 500 else line[:499] + "…"

@@ -58,6 +58,7 @@ class _Checker:
         self.at = policy.at or datetime.now(UTC)
         self.verified: list[Verified] = []
         self.faults = 0
+        self._digests: dict[tuple[str, str], bytes] = {}
 
     def read(self, data: bytes, place: Place) -> SignedData | None:
         """The structure; a finding where it is none."""
@@ -77,6 +78,17 @@ class _Checker:
             self.verified.append(verify_signature(signed, content, others, self.policy.trust, self.at))
         except SignatureFault as fault:
             self.fault(fault, place)
+
+    def digest_of(self, archive: Archive, name: str) -> ContentDigest:
+        """A file's digests; each is computed once, however often the file is said to be signed."""
+
+        def digest(algorithm: str) -> bytes:
+            key = (name, algorithm)
+            if key not in self._digests:
+                self._digests[key] = _digest(archive, name, algorithm)
+            return self._digests[key]
+
+        return digest
 
     def fault(self, fault: SignatureFault, place: Place) -> None:
         self.faults += 1
@@ -199,21 +211,18 @@ def _check_files(archive: Archive, layout: Layout, checker: _Checker) -> list[st
         held = {certificate: small_file(archive, certificate, MAX_BYTES)} if certificate in archive.sizes else {}
         others = _read_all(held, checker) if held else _certificates(archive, layout, checker)[0]
         signed = checker.read(small_file(archive, signature, MAX_BYTES), Place(signature))
-        checker.check(signed, _digest_of(archive, source), others, Place(signature))
+        checker.check(signed, checker.digest_of(archive, source), others, Place(signature))
     return used
 
 
-def _digest_of(archive: Archive, name: str) -> ContentDigest:
-    def digest(algorithm: str) -> bytes:
-        h = hashlib.new(algorithm)
-        try:
-            for chunk in archive.stream(name):
-                h.update(chunk)
-        except DAMAGE:
-            return b""  # said by name when every file is read
-        return h.digest()
-
-    return digest
+def _digest(archive: Archive, name: str, algorithm: str) -> bytes:
+    h = hashlib.new(algorithm)
+    try:
+        for chunk in archive.stream(name):
+            h.update(chunk)
+    except DAMAGE:
+        return b""  # said by name when every file is read
+    return h.digest()
 
 
 def _detached(layout: Layout, archive: Archive) -> list[str]:

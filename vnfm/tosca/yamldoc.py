@@ -13,6 +13,7 @@ import yaml
 
 from vnfm.tosca.limits import Limits
 from vnfm.tosca.notes import Notes, Place
+from vnfm.tosca.yamlbounds import beyond
 
 Mark = tuple[int, int]
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -71,11 +72,15 @@ def load(data: bytes, file: str, limits: Limits, notes: Notes) -> Map | None:
     if len(data) > limits.yaml_bytes:
         notes.error("yaml-too-large", f"{len(data)} bytes, at most {limits.yaml_bytes}", Place(file))
         return None
+    if found := beyond(data, limits):
+        code, message, mark = found
+        notes.error(code, message, Place(file, *mark))
+        return None
     try:
         node = _composed(data, file, notes)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        at = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file)
+        where = error.problem_mark or error.context_mark
+        at = Place(file, where.line + 1, where.column + 1) if where else Place(file)
         notes.error("yaml-syntax", f"{error.problem or error.context}", at)
         return None
     except (yaml.YAMLError, UnicodeError) as error:

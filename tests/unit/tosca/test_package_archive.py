@@ -92,6 +92,50 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
     assert time.monotonic() - began < 5
 
 
+def test_many_small_bombs_are_one_large(tmp_path: Path) -> None:
+    """None of them is large enough to be looked at by itself; together they are a thousand times the package."""
+    package = write_csar(
+        tmp_path / "p.csar", {"vnfd.yaml": vnfd(), "x.mf": "", **{f"f{n}": bytes(2**20) for n in range(40)}}
+    )
+    reading = read_package(package)
+    assert errors(reading) == {"archive-ratio"}
+    assert reading.files == {}
+
+
+def test_names_of_many_folders_are_refused(tmp_path: Path) -> None:
+    good, bad = "a/" * 39 + "x", "b/" * 40 + "x"
+    reading = read_package(write_csar(tmp_path / "p.csar", {"vnfd.yaml": vnfd(), good: "1", bad: "2"}), digests="warn")
+    assert errors(reading) == {"archive-name"}
+    assert (good in reading.files, bad in reading.files) == (True, False)
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    os.mkfifo(tmp_path / "pipe.yaml")
+    for path in (tmp_path / "pipe", tmp_path / "pipe.yaml", Path("/dev/zero")):
+        assert errors(read_package(path)) == {"archive-unreadable"}
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [f"Source: f{n}\nAlgorithm: SHA-256\nHash: 00\n" for n in range(40_000)],
+        ["non_mano_artifact_sets:", "  s:", *(f"    Source: f{n}" for n in range(100_000))],
+        ["Source: same\nAlgorithm: SHA-256\nHash: 00"] * 40_000,
+        [f"k{n}: v" for n in range(100_000)],
+        ["no colon"] * 100_000,
+    ],
+)
+def test_a_manifest_of_very_many_lines_costs_little(tmp_path: Path, lines: list[str]) -> None:
+    text = "metadata:\n  vnf_product_name: Fire\n\n" + "\n".join(lines)
+    package = write_csar(tmp_path / "p.csar", {"vnfd.yaml": vnfd(), "vnfd.mf": text})
+    began = time.process_time()
+    reading = read_package(package, digests="warn")
+    assert time.process_time() - began < 8
+    assert reading.ok
+    assert len(reading.findings) <= 1000
+
+
 def test_entries_that_share_bytes_are_refused(tmp_path: Path) -> None:
     """Two directory entries that point at one body: the way in which kilobytes become petabytes."""
     package = write_csar(tmp_path / "p.csar", {"vnfd.yaml": vnfd(), "x.mf": b""})

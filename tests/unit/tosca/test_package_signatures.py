@@ -7,20 +7,21 @@ import hashlib
 import io
 import shutil
 import subprocess
+import time
 import zipfile
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from csar_writer import META, manifest, vnfd, write_csar
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from signing import NOW, Identity, Option, identity, sign
 
 from vnfm.model.problem import ProblemError
-from vnfm.tosca import PackageReading, SignaturePolicy, TrustStore, read_package
+from vnfm.tosca import PackageReading, SignaturePolicy, TrustStore, read_package, signed
 from vnfm.tosca.signatures.cms import looks_like_cms, read_signed_data
 from vnfm.tosca.signatures.fault import SignatureFault
 from vnfm.tosca.signatures.verify import verify_signature
@@ -168,8 +169,8 @@ def test_a_signed_manifest_has_to_list_everything_and_truly(tmp_path: Path) -> N
 @pytest.mark.parametrize("ending", [b"", b"\n", b"\r\n", b"\n\n"])
 def test_blank_lines_before_the_block_do_not_matter(tmp_path: Path, ending: bytes) -> None:
     text = manifest(FILES).rstrip(b"\n")
-    for signed in (text, text + b"\n", text.replace(b"\n", b"\r\n")):
-        data = {**FILES, "vnfd.mf": text + (ending or b"\n") + sign(signed, VENDOR)}
+    for body in (text, text + b"\n", text.replace(b"\n", b"\r\n")):
+        data = {**FILES, "vnfd.mf": text + (ending or b"\n") + sign(body, VENDOR)}
         assert read_package(write_csar(tmp_path / "p.csar", data), signature=policy(ROOT)).ok
 
 
@@ -268,6 +269,45 @@ def digest_of(data: bytes) -> Callable[[str], bytes]:
 
 
 SIGNED = sign(b"data", VENDOR, pem=False)
+
+
+def test_a_certificate_of_an_impossible_version_is_a_fault(tmp_path: Path) -> None:
+    held = VENDOR.certificate.public_bytes(serialization.Encoding.DER)
+    at = held.index(b"\xa0\x03\x02\x01\x02") + 4  # [0] INTEGER 2: version 3
+    other = held[:at] + b"\x3d" + held[at + 1 :]
+    whole = sign(b"text", VENDOR, pem=False)
+    assert held in whole
+    with pytest.raises(SignatureFault, match="version"):
+        read_signed_data(whole.replace(held, other))
+    package = option2(tmp_path / "p.csar", lambda data: sign(data, VENDOR), **{"c.cert": other})
+    assert "certificate-unreadable" in warnings(read_package(package, signature=policy(ROOT)))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"-----BEGIN CMS-----" * 50_000, b"-----BEGIN CMS-----\n" * 20_000 + b"-----END PKCS7-----" * 20_000],
+)
+def test_heads_without_an_end_are_looked_through_once(data: bytes) -> None:
+    began = time.monotonic()
+    assert not looks_like_cms(data)
+    with pytest.raises(SignatureFault):
+        read_signed_data(data[:900_000])
+    assert time.monotonic() - began < 2
+
+
+def test_a_file_that_is_said_to_be_signed_many_times_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[str] = []
+    plain = signed._digest
+    monkeypatch.setattr(signed, "_digest", lambda *a: reads.append(a[1]) or plain(*a))
+    signature = sign(FILES["vnfd.yaml"], VENDOR)
+    text = manifest(FILES) + b"\nSource: vnfd.yaml\nSignature: v.cms\n" * 50
+    reading = read_package(
+        write_csar(tmp_path / "p.csar", {**FILES, "v.cms": signature, "vnfd.mf": text}), signature=policy(ROOT)
+    )
+    assert reading.signature.state == "VERIFIED"
+    assert reads == ["vnfd.yaml"]
 
 
 def test_what_nests_without_end_is_a_fault() -> None:

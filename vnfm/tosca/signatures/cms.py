@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from vnfm.tosca.signatures import ber
 from vnfm.tosca.signatures.ber import BerError, Node
 from vnfm.tosca.signatures.fault import SignatureFault
+from vnfm.tosca.signatures.trust import read_certificates
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -32,7 +33,7 @@ DIGESTS = {
     "1.2.840.113549.2.5": "md5",
 }
 
-_PEM = re.compile(rb"-----BEGIN (CMS|PKCS7|PKCS #7 SIGNED DATA)-----(.*?)-----END \1-----", re.S)
+_PEM_HEAD = re.compile(rb"-----BEGIN (CMS|PKCS7|PKCS #7 SIGNED DATA)-----")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class SignedData:
 
 def looks_like_cms(data: bytes) -> bool:
     """Whether a file could be a signature: PEM's head, or a ContentInfo of SignedData."""
-    if _PEM.search(data):
+    if _pem_body(data) is not None:
         return True
     try:
         return data[:1] == b"\x30" and ber.parse(data).children()[0].oid() == SIGNED_DATA
@@ -95,13 +96,20 @@ def read_signed_data(data: bytes) -> SignedData:
 
 
 def _unwrapped(data: bytes) -> bytes:
-    found = _PEM.search(data)
-    if found is None:
+    body = _pem_body(data)
+    if body is None:
         return data
     try:
-        return base64.b64decode(b"".join(found[2].split()), validate=True)
+        return base64.b64decode(b"".join(body.split()), validate=True)
     except binascii.Error as error:
         raise BerError("its base64 is damaged") from error
+
+
+def _pem_body(data: bytes) -> bytes | None:
+    """What stands between the first head and the end that belongs to it. Looked for once: data is hostile."""
+    head = _PEM_HEAD.search(data)
+    end = data.find(b"-----END " + head[1] + b"-----", head.end()) if head else -1
+    return data[head.end() : end] if head and end >= 0 else None
 
 
 def _signed_data(info: Node) -> SignedData:
@@ -117,13 +125,7 @@ def _signed_data(info: Node) -> SignedData:
     certificates = [c for p in parts[3:-1] if p.tag == _IN_CONTEXT_0 for c in p.children() if c.tag == ber.SEQUENCE]
     if len(certificates) > MAX_CERTIFICATES:
         raise BerError(f"more than {MAX_CERTIFICATES} certificates")
-    return SignedData(tuple(_signer(n) for n in found), tuple(_certificate(c.raw) for c in certificates))
-
-
-def _certificate(raw: bytes) -> x509.Certificate:
-    from cryptography import x509 as x
-
-    return x.load_der_x509_certificate(raw)
+    return SignedData(tuple(_signer(n) for n in found), tuple(read_certificates(c.raw)[0] for c in certificates))
 
 
 def _signer(node: Node) -> Signer:

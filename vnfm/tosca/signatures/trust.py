@@ -25,9 +25,12 @@ def read_certificates(data: bytes) -> list[x509.Certificate]:
     """Every certificate of a PEM or DER file. Raises ValueError where there is none."""
     from cryptography import x509
 
-    if PEM_HEAD in data:
-        return x509.load_pem_x509_certificates(data)
-    return [x509.load_der_x509_certificate(data)]
+    try:
+        if PEM_HEAD in data:
+            return x509.load_pem_x509_certificates(data)
+        return [x509.load_der_x509_certificate(data)]
+    except x509.InvalidVersion as error:  # the one fault that is no ValueError
+        raise ValueError(str(error)) from error
 
 
 @dataclass(frozen=True)

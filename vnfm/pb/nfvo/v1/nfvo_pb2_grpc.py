@@ -75,6 +75,21 @@ class PackagesStub:
                 request_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.GetRequest.SerializeToString,
                 response_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.DeleteResponse.FromString,
                 _registered_method=True)
+        self.GetVnfd = channel.unary_unary(
+                '/vnfm.nfvo.v1.Packages/GetVnfd',
+                request_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.GetRequest.SerializeToString,
+                response_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.Document.FromString,
+                _registered_method=True)
+        self.ListArtifacts = channel.unary_stream(
+                '/vnfm.nfvo.v1.Packages/ListArtifacts',
+                request_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.GetRequest.SerializeToString,
+                response_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.Artifact.FromString,
+                _registered_method=True)
+        self.FetchArtifact = channel.unary_stream(
+                '/vnfm.nfvo.v1.Packages/FetchArtifact',
+                request_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.FetchArtifactRequest.SerializeToString,
+                response_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.ArtifactChunk.FromString,
+                _registered_method=True)
 
 
 class PackagesServicer:
@@ -131,6 +146,27 @@ class PackagesServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetVnfd(self, request, context):
+        """SOL003 10.4.4: the VNFD as `package validate` has it
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListArtifacts(self, request, context):
+        """every file of an onboarded package
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FetchArtifact(self, request, context):
+        """SOL003 10.4.5 and 10.4.6, SOL005 9.4.7
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PackagesServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -168,6 +204,21 @@ def add_PackagesServicer_to_server(servicer, server):
                     servicer.DeletePackage,
                     request_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.GetRequest.FromString,
                     response_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.DeleteResponse.SerializeToString,
+            ),
+            'GetVnfd': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetVnfd,
+                    request_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.GetRequest.FromString,
+                    response_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.Document.SerializeToString,
+            ),
+            'ListArtifacts': grpc.unary_stream_rpc_method_handler(
+                    servicer.ListArtifacts,
+                    request_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.GetRequest.FromString,
+                    response_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.Artifact.SerializeToString,
+            ),
+            'FetchArtifact': grpc.unary_stream_rpc_method_handler(
+                    servicer.FetchArtifact,
+                    request_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.FetchArtifactRequest.FromString,
+                    response_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.ArtifactChunk.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -365,6 +416,87 @@ class Packages:
             '/vnfm.nfvo.v1.Packages/DeletePackage',
             vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.GetRequest.SerializeToString,
             vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.DeleteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetVnfd(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vnfm.nfvo.v1.Packages/GetVnfd',
+            vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.GetRequest.SerializeToString,
+            vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.Document.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListArtifacts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/vnfm.nfvo.v1.Packages/ListArtifacts',
+            vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.GetRequest.SerializeToString,
+            vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.Artifact.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FetchArtifact(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/vnfm.nfvo.v1.Packages/FetchArtifact',
+            vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.FetchArtifactRequest.SerializeToString,
+            vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.ArtifactChunk.FromString,
             options,
             channel_credentials,
             insecure,

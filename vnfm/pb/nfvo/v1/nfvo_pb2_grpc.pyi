@@ -49,6 +49,12 @@ class PackagesStub:
     ChangePackage: _grpc.UnaryUnaryMultiCallable[_nfvo_pb2.ChangePackageRequest, _nfvo_pb2.Package]
     """ENABLED | DISABLED"""
     DeletePackage: _grpc.UnaryUnaryMultiCallable[_nfvo_pb2.GetRequest, _nfvo_pb2.DeleteResponse]
+    GetVnfd: _grpc.UnaryUnaryMultiCallable[_nfvo_pb2.GetRequest, _nfvo_pb2.Document]
+    """SOL003 10.4.4: the VNFD as `package validate` has it"""
+    ListArtifacts: _grpc.UnaryStreamMultiCallable[_nfvo_pb2.GetRequest, _nfvo_pb2.Artifact]
+    """every file of an onboarded package"""
+    FetchArtifact: _grpc.UnaryStreamMultiCallable[_nfvo_pb2.FetchArtifactRequest, _nfvo_pb2.ArtifactChunk]
+    """SOL003 10.4.5 and 10.4.6, SOL005 9.4.7"""
 
 @_typing.type_check_only
 class PackagesAsyncStub(PackagesStub):
@@ -71,6 +77,12 @@ class PackagesAsyncStub(PackagesStub):
     ChangePackage: _aio.UnaryUnaryMultiCallable[_nfvo_pb2.ChangePackageRequest, _nfvo_pb2.Package]  # type: ignore[assignment]
     """ENABLED | DISABLED"""
     DeletePackage: _aio.UnaryUnaryMultiCallable[_nfvo_pb2.GetRequest, _nfvo_pb2.DeleteResponse]  # type: ignore[assignment]
+    GetVnfd: _aio.UnaryUnaryMultiCallable[_nfvo_pb2.GetRequest, _nfvo_pb2.Document]  # type: ignore[assignment]
+    """SOL003 10.4.4: the VNFD as `package validate` has it"""
+    ListArtifacts: _aio.UnaryStreamMultiCallable[_nfvo_pb2.GetRequest, _nfvo_pb2.Artifact]  # type: ignore[assignment]
+    """every file of an onboarded package"""
+    FetchArtifact: _aio.UnaryStreamMultiCallable[_nfvo_pb2.FetchArtifactRequest, _nfvo_pb2.ArtifactChunk]  # type: ignore[assignment]
+    """SOL003 10.4.5 and 10.4.6, SOL005 9.4.7"""
 
 class PackagesServicer(metaclass=_abc_1.ABCMeta):
     """What an NFVO and the command line call. Services and verbs follow ETSI GS NFV-SOL 003 and SOL 005.
@@ -132,6 +144,30 @@ class PackagesServicer(metaclass=_abc_1.ABCMeta):
         request: _nfvo_pb2.GetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_nfvo_pb2.DeleteResponse, _abc.Awaitable[_nfvo_pb2.DeleteResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def GetVnfd(
+        self,
+        request: _nfvo_pb2.GetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_nfvo_pb2.Document, _abc.Awaitable[_nfvo_pb2.Document]]:
+        """SOL003 10.4.4: the VNFD as `package validate` has it"""
+
+    @_abc_1.abstractmethod
+    def ListArtifacts(
+        self,
+        request: _nfvo_pb2.GetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_nfvo_pb2.Artifact], _abc.AsyncIterator[_nfvo_pb2.Artifact]]:
+        """every file of an onboarded package"""
+
+    @_abc_1.abstractmethod
+    def FetchArtifact(
+        self,
+        request: _nfvo_pb2.FetchArtifactRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_nfvo_pb2.ArtifactChunk], _abc.AsyncIterator[_nfvo_pb2.ArtifactChunk]]:
+        """SOL003 10.4.5 and 10.4.6, SOL005 9.4.7"""
 
 def add_PackagesServicer_to_server(servicer: PackagesServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
