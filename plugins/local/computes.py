@@ -342,7 +342,7 @@ class Computes:
 
     def _resource(self, stamp: Stamp, state: pb.State.ValueType, reason: str) -> pb.Resource:
         owner = Owner.FromString(base64.b64decode(stamp.owner_b64))
-        return pb.Resource(
+        resource = pb.Resource(
             handle=Handle(resource_id=stamp.resource_id, native_id=self._native_id(stamp)),
             state=state,
             reason=reason,
@@ -353,6 +353,9 @@ class Computes:
             start_ms=stamp.start_ms,
             overhead_memory_bytes=stamp.overhead_memory_bytes,
         )
+        if state == pb.STATE_RUNNING:
+            resource.changed_at.FromNanoseconds(max(ref.started_ns() for ref in stamp.refs().values()))
+        return resource
 
     @staticmethod
     def _native_id(stamp: Stamp) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from plugins.local.hiding import started
 
+_SECOND_NS = 1_000_000_000
 _DEAD_STATES = ("Z", "X", "x")
 # PIDFD_GET_INFO (Linux 6.15) of <linux/pidfd.h>, with the first 64 bytes of struct pidfd_info.
 _PIDFD_GET_INFO, _PIDFD_INFO_EXIT = 0xC040FF0B, 0x8
@@ -33,6 +34,11 @@ def _offers_pidfd() -> bool:
 PIDFD_OFFERED = _offers_pidfd()
 
 
+def _lines(path: str) -> list[str]:
+    with open(path) as file:
+        return file.readlines()
+
+
 @dataclass(frozen=True, slots=True)
 class ProcessRef:
     """A process that cannot be mistaken for a later one with the same pid."""
@@ -45,6 +51,11 @@ class ProcessRef:
         """The live process with this pid; a zombie counts as dead."""
         found = _stat(pid)
         return None if found is None or found[0] in _DEAD_STATES else ProcessRef(pid, found[1])
+
+    def started_ns(self) -> int:
+        """When it started, in nanoseconds of the wall clock, to the kernel's clock tick; the same whoever asks when."""
+        booted_s = next(int(line.split()[1]) for line in _lines("/proc/stat") if line.startswith("btime "))
+        return booted_s * _SECOND_NS + self.start_ticks * _SECOND_NS // os.sysconf("SC_CLK_TCK")
 
     def alive(self) -> bool:
         """Whether it still runs."""

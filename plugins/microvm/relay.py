@@ -202,9 +202,7 @@ class Relay:
             for sign in self._wakeup.recv(256):
                 self._signalled(sign)
         if self.monitor and self.monitor.fileno() in happened:
-            refused = monitor.refusal(self.monitor.recv(65536))
-            if refused:
-                raise Ended(f"loading the template: {refused}")
+            self._hear(self.monitor)
         events = happened.get(self.link.port.fileno(), 0)
         if events & select.POLLOUT:
             self.link.flush()
@@ -220,6 +218,15 @@ class Relay:
             self.clients.report()
         if self._qemu_fd in happened or (self.link.closed and self.init.exit_code is None):
             self._guest_gone()
+
+    def _hear(self, port: socket.socket) -> None:
+        """What qemu says of the loading."""
+        try:
+            refused = monitor.refusal(port.recv(65536))
+        except OSError:
+            return  # it ended with commands unread; that it has, and why, is told by itself
+        if refused:
+            raise Ended(f"loading the template: {refused}")
 
     def _answered(self, error: int, data: bytes) -> None:
         if self.pulse:

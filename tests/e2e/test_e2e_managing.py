@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from e2e_chains import assert_each_exists_once, assert_probe_counted, end_address
@@ -45,15 +46,27 @@ def test_sigterm_in_the_middle_of_creating_then_the_next_start_goes_on(manager: 
     assert_each_exists_once(manager, chain)
 
 
+def _well(manager: Manager, chain: str) -> dict[str, Any]:
+    """The chain as shown once the plugin has told of each VNF that it is well: nobody knows before."""
+    shown = []
+
+    def told() -> bool:
+        shown.append(manager.ask("chain", "show", chain))
+        return all(v["health"]["state"] == "WELL" for v in shown[-1]["vnfs"])
+
+    assert wait_until(told, 10), shown[-1]
+    return shown[-1]
+
+
 def test_what_was_realized_stays_running_over_a_restart(manager: Manager, quick: Path) -> None:
     manager.ask("chain", "create", str(quick))
-    before = manager.ask("chain", "show", "quick")
+    before = _well(manager, "quick")
     lives = {c["id"]: manager.witness.inhabitants(c["id"]) for v in before["vnfs"] for c in v["vnfcs"]}
     assert all(lives.values())
     manager.stop()
     assert {i: manager.witness.inhabitants(i) for i in lives} == lives, "they run without a manager"
     manager.start()
-    assert manager.ask("chain", "show", "quick") == before
+    assert _well(manager, "quick") == before
     listener = Listener(manager, "quick", "server", PORT)
     try:
         assert call(manager, "quick", "client", end_address(before, "server"), PORT)

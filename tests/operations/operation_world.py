@@ -21,22 +21,13 @@ from vnfm.lcm.granting import Granting
 from vnfm.lcm.operation import Operation, StepOutput
 from vnfm.lcm.runner import Runner
 from vnfm.lcm.steps import Step, StepKind
+from vnfm.model.connectivity import Cpd, ExtCpd, VirtualLinkDesc
 from vnfm.model.lcm import CancelMode, LcmOperationState, LcmOperationType
+from vnfm.model.needs import Isolation, Needs
+from vnfm.model.policies import ScalingAspect
 from vnfm.model.problem import problem
-from vnfm.model.vnfd import (
-    Container,
-    Cpd,
-    ExtCpd,
-    Flavour,
-    ImageFormat,
-    Isolation,
-    Needs,
-    ScalingAspect,
-    SwImage,
-    Vdu,
-    VirtualLinkDesc,
-    Vnfd,
-)
+from vnfm.model.vdu import Container, ImageFormat, SwImage, Vdu
+from vnfm.model.vnfd import Flavour, Vnfd
 from vnfm.pb.common.v1 import common_pb2 as cpb
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.pb.vim.v1 import vim_pb2_grpc as rpc

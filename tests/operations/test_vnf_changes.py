@@ -16,9 +16,9 @@ from vnfm.lcm.operation import Operation
 from vnfm.lcm.outcome import outage_ms
 from vnfm.model.change import Insert, Remove, Replace, Scale
 from vnfm.model.lcm import LcmOperationState, LcmOperationType, VnfInstance
+from vnfm.model.needs import Isolation
 from vnfm.model.placement import Runtime
 from vnfm.model.problem import ProblemError
-from vnfm.model.vnfd import Isolation
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.store.orders import NewInstance, Order
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from vnfm.model.connectivity import Cpd
 from vnfm.model.lcm import Vnfc, VnfInstance
 from vnfm.model.package import OnboardingState, OperationalState, VnfPackage
 from vnfm.model.problem import problem
-from vnfm.model.vnfd import Cpd, Flavour
+from vnfm.model.vnfd import Flavour
 from vnfm.store.orders import OrderStore
 
 MIN_BEGINNING = 4  # characters of an id

@@ -12,8 +12,8 @@ from typing import Generic, TypeVar
 
 from vnfm.graph.yamltree import Node
 from vnfm.model.chain import ChainEnd, ChainRule, ChainVnf, ForwardingPath, Match, PathHop, ServiceChain
+from vnfm.model.needs import Isolation
 from vnfm.model.problem import ProblemError, problem
-from vnfm.model.vnfd import Isolation
 
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 CP_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")

@@ -22,7 +22,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from vnfm.model.chain import ChainEnd, ForwardingPath
-from vnfm.model.vnfd import Cpd, ExtCpd, Flavour, Vdu, VirtualLinkDesc, Vnfd
+from vnfm.model.connectivity import Cpd, ExtCpd, VirtualLinkDesc
+from vnfm.model.vdu import Vdu
+from vnfm.model.vnfd import Flavour, Vnfd
 
 if TYPE_CHECKING:  # imported where it is used: 10 MiB, and a tenth of a second of every start
     import networkx as nx

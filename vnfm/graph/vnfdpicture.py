@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 from vnfm.graph import svg
 from vnfm.graph.looks import LOOKS, pill
+from vnfm.model.connectivity import Cpd, ExtCpd
+from vnfm.model.needs import Isolation
 from vnfm.model.placement import Runtime
 from vnfm.model.problem import problem
-from vnfm.model.vnfd import Cpd, ExtCpd, Flavour, Isolation, Vdu, Vnfd
+from vnfm.model.vdu import Vdu
+from vnfm.model.vnfd import Flavour, Vnfd
 
 PIN, CARD_W, CARD_H, GAP = 92.0, 250.0, 164.0, 34.0
 SIDE, TOP, RISE, BUS = 36.0, 96.0, 74.0, 44.0

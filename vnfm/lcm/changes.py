@@ -24,8 +24,8 @@ from vnfm.lcm.operation import Operation
 from vnfm.model.change import ChainChange, Insert, Remove, Reorder, Replace, Scale, Swap
 from vnfm.model.codec import decode, encode
 from vnfm.model.lcm import LcmOperationType
+from vnfm.model.needs import Isolation
 from vnfm.model.problem import Problem, Retry, problem
-from vnfm.model.vnfd import Isolation
 
 KINDS: Mapping[str, type[ChainChange]] = {
     "insert": Insert,

@@ -15,7 +15,8 @@ import structlog
 from vnfm.lcm.ports import Clock
 from vnfm.model.package import Finding, Severity, VnfPackage
 from vnfm.model.problem import Problem, ProblemError, problem
-from vnfm.model.vnfd import SwImage, Vnfd
+from vnfm.model.vdu import SwImage
+from vnfm.model.vnfd import Vnfd
 
 log = structlog.get_logger(__name__)
 

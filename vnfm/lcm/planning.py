@@ -14,8 +14,10 @@ from vnfm.lcm.placing import place_together
 from vnfm.lcm.recipes.chain_create import ChainFacts, link_id, sap_id
 from vnfm.lcm.recipes.computes import Lane, LaneIds
 from vnfm.model.chain import ChainVnf, ServiceChain
+from vnfm.model.needs import Isolation
 from vnfm.model.problem import ProblemError, problem
-from vnfm.model.vnfd import Flavour, Isolation, Vdu, Vnfd
+from vnfm.model.vdu import Vdu
+from vnfm.model.vnfd import Flavour, Vnfd
 from vnfm.placement.demand import demand_of, rule_of_chain, rule_of_vnfd
 from vnfm.placement.explain import explain
 from vnfm.placement.snapshot import Snapshot

@@ -8,8 +8,10 @@ from typing import Any
 
 from vnfm.lcm.recipes.computes import Lane
 from vnfm.lcm.routes import Position
+from vnfm.model.policies import ScalingAspect
 from vnfm.model.problem import problem
-from vnfm.model.vnfd import Flavour, ScalingAspect, Vdu
+from vnfm.model.vdu import Vdu
+from vnfm.model.vnfd import Flavour
 
 
 @dataclass(frozen=True, slots=True)

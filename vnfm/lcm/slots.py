@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from vnfm.lcm.recipes.computes import Lane, LaneIds
 from vnfm.model.realization import Realization, VnfcThere
-from vnfm.model.vnfd import Vdu
+from vnfm.model.vdu import Vdu
 
 SlotKey = tuple[str, str, int]  # alias, VDU, index
 

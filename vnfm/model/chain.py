@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from vnfm.model.vnfd import Isolation
+from vnfm.model.needs import Isolation
 
 
 @dataclass(frozen=True, slots=True)

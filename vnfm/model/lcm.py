@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from vnfm.model.needs import Isolation
 from vnfm.model.placement import Runtime
-from vnfm.model.vnfd import Isolation
 
 
 class LcmOperationType(StrEnum):

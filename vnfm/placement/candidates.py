@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from vnfm.model.needs import Isolation
 from vnfm.model.placement import Runtime
-from vnfm.model.vnfd import Isolation
 from vnfm.placement.ledger import NOTHING, Load
 from vnfm.placement.network import Network
 from vnfm.placement.option import Option

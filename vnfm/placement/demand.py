@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from vnfm.model.chain import ChainRule
+from vnfm.model.needs import Isolation, Needs
 from vnfm.model.placement import Runtime
+from vnfm.model.policies import AffinityRule
 from vnfm.model.problem import problem
-from vnfm.model.vnfd import AffinityRule, ImageFormat, Isolation, Needs, Vdu
+from vnfm.model.vdu import ImageFormat, Vdu
 from vnfm.placement.types import Demand, Rule, RuleKind, Scope
 
 _DISKS = frozenset({ImageFormat.QCOW2, ImageFormat.RAW, ImageFormat.REFERENCE})

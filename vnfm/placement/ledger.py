@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from vnfm.model.needs import Isolation
 from vnfm.model.placement import Runtime
-from vnfm.model.vnfd import Isolation
 from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.types import Demand, Host, HostKey, Reservation
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from vnfm.model.needs import Isolation
 from vnfm.model.placement import Runtime
-from vnfm.model.vnfd import Isolation
 from vnfm.placement.types import Demand, Hardware, Host, RuntimeCost
 
 MIB = 1 << 20

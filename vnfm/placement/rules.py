@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from vnfm.model.needs import Isolation
 from vnfm.model.placement import Runtime
-from vnfm.model.vnfd import Isolation
 from vnfm.placement.demand import is_wish
 from vnfm.placement.option import Option, values_of
 from vnfm.placement.types import Demand, Hardware

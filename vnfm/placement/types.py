@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from vnfm.model.needs import Isolation, Needs
 from vnfm.model.placement import Runtime
-from vnfm.model.vnfd import Isolation, Needs
 
 HostKey = tuple[str, str]
 

@@ -21,9 +21,9 @@ from vnfm.model.lcm import (
     VnfInstance,
     VnfState,
 )
+from vnfm.model.needs import Isolation
 from vnfm.model.package import Finding, OnboardingState, OperationalState, UsageState, VnfPackage
 from vnfm.model.problem import Problem
-from vnfm.model.vnfd import Isolation
 from vnfm.store import tables as t
 from vnfm.store.statements import KEYS, new_row, rows_among
 

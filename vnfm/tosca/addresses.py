@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 
-from vnfm.model.vnfd import AddressSpec
+from vnfm.model.connectivity import AddressSpec
 from vnfm.tosca.view import View
 
 MAX_ADDRESSES = 1024

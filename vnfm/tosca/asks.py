@@ -41,7 +41,8 @@ def every_pair(holder: Map) -> Iterator[tuple[Any, Any, Place]]:
     for key, mark, value in holder.duplicates:
         yield key, value, Place(holder.file, *mark)
     for key, value in holder.items():
-        yield key, value, holder.place(key)
+        is_number = isinstance(value, int) and not isinstance(value, bool)
+        yield key, holder.text(key) if is_number else value, holder.place(key)  # 010 is a name too
 
 
 def _entries(holder: Map) -> Iterator[tuple[Any, Any, Place]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vnfm.model.vnfd import MonitoringParameter, Mount, Probe
+from vnfm.model.vdu import MonitoringParameter, Mount, Probe
 from vnfm.tosca.view import View
 
 PROBES = ("liveness", "readiness", "startup")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from vnfm.tosca.camel import with_standard_names
 from vnfm.tosca.imports import Import, Missing, Resolver, imports_of
 from vnfm.tosca.library import Library
 from vnfm.tosca.notes import Notes, Place
@@ -83,7 +85,7 @@ class _Walk:
             body = self.library.take(self.texts.get(file), file, at)
             if body is None:
                 continue
-            bodies[file] = body
+            body = bodies[file] = with_standard_names(body, notes)
             _check_version(file, body, notes)
             for wanted, found in self._found(file, body):
                 self.links.setdefault(file, []).append((found, wanted.at))
@@ -101,6 +103,7 @@ class _Walk:
         kinds = [n.get("type") for n in top.values() if isinstance(n, Map) and isinstance(n.get("type"), str)]
         if len(top) != 1 or any(_nodes(b) for f, b in bodies.items() if f != entry):
             return
+        found: dict[int, list[tuple[str, Place]]] = {}
         for name in sorted(self.resolver.names):
             data = self.texts.get(name, b"")
             if name in bodies or not name.lower().endswith((".yaml", ".yml")):
@@ -110,13 +113,15 @@ class _Walk:
             body = self.library.take(data, name, Place(name))
             mappings = body.sub("topology_template").sub("substitution_mappings") if body is not None else Map()
             if mappings.get("node_type") in kinds:
-                self.library.notes.warn(
-                    "flavour-not-imported",
-                    f"{name} substitutes the VNF of {entry}, which does not import it: it was read as a flavour",
-                    mappings.place("node_type"),
-                    "import it in the entry",
-                )
-                yield name
+                found.setdefault(_distance(name, entry), []).append((name, mappings.place("node_type")))
+        for name, at in found[min(found)] if found else ():  # what lies further off may be a copy
+            self.library.notes.warn(
+                "flavour-not-imported",
+                f"{name} substitutes the VNF of {entry}, which does not import it: it was read as a flavour",
+                at,
+                "import it in the entry",
+            )
+            yield name
 
     def run(self, entry: str) -> None:
         """Read the entry and all that it leads to."""
@@ -161,6 +166,12 @@ class _Walk:
             elif file not in done and file not in path:
                 path.append(file)
                 stack.append(iter(self.links.get(file, ())))
+
+
+def _distance(name: str, entry: str) -> int:
+    """0 beside the entry, 1 below it, 2 elsewhere."""
+    home, folder = posixpath.dirname(entry), posixpath.dirname(name)
+    return 0 if folder == home else 1 if not home or folder.startswith(f"{home}/") else 2
 
 
 def _nodes(body: Map) -> Map:

@@ -11,8 +11,8 @@ from vnfm.tosca.limits import Limits
 from vnfm.tosca.names import is_junk, is_yaml
 
 MOST_FILES = 50  # that are looked into
-_TOSCA = re.compile(rb"^['\"]?tosca_definitions_version['\"]?\s*:", re.M)
-_TEMPLATE = re.compile(rb"^['\"]?topology_template['\"]?\s*:", re.M)
+_TOSCA = re.compile(rb"^['\"]?tosca(_definitions_v|DefinitionsV)ersion['\"]?\s*:", re.M)
+_TEMPLATE = re.compile(rb"^['\"]?topology(_t|T)emplate['\"]?\s*:", re.M)
 _VNF = re.compile(rb"tosca\.nodes\.nfv\.(VNF|Vdu\.)")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from vnfm.model.vnfd import Cpd, CpKind, ExtCpd
+from vnfm.model.connectivity import Cpd, CpKind, ExtCpd
 from vnfm.tosca.addresses import address_specs
 from vnfm.tosca.asks import every_pair
 from vnfm.tosca.kinds import CP, LINK, VDU_CP

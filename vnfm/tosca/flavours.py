@@ -41,7 +41,8 @@ def vnfs_of(template: Template) -> list[Entity]:
         found.append(Entity("substitution_mappings", node_type, mappings))
     if not found and not template.nodes:
         own = [n for n in template.types.of_file(NODE, template.file) if template.types.is_a(NODE, n, VNF)]
-        found += [Entity(name, name, Map(template.file, mappings.mark)) for name in own if name != VNF]
+        whole = [n for n in own if n != VNF and template.types.default(NODE, n, "descriptor_id")]
+        found += [Entity(name, name, Map(template.file, mappings.mark)) for name in whole]
     return found
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from vnfm.model.vnfd import ImageFormat, SwImage
+from vnfm.model.vdu import ImageFormat, SwImage
 from vnfm.tosca.digests import PackageFile, algorithm_name, is_url, same
 from vnfm.tosca.notes import Notes, Place
 from vnfm.tosca.template import Entity, Template

@@ -52,6 +52,7 @@ FORMER = {
     "tosca.nodes.nfv.VDU.Tacker": (COMPUTE, _TACKER),
     "tosca.nodes.nfv.CP.Tacker": (VDU_CP, _TACKER),
     "tosca.nodes.BlockStorage.Tacker": (BLOCK, _TACKER),
+    "tosca.nodes.mec.MecApp": (VNF, "ETSI GS MEC 037"),
     "tosca.nodes.nfv.ICP": (VDU_CP, _CBAM),
     "tosca.nodes.nfv.ECP": (EXT_CP, _CBAM),
     "tosca.nodes.nfv.VirtualStorage": (BLOCK, _CBAM),

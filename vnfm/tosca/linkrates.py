@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from vnfm.model.vnfd import Bitrate, ScalingAspect, VirtualLinkDesc
+from vnfm.model.connectivity import Bitrate, VirtualLinkDesc
+from vnfm.model.policies import ScalingAspect
 from vnfm.tosca.kinds import LINK
 from vnfm.tosca.network import bitrate
 from vnfm.tosca.operations import names

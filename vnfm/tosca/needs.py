@@ -7,7 +7,7 @@ import json
 import re
 from dataclasses import dataclass, field, replace
 
-from vnfm.model.vnfd import Isolation, Needs
+from vnfm.model.needs import Isolation, Needs
 from vnfm.tosca import units
 from vnfm.tosca.view import View
 from vnfm.tosca.yamldoc import Map, plain

@@ -6,10 +6,11 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import replace
 
-from vnfm.model.vnfd import Bitrate, Cpd, CpKind, VirtualLinkDesc
+from vnfm.model.connectivity import Bitrate, Cpd, CpKind, VirtualLinkDesc
 from vnfm.tosca.addresses import address_specs
 from vnfm.tosca.kinds import CP, EXT_CP, LINK, OS_CONTAINER, UNIT, VDU_CP, VDU_SUB_CP, VDUS, VIP_CP, VIRTUAL_CP
 from vnfm.tosca.template import Entity, Template
+from vnfm.tosca.types import NODE
 from vnfm.tosca.view import View
 
 _SHARED = (VIRTUAL_CP, VIP_CP)
@@ -156,6 +157,8 @@ def _binding(template: Template, node: Entity) -> tuple[str, str]:
     for name, at in asked:
         if template.is_node(name, *VDUS):
             vdus.append(name)
+        elif name not in template.nodes and template.types.known(NODE, name):
+            template.notes.warn("cp-unbound", f"{node.name} may be bound to any {name}: it has no VDU yet", at)
         elif name not in template.nodes:
             template.notes.error("target-unknown", f"{node.name}: virtual_binding names {name}, which is no node", at)
         elif found := _unit_of(template, name):
@@ -188,8 +191,9 @@ def _binding(template: Template, node: Entity) -> tuple[str, str]:
 
 
 def _unbound(template: Template, node: Entity) -> None:
-    """A mistake, but for a template of CPs alone: then it is a part of one."""
-    whole = template.is_node(node.name, VDU_CP) and any(True for _ in template.nodes_of(*VDUS))
+    """A mistake, but for a template of CPs alone, which is a part of one, and in profiles that allowed it."""
+    whole = template.is_node(node.name, VDU_CP) and template.types.former(NODE, node.type) is None
+    whole = whole and any(True for _ in template.nodes_of(*VDUS))
     note = template.notes.error if whole else template.notes.warn
     note("cp-unbound", f"{node.name} is bound to no VDU", node.body.place(), "add a requirement virtual_binding")
 

@@ -96,6 +96,10 @@ class Normaliser:
         vdus = policies.with_initial()
         aspects = policies.aspects()
         details = DetailReader(template, self.images, tuple(vnfs_of(template)))
+        if not describes(template):
+            for node in template.left_out:  # they are what there is
+                at = node.body.place("type")
+                self.notes.error("type-unknown", f"{node.name} is of the type {node.type}, which nobody defines", at)
         if not vdus:
             self.notes.warn("flavour-empty", f"the flavour {flavour.id} has no VDU", template.topology.place())
         description = next((self._property(template, v, "flavour_description") for v in vnfs_of(template)), "")

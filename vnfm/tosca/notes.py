@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from vnfm.model.package import Finding, Severity
+from vnfm.tosca.hints import HINTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,9 @@ class Notes:
     def _add(self, severity: Severity, code: str, message: str, at: Place, hint: str) -> None:
         if len(self.findings) >= (2 * self.most if severity is Severity.ERROR else self.most):
             return
+        if not at.line and at.file.lower().endswith((".yaml", ".yml", ".meta", ".mf")):
+            at = Place(at.file, 1, 1)  # of the file as a whole
+        hint = hint or HINTS.get(code, "")
         finding = Finding(at.file, at.line, at.column, severity, code, _clean(message), hint)
         if finding not in self._known:
             self._known.add(finding)

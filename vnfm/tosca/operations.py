@@ -7,15 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from vnfm.model.vnfd import (
-    Artifact,
-    LcmOperation,
-    Mciop,
-    MonitoringParameter,
-    SecurityGroupRule,
-    VnfIndicator,
-    VnfPackageChange,
-)
+from vnfm.model.policies import SecurityGroupRule, VnfIndicator, VnfPackageChange
+from vnfm.model.vdu import MonitoringParameter
+from vnfm.model.vnfd import Artifact, LcmOperation, Mciop
 from vnfm.tosca.containers import monitoring
 from vnfm.tosca.digests import is_url
 from vnfm.tosca.images import ImageReader

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from vnfm.model.vnfd import AffinityRule, InstantiationLevel, PlacementGroup, ScalingAspect, Vdu
+from vnfm.model.policies import AffinityRule, InstantiationLevel, PlacementGroup, ScalingAspect
+from vnfm.model.vdu import Vdu
 from vnfm.tosca.kinds import COMPUTE, LINK, MCIOP, OS_CONTAINER, STORAGES, UNIT
 from vnfm.tosca.notes import Place
 from vnfm.tosca.operations import names

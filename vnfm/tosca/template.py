@@ -52,6 +52,7 @@ class Template:
     nodes: dict[str, Entity] = field(default_factory=dict)
     policies: dict[str, Entity] = field(default_factory=dict)
     groups: dict[str, Entity] = field(default_factory=dict)
+    left_out: list[Entity] = field(default_factory=list)
     _asks: dict[int, tuple[Ask, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -270,7 +271,7 @@ class Template:
                 told.add(former[0])
                 name, now, origin = former
                 at = node.body.place("type")
-                self.notes.warn("type-former", f"{name} is of {origin} and was read as {now}", at, f"write {now}")
+                self.notes.warn("type-former", f"{name} is of {origin} and was read as {now}", at, f"SOL001 has {now}")
         for kind, entities in ((POLICY, self.policies), (GROUP, self.groups)):
             for entity in entities.values():
                 if self.types.known(kind, entity.type):
@@ -300,15 +301,21 @@ class Template:
         what = f"{entity.name} is of the type {entity.type}, which nobody defines"
         if base:
             self.notes.warn("type-guessed", f"{what}: it was read as {base}", at, hint)
-        else:
-            self.notes.warn("type-unknown", f"{what}: it was left out", at, hint)
+            return
+        self.notes.warn("type-unknown", f"{what}: it was left out", at, hint)
+        if entity.name in self.nodes:
+            self.left_out.append(entity)
 
     def _bodies(self, section: str) -> Iterator[tuple[str, Any, Place]]:
         raw = self.topology.get(section)
         if isinstance(raw, Seq):  # policies are a list of one-key mappings
             for index, item in enumerate(raw):
                 if not isinstance(item, Map):
-                    self.notes.error("template-form", f"{section}: expected a mapping", raw.place(index))
+                    note = self.notes.error if section == "node_templates" else self.notes.warn
+                    note("template-form", f"{section}: expected a mapping", raw.place(index))
+                    continue
+                if isinstance(item.get("type"), str):  # a draft's form: the name stands inside
+                    yield item.text("name") or str(index), item, Place(item.file, *item.mark)
                     continue
                 yield from ((str(k), v, item.place(k)) for k, v in item.items())
         elif isinstance(raw, Map):

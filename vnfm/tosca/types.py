@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -9,7 +10,7 @@ from vnfm.tosca.kinds import FORMER
 from vnfm.tosca.yamldoc import Map
 
 NODE, POLICY, GROUP, ARTIFACT = "node_types", "policy_types", "group_types", "artifact_types"
-ROOTS = ("tosca.nodes.", "tosca.policies.", "tosca.groups.", "tosca.artifacts.")
+_NORMATIVE = re.compile(r"^tosca\.(nodes|policies|groups|artifacts)\.(network\.)?[A-Z]")  # TOSCA's own names
 MAX_DERIVATION = 32
 
 
@@ -58,7 +59,7 @@ class TypeTable:
     def known(self, section: str, name: str) -> bool:
         """Whether the type is defined up to one of TOSCA's own."""
         last = self.lineage(section, name)[-1]
-        return self.definition(section, last) is not None or (last.startswith(ROOTS) and ".nfv." not in last)
+        return self.definition(section, last) is not None or _NORMATIVE.match(last) is not None
 
     def of_file(self, section: str, file: str) -> list[str]:
         """The types that a file defines."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from vnfm.model.vnfd import Container, Cpd, ImageFormat, Needs, StorageDesc, SwImage, Vdu
+from vnfm.model.connectivity import Cpd
+from vnfm.model.needs import Needs
+from vnfm.model.vdu import Container, ImageFormat, StorageDesc, SwImage, Vdu
 from vnfm.tosca import needs as needed
 from vnfm.tosca.containers import monitoring, mounts, probes
 from vnfm.tosca.images import CONTAINER_FORMATS, ImageReader

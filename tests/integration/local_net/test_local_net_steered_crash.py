@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from re import fullmatch
 
 import pytest
 from local_net_chains import Ids, ping
@@ -10,6 +11,7 @@ from local_net_deaths import deaths
 from local_net_live import CONTAINER, SERVER_IP, VM, LiveChain, build_live, replicated
 
 from plugins.local.net import HostNetwork, Member, MemberKind, PathSpec, ResourceKind, State, naming, netns
+from plugins.local.net.switch import devices, found_in
 
 
 def _steady(net: HostNetwork, chain: LiveChain) -> None:
@@ -52,15 +54,24 @@ def test_a_switch_that_was_broken_off_is_not_called_done(net: HostNetwork, ids: 
     for wanted, former in (orders, orders[::-1]):
         net.allocate_path(chain.path(*former))
         current = [chain.path(*wanted)]
-        whole = []
+        told = ""
         for _ in deaths(tmp_path / "run", lambda dying: dying.allocate_path(current[0])):  # noqa: B023 - called at once
             (found,) = (one for one in net.query() if one.kind is ResourceKind.PATH)
-            whole.append(found.state is State.RUNNING)
+            told += "D" if found.state is State.RUNNING else "-"
+            if found.state is State.RUNNING:
+                left = _in_force(chain)
+                net.allocate_path(current[0])
+                assert _in_force(chain) == left, "it was called done, and something was left to do"
             net.allocate_path(chain.path(*former))
             current[0] = chain.path(*wanted)
-        # Only after the last step, and the one before that, which is where nothing is left to do.
-        assert not any(whole[:-2]), whole
-        assert whole[-1], whole
+        assert fullmatch("-+D+", told), told
+
+
+def _in_force(chain: LiveChain) -> tuple[object, ...]:
+    """What steers the chain: the fabric's rules, and the devices there and beside the VNFs."""
+    fabric = naming.fabric_name(chain.chain_id)
+    places = [fabric, *(naming.namespace_name(vnf.resource_id) for vnf in chain.vnfs)]
+    return (found_in(fabric), *(sorted(devices(place)) for place in places))
 
 
 def test_replicas_that_come_and_go_are_settled_by_the_same_call(

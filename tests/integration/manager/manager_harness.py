@@ -18,7 +18,10 @@ from typing import Any
 import grpc
 import yaml
 
-from vnfm.model.vnfd import Container, Cpd, ExtCpd, Flavour, ImageFormat, Isolation, Needs, SwImage, Vdu, Vnfd
+from vnfm.model.connectivity import Cpd, ExtCpd
+from vnfm.model.needs import Isolation, Needs
+from vnfm.model.vdu import Container, ImageFormat, SwImage, Vdu
+from vnfm.model.vnfd import Flavour, Vnfd
 from vnfm.pb.nfvo.v1 import nfvo_pb2 as pb
 from vnfm.pb.nfvo.v1 import nfvo_pb2_grpc as rpc
 from vnfm.store.blobs import BlobStore

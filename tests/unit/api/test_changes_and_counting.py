@@ -17,12 +17,13 @@ from vnfm.api.targets import choose_vnfc, choose_vnfcs, find_cp, find_vnfd_id
 from vnfm.lcm.healing import Condition, Health
 from vnfm.lcm.operation import Operation
 from vnfm.model.chain import ChainEnd, ChainVnf, ForwardingPath, Match, PathHop, ServiceChain
+from vnfm.model.connectivity import Cpd, ExtCpd
 from vnfm.model.lcm import InstantiationState, LcmOperationState, LcmOperationType, Vnfc, VnfInstance, VnfState
 from vnfm.model.package import OnboardingState, OperationalState, UsageState, VnfPackage
 from vnfm.model.placement import Runtime
 from vnfm.model.problem import ProblemError
 from vnfm.model.resources import ComputeStats, HopCount, Passing, PathStats, PortStats, ProbeResult, StatsSample
-from vnfm.model.vnfd import Cpd, ExtCpd, Flavour
+from vnfm.model.vnfd import Flavour
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -7,8 +7,8 @@ import pytest
 from vnfm.graph.chainfile import read_chain
 from vnfm.graph.edit import edited, touched, with_instances
 from vnfm.model.change import ChainChange, Insert, Remove, Reorder, Replace, Scale, Swap
+from vnfm.model.needs import Isolation
 from vnfm.model.problem import ProblemError
-from vnfm.model.vnfd import Isolation
 
 CHAIN = read_chain(
     b"""

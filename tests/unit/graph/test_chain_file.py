@@ -10,8 +10,8 @@ import pytest
 from vnfm.graph.chainfile import read_chain
 from vnfm.graph.yamltree import MAX_BYTES
 from vnfm.model.chain import ChainRule, Match, PathHop
+from vnfm.model.needs import Isolation
 from vnfm.model.problem import Problem, ProblemError
-from vnfm.model.vnfd import Isolation
 
 CHAINS = Path(__file__).parents[3] / "descriptors" / "chains"
 

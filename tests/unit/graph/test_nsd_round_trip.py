@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from vnfm.graph.chainfile import read_chain
 from vnfm.graph.nsdtext import to_nsd
 from vnfm.model.chain import ChainEnd, ChainRule, ChainVnf, ForwardingPath, Match, PathHop, ServiceChain
-from vnfm.model.vnfd import Isolation
+from vnfm.model.needs import Isolation
 
 # Names that YAML could take for something else, or that the NSD's own nodes are called by, are wanted here.
 NAMES = st.one_of(

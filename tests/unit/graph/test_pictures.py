@@ -19,9 +19,12 @@ from vnfm.graph.picture import (
     draw_chain,
     draw_vnfd,
 )
+from vnfm.model.connectivity import Cpd, ExtCpd, VirtualLinkDesc
+from vnfm.model.needs import Isolation, Needs
 from vnfm.model.placement import Runtime
 from vnfm.model.problem import ProblemError
-from vnfm.model.vnfd import Cpd, ExtCpd, Flavour, Isolation, Needs, Vdu, VirtualLinkDesc, Vnfd
+from vnfm.model.vdu import Vdu
+from vnfm.model.vnfd import Flavour, Vnfd
 
 NS = "{http://www.w3.org/2000/svg}"
 LONG = "a-very-long-name-of-a-function-that-somebody-will-give-it-some-day"

@@ -7,18 +7,12 @@ import pytest
 from vnfm.graph.build import build_graph, graph_of_vnfd, instances_at
 from vnfm.graph.chainfile import read_chain
 from vnfm.graph.servicegraph import Attachment, ServiceGraph
+from vnfm.model.connectivity import Cpd, ExtCpd, VirtualLinkDesc
+from vnfm.model.needs import Needs
+from vnfm.model.policies import InstantiationLevel, ScalingAspect
 from vnfm.model.problem import Problem, ProblemError
-from vnfm.model.vnfd import (
-    Cpd,
-    ExtCpd,
-    Flavour,
-    InstantiationLevel,
-    Needs,
-    ScalingAspect,
-    Vdu,
-    VirtualLinkDesc,
-    Vnfd,
-)
+from vnfm.model.vdu import Vdu
+from vnfm.model.vnfd import Flavour, Vnfd
 
 
 def vdu(name: str, instances: int = 1) -> Vdu:

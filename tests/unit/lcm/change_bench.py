@@ -18,8 +18,11 @@ from vnfm.lcm.routes import PathLayout
 from vnfm.lcm.scaling import scaled_hop
 from vnfm.model.chain import ServiceChain
 from vnfm.model.change import ChainChange, Reorder, Replace, Scale
+from vnfm.model.connectivity import Cpd, ExtCpd
+from vnfm.model.needs import Isolation
 from vnfm.model.realization import NOTHING_STANDS, PathThere, Realization, VnfcThere
-from vnfm.model.vnfd import Cpd, ExtCpd, Flavour, Isolation, Vdu, Vnfd
+from vnfm.model.vdu import Vdu
+from vnfm.model.vnfd import Flavour, Vnfd
 from vnfm.placement.snapshot import Snapshot
 
 ROOT = UUID("22222222-2222-4222-8222-222222222222")

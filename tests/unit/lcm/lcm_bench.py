@@ -16,9 +16,9 @@ from vnfm.lcm.ports import Vims
 from vnfm.lcm.runner import Runner
 from vnfm.lcm.steps import Step, StepKind, mint
 from vnfm.model.lcm import LcmOperationState, LcmOperationType
+from vnfm.model.needs import Isolation
 from vnfm.model.placement import Runtime
 from vnfm.model.resources import LinkSpec
-from vnfm.model.vnfd import Isolation
 from vnfm.placement.types import LinkReservation, Reservation
 from vnfm.store.blobs import BlobStore
 from vnfm.store.database import Database, sqlite_url

@@ -7,21 +7,12 @@ from dataclasses import replace
 from vnfm.graph.chainfile import read_chain
 from vnfm.lcm.planning import PackageFacts, Planned, plan_chain
 from vnfm.model.chain import ServiceChain
+from vnfm.model.connectivity import Cpd, ExtCpd, VirtualLinkDesc
+from vnfm.model.needs import Isolation, Needs
 from vnfm.model.placement import Runtime
-from vnfm.model.vnfd import (
-    Container,
-    Cpd,
-    ExtCpd,
-    Flavour,
-    ImageFormat,
-    InstantiationLevel,
-    Isolation,
-    Needs,
-    SwImage,
-    Vdu,
-    VirtualLinkDesc,
-    Vnfd,
-)
+from vnfm.model.policies import InstantiationLevel
+from vnfm.model.vdu import Container, ImageFormat, SwImage, Vdu
+from vnfm.model.vnfd import Flavour, Vnfd
 from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.types import Cell, Host, RuntimeCost
 

@@ -14,9 +14,9 @@ from vnfm.graph.chainfile import read_chain
 from vnfm.lcm.changing import GENERATIONS, Changed, Renewal
 from vnfm.lcm.steps import Step, StepKind
 from vnfm.model.change import ChainChange, Insert, Remove, Reorder, Replace, Scale, Swap
+from vnfm.model.needs import Isolation
 from vnfm.model.placement import Runtime
 from vnfm.model.problem import ProblemError
-from vnfm.model.vnfd import Isolation
 
 KNOWN = known(simple("fw"), simple("rt", Isolation.KERNEL), simple("x"), simple("y"), vnfd("big"))
 

@@ -7,9 +7,9 @@ import pytest
 from vnfm.lcm.placing import place_together
 from vnfm.lcm.planning import graph_of
 from vnfm.model.chain import ChainEnd, ChainVnf, ForwardingPath, Match, PathHop, ServiceChain
+from vnfm.model.needs import Isolation, Needs
 from vnfm.model.placement import Runtime
 from vnfm.model.problem import ProblemError
-from vnfm.model.vnfd import Isolation, Needs
 from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.types import Cell, Demand, Host, Plan, Refusal, Request
 

@@ -14,10 +14,11 @@ from vnfm.lcm.recipes.chain_create import chain_create
 from vnfm.lcm.recipes.terminate import Standing, terminate
 from vnfm.lcm.steps import Step, StepKind, nodes
 from vnfm.model.codec import decode, encode
+from vnfm.model.needs import Isolation
 from vnfm.model.placement import Runtime
 from vnfm.model.problem import ProblemError
 from vnfm.model.resources import ResourceKind
-from vnfm.model.vnfd import ImageFormat, Isolation, SwImage
+from vnfm.model.vdu import ImageFormat, SwImage
 from vnfm.placement.types import Plan, Refusal
 
 

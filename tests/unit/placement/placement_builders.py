@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
+from vnfm.model.needs import Isolation, Needs
 from vnfm.model.placement import Runtime
-from vnfm.model.vnfd import Isolation, Needs
 from vnfm.placement import Snapshot, place
 from vnfm.placement.types import (
     Assignment,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from vnfm.model.chain import ChainRule
+from vnfm.model.needs import Isolation, Needs
 from vnfm.model.placement import Runtime
+from vnfm.model.policies import AffinityRule
 from vnfm.model.problem import ProblemError
-from vnfm.model.vnfd import AffinityRule, Container, ImageFormat, Isolation, Needs, SwImage, Vdu
+from vnfm.model.vdu import Container, ImageFormat, SwImage, Vdu
 from vnfm.placement import demand_of, rule_of_chain, rule_of_vnfd
 from vnfm.placement.demand import artefacts_of, is_wish
 from vnfm.placement.types import RuleKind, Scope

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from placement_builders import ALL, COSTS, GIB, MIB, Isolation, Runtime, host
 
-from vnfm.model.vnfd import Needs
+from vnfm.model.needs import Needs
 from vnfm.placement import Snapshot, place
 from vnfm.placement.changes import smallest_change
 from vnfm.placement.score import DEFAULT_WEIGHTS

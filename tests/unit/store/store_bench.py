@@ -16,9 +16,10 @@ from vnfm.lcm.operation import Design, LogEntry, Operation
 from vnfm.lcm.steps import Step, StepKind, mint
 from vnfm.model.chain import ChainEnd, ChainVnf, ForwardingPath, PathHop, ServiceChain
 from vnfm.model.lcm import LcmOperationType
+from vnfm.model.needs import Isolation
 from vnfm.model.placement import Runtime
 from vnfm.model.resources import LinkSpec
-from vnfm.model.vnfd import Flavour, Isolation, Vnfd
+from vnfm.model.vnfd import Flavour, Vnfd
 from vnfm.placement.types import Reservation
 from vnfm.store import tables as t
 from vnfm.store.database import Database, sqlite_url

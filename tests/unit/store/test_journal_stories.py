@@ -118,8 +118,8 @@ def _design(fresh: Operation, like: Operation) -> Any:
     from dataclasses import replace
 
     from vnfm.lcm.operation import Design
+    from vnfm.model.needs import Isolation
     from vnfm.model.placement import Runtime
-    from vnfm.model.vnfd import Isolation
     from vnfm.placement.types import Reservation
 
     (step,) = like.steps

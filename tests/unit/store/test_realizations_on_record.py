@@ -18,6 +18,7 @@ from vnfm.lcm.operation import Design, Desired, LogEntry, Operation, StepOutput
 from vnfm.lcm.steps import Removal, Step, StepKind, mint
 from vnfm.model.change import Insert, Remove, Swap
 from vnfm.model.lcm import InstantiationState, LcmOperationState, LcmOperationType
+from vnfm.model.needs import Isolation
 from vnfm.model.placement import Runtime
 from vnfm.model.problem import ProblemError
 from vnfm.model.realization import NOTHING_STANDS
@@ -33,7 +34,6 @@ from vnfm.model.resources import (
     ResourceState,
     SapSpec,
 )
-from vnfm.model.vnfd import Isolation
 from vnfm.store import tables as t
 from vnfm.store.database import Database, sqlite_url
 from vnfm.store.orders import NewInstance, Order

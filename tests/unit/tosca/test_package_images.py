@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from csar_writer import VDU, digest, manifest, tar_of, vnfd, write_csar
 
-from vnfm.model.vnfd import ImageFormat, SwImage
+from vnfm.model.vdu import ImageFormat, SwImage
 from vnfm.tosca import PackageReading, build_package, read_package
 from vnfm.tosca.ocifolder import oci_folders
 

@@ -7,7 +7,9 @@ from pathlib import Path
 from csar_writer import HEAD, VDU, block, vnfd, write_csar
 
 from vnfm.model.codec import decode, encode
-from vnfm.model.vnfd import AddressSpec, Artifact, Bitrate, CpKind, Flavour, Mount, Probe, Vnfd
+from vnfm.model.connectivity import AddressSpec, Bitrate, CpKind
+from vnfm.model.vdu import Mount, Probe
+from vnfm.model.vnfd import Artifact, Flavour, Vnfd
 from vnfm.tools.package_view import reading_json
 from vnfm.tosca import PackageReading, read_package
 

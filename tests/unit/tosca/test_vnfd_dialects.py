@@ -301,3 +301,51 @@ def test_large_pages_and_extended_resources_as_lists(tmp_path: Path) -> None:
     needs = {v.id: v.needs for v in only(read(tmp_path, vnfd(block(LARGE_PAGES, 4)))).vdus}
     assert (needs["pod"].hugepage_bytes, needs["pod"].gpus) == (64 * 2**20, 2)
     assert needs["box"].hugepage_bytes == 512 * 2**20
+
+
+TOGETHER = """
+toscaDefinitionsVersion: tosca_simple_yaml_1_2
+topologyTemplate:
+  substitutionMappings: { nodeType: tosca.nodes.nfv.VNF, requirements: { virtualLink: [ eth0, out ] } }
+  nodeTemplates:
+    theVnf: { type: tosca.nodes.nfv.VNF, properties: { descriptorId: abc, flavourId: tiny } }
+    theBox:
+      type: tosca.nodes.nfv.Vdu.Compute
+      capabilities:
+        virtualCompute:
+          properties: { virtualMemory: { virtualMemSize: 1 GiB }, virtualCpu: { numVirtualCpu: 2 } }
+      requirements: { virtualStorage: [ diskOne, diskTwo ] }
+    diskOne:
+      type: tosca.nodes.nfv.Vdu.VirtualBlockStorage
+      properties: { virtualBlockStorageData: { sizeOfStorage: 2 GB } }
+    diskTwo: { type: tosca.nodes.nfv.Vdu.VirtualBlockStorage }
+    eth0: { type: tosca.nodes.nfv.VduCp, requirements: { virtualBinding: [ theBox ] } }
+"""
+
+
+def test_keynames_that_are_written_together(tmp_path: Path) -> None:
+    reading = read(tmp_path, TOGETHER)
+    flavour = only(reading)
+    assert flavour.id == "tiny"
+    assert [(v.id, v.memory_bytes, v.storages) for v in flavour.vdus] == [("theBox", 2**30, ("diskOne", "diskTwo"))]
+    assert [(s.id, s.size_bytes) for s in flavour.storages] == [("diskOne", 2 * 10**9), ("diskTwo", 0)]
+    assert [(e.id, e.implied) for e in flavour.external_cps] == [("eth0", False)]
+    assert warned(reading, "keyname-form")
+    assert reading.vnfd is not None
+    assert reading.vnfd.id == "abc"
+
+
+def test_nodes_that_nobody_knows_are_not_an_empty_vnf(tmp_path: Path) -> None:
+    nodes = "lan: { type: carrier.Network }\nhost: { type: carrier.Component }\n"
+    reading = read(tmp_path, vnfd("").rstrip() + "\n" + block(nodes, 4))
+    assert not reading.ok
+    assert {f.code for f in reading.findings if f.severity == "error"} == {"type-unknown"}
+
+
+def test_a_policy_that_has_its_name_inside(tmp_path: Path) -> None:
+    policy = """
+    - name: grow
+      type: tosca.policies.nfv.ScalingAspects
+      properties: { aspects: { out: { max_scale_level: 1, step_deltas: one } } }
+    """
+    assert [a.id for a in only(read(tmp_path, vnfd(policies=policy))).scaling_aspects] == ["out"]

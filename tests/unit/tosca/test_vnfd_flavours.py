@@ -51,6 +51,11 @@ def test_templates_that_nobody_imports_but_that_substitute_the_vnf(tmp_path: Pat
     assert [f.code for f in reading.findings].count("flavour-not-imported") == 2
 
 
+def test_a_copy_further_off_is_no_flavour_of_its_own(tmp_path: Path) -> None:
+    small = lower("a", "properties: { flavour_id: small }")
+    assert vdus(read(tmp_path, {"small.yaml": small, "Files/old/small.yaml": small})) == {"small": ["a"]}
+
+
 def test_flavours_may_have_nodes_of_the_same_names(tmp_path: Path) -> None:
     files = {
         "small.yaml": lower("a", "properties: { flavour_id: [ equal: small ] }"),

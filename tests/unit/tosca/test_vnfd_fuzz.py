@@ -79,6 +79,11 @@ ODD = st.sampled_from(
 )
 
 
+def ids(found: dict[str, Any]) -> list[dict[str, list[str]]]:
+    kinds = ("vdus", "cps", "virtual_links", "storages", "external_cps", "scaling_aspects", "instantiation_levels")
+    return [{kind: [item["id"] for item in flavour[kind]] for kind in kinds} for flavour in found["vnfd"]["flavours"]]
+
+
 def test_the_whole_descriptor_is_good_to_begin_with() -> None:
     found = answer(yaml.safe_dump(WHOLE, sort_keys=False))
     assert [f for f in found["findings"] if f["severity"] == "error" and f["code"] != "artifact-absent"] == []
@@ -95,3 +100,31 @@ def test_any_value_may_be_anything(path: tuple[Any, ...], odd: Any) -> None:
     holder[path[-1]] = odd
     found = answer(yaml.safe_dump(changed, sort_keys=False))
     assert found["vnfd"] is not None or found["findings"]
+    for finding in found["findings"]:
+        assert finding["file"], finding
+        assert finding["line"] > 0, finding
+        assert finding["hint"], finding
+
+
+WHOLE_IDS = ids(answer(yaml.safe_dump(WHOLE, sort_keys=False)))
+SAID = [
+    path
+    for path in paths(WHOLE["topology_template"]["node_templates"])
+    if len(path) > 2 and path[1] in ("properties", "capabilities", "artifacts", "attributes", "interfaces")
+]
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 10**20) | st.floats() | st.sampled_from(["", "x", "7", "2 GiB", "<m>"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["name", "properties", "a"]), inner),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.sampled_from(SAID), VALUES)
+def test_what_a_node_says_changes_nothing_of_what_there_is(path: tuple[Any, ...], value: Any) -> None:
+    changed = deepcopy(WHOLE)
+    holder = changed["topology_template"]["node_templates"]
+    for key in path[:-1]:
+        holder = holder[key]
+    holder[path[-1]] = value
+    assert ids(answer(yaml.safe_dump(changed, sort_keys=False))) == WHOLE_IDS

@@ -8,7 +8,10 @@ import pytest
 from csar_writer import HEAD, META, TYPES, VDU, block, digest, tar_of, vnfd, write_csar
 
 from vnfm.model.codec import decode, encode
-from vnfm.model.vnfd import CpKind, Flavour, ImageFormat, Isolation, Needs, Vnfd
+from vnfm.model.connectivity import CpKind
+from vnfm.model.needs import Isolation, Needs
+from vnfm.model.vdu import ImageFormat
+from vnfm.model.vnfd import Flavour, Vnfd
 from vnfm.tosca import PackageReading, read_package
 
 

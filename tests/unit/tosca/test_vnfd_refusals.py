@@ -141,7 +141,7 @@ def test_a_million_small_things_are_too_many(tmp_path: Path) -> None:
 
 
 def test_a_reading_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
-    limits = Limits(child_wall_seconds=0.01)
+    limits = Limits(child_wall_seconds=0.0005)
     (finding,) = errors(read(tmp_path, vnfd(), limits))
     assert finding.code == "reader-stopped"
     assert "longer" in finding.message

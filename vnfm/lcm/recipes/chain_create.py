@@ -15,9 +15,9 @@ from vnfm.lcm.recipes.images import image_steps
 from vnfm.lcm.routes import Position
 from vnfm.lcm.steps import ProbeOrder, Step, StepKind, mint
 from vnfm.model.chain import ServiceChain
+from vnfm.model.connectivity import Cpd
 from vnfm.model.placement import Runtime
 from vnfm.model.resources import HopSpec, LinkMember, LinkSpec, PathSpec, PortSpec, Route, SapSpec
-from vnfm.model.vnfd import Cpd
 from vnfm.placement.types import Plan
 
 MTU_BYTES = 1500

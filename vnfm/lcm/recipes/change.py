@@ -33,11 +33,11 @@ from vnfm.lcm.recipes.images import image_steps
 from vnfm.lcm.routes import Position
 from vnfm.lcm.slots import Fresh, Slots
 from vnfm.lcm.steps import Removal, Step, StepKind
+from vnfm.model.connectivity import Cpd
 from vnfm.model.placement import Runtime
 from vnfm.model.problem import problem
 from vnfm.model.realization import LinkThere, Realization, VnfcThere
 from vnfm.model.resources import HopSpec, PathSpec, PortSpec, ResourceKind
-from vnfm.model.vnfd import Cpd
 from vnfm.placement.types import Plan
 
 KeyedPort = tuple[PortSpec, str]  # with the key of the step that makes its link, or empty

@@ -10,10 +10,12 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_net
 
 from vnfm.lcm.routes import Position
 from vnfm.lcm.steps import Step, StepKind, mint
+from vnfm.model.connectivity import Cpd, VirtualLinkDesc
 from vnfm.model.placement import Runtime
 from vnfm.model.problem import problem
 from vnfm.model.resources import ComputeSpec, ContainerSpec, DiskSpec, LinkMember, LinkSpec, PortSpec
-from vnfm.model.vnfd import Container, Cpd, Flavour, SwImage, Vdu, VirtualLinkDesc
+from vnfm.model.vdu import Container, SwImage, Vdu
+from vnfm.model.vnfd import Flavour
 from vnfm.placement.types import Assignment, Plan
 
 INTERNAL_POOL = "100.127.0.0/16"
