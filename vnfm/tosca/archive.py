@@ -38,6 +38,7 @@ _ZIP64_EOCD = b"PK\x06\x06"
 _ZIP64_LOCATOR = b"PK\x06\x07"
 _EOCD_BYTES, _LOCATOR_BYTES, _ZIP64_EOCD_BYTES = 22, 20, 56
 _UTF8_FLAG = 0x800
+_DOS_FOLDER = 0x10
 
 
 class UnsafeArchive(Exception):
@@ -255,7 +256,7 @@ def _check_entries(zipped: zipfile.ZipFile, packed: int, limits: Limits, notes: 
         if "\\" in info.filename or info.filename.startswith("./"):
             odd.append(info.filename)
         seen.add(name.rstrip("/"))
-        if not (name.endswith("/") or info.is_dir()):
+        if not (name.endswith("/") or _is_folder(info)):
             entries[name] = info
     if odd:
         more = f" (and {len(odd) - 1} more)" if len(odd) > 1 else ""
@@ -263,6 +264,12 @@ def _check_entries(zipped: zipfile.ZipFile, packed: int, limits: Limits, notes: 
         notes.warn("archive-name-form", f"{odd[0]!r}{more} is read as {mended(odd[0])!r}", hint=hint)
     _drop_folders(entries, notes)
     return dict(sorted(entries.items()))
+
+
+def _is_folder(info: zipfile.ZipInfo) -> bool:
+    """Some archivers tell folders by their attributes alone."""
+    marked = stat.S_ISDIR(info.external_attr >> 16) or bool(info.external_attr & _DOS_FOLDER)
+    return info.is_dir() or (marked and not info.file_size)
 
 
 def _name(info: zipfile.ZipInfo) -> str:

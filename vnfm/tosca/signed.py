@@ -75,9 +75,13 @@ class _Checker:
         if signed is None:
             return
         try:
-            self.verified.append(verify_signature(signed, content, others, self.policy.trust, self.at))
+            verified = verify_signature(signed, content, others, self.policy.trust, self.at)
         except SignatureFault as fault:
             self.fault(fault, place)
+            return
+        self.verified.append(verified)
+        for doubt in verified.doubts:
+            self.notes.warn(doubt.code, f"{place.file}: {doubt.message}", place, doubt.hint)
 
     def digest_of(self, archive: Archive, name: str) -> ContentDigest:
         """A file's digests; each is computed once, however often the file is said to be signed."""

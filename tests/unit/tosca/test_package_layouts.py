@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import io
+import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from csar_writer import META, VDU, digest, manifest, vnfd
+from hypothesis import given
+from hypothesis import strategies as st
 
-from vnfm.tosca import PackageReading, read_package
+from vnfm.tosca import Limits, PackageReading, read_package
+from vnfm.tosca.archive import bad_name
+from vnfm.tosca.names import clean_source, meant, mended
 
 VNFD = vnfd().encode()
 TEXT = "TOSCA-Meta-File-Version: 1.0\nCSAR-Version: 1.1\nCreated-By: Acme\nEntry-Definitions: Definitions/vnfd.yaml\n"
@@ -143,6 +148,19 @@ def test_names_as_some_archivers_write_them(tmp_path: Path, files: Mapping[str, 
     assert set(reading.files) == {META, "Definitions/vnfd.yaml"}
     reading.extract(META, tmp_path / "out")
     assert (tmp_path / "out").read_text() == TEXT
+
+
+@pytest.mark.parametrize("attributes", [0o040755 << 16, 0x10])
+def test_folders_that_only_their_attributes_tell(tmp_path: Path, attributes: int) -> None:
+    folder = zipfile.ZipInfo("Definitions")
+    folder.external_attr = attributes
+    with zipfile.ZipFile(tmp_path / "p.csar", "w") as out:
+        out.writestr(folder, b"")
+        for name, content in {META: TEXT.encode(), **ENTRY}.items():
+            out.writestr(name, content)
+    reading = read_package(tmp_path / "p.csar")
+    assert reading.ok
+    assert set(reading.files) == {META, "Definitions/vnfd.yaml"}
 
 
 @pytest.mark.parametrize(
@@ -285,3 +303,21 @@ def test_a_tar_is_named_as_what_it_is(tmp_path: Path) -> None:
     (tmp_path / "p.csar").write_bytes(b"\x1f\x8b\x08" + bytes(40))
     (finding,) = read_package(tmp_path / "p.csar").findings
     assert (finding.code, "gzip" in finding.message) == ("archive-no-zip", True)
+
+
+PARTS = st.lists(
+    st.sampled_from(["a", "B", ".", "..", "/", "\\", ":", " ", '"', "'", "u\u0308", ".yaml"]), max_size=9
+).map("".join)
+
+
+@given(PARTS)
+def test_whatever_a_name_becomes_it_stays_inside(written: str) -> None:
+    for name in (mended(written), clean_source(written)):
+        if not bad_name(name, Limits()):
+            assert os.path.normpath(f"/root/{name}").startswith("/root/")
+            assert clean_source(name) == name or name[0] in "\"'" or name != name.strip()
+
+
+@given(st.lists(PARTS, max_size=6), PARTS)
+def test_a_name_means_a_file_that_is_there_or_none(names: list[str], written: str) -> None:
+    assert meant(names, written) in {*names, ""}
