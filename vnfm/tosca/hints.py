@@ -20,6 +20,8 @@ HINTS = {
     "archive-size": _SMALLER,
     "archive-unreadable": _ARCHIVE,
     "artifact-absent": "add the file to the package, or mend its path",
+    "artifact-form": "write properties: and put them there",
+    "artifact-outside": "names are relative to the file that has them, and stay in the package",
     "artifact-file": "say file: with a path in the package, or the image's name",
     "aspect-unknown": "define it in a policy of the type ScalingAspects",
     "aspect-without-deltas": "add a policy VduScalingAspectDeltas for it",

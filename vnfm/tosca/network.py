@@ -67,7 +67,10 @@ def _link(node: Entity, properties: View) -> VirtualLinkDesc:
         if "dhcp_enabled" in layer3:
             dhcp = layer3.flag("dhcp_enabled")
         mtu = entry.sub("l2_protocol_data").whole("mtu") or mtu
-    least, most, plain = (bitrate(profile.sub(f"{k}bitrate_requirements")) for k in ("min_", "max_", ""))
+    for layer3 in [*profile.entries("l3_protocol_data", "cidr", "ip_version"), profile]:  # as other profiles have it
+        if not cidrs and "cidr" in layer3 and (cidr := _cidr(layer3)):
+            cidrs.append(cidr)
+    least, most, plain = (_rates(profile, prefix) for prefix in ("min_", "max_", ""))
     qos, connectivity = profile.sub("qos"), properties.sub("connectivity_type")
     return VirtualLinkDesc(
         id=node.name,
@@ -91,6 +94,11 @@ def _link(node: Entity, properties: View) -> VirtualLinkDesc:
 def _protocols(holder: View) -> tuple[str, ...]:
     """`layer_protocols`; drafts had one `layer_protocol`."""
     return holder.texts("layer_protocols") or holder.texts("layer_protocol")
+
+
+def _rates(profile: View, prefix: str) -> Bitrate:
+    former = f"{prefix}bit_rate_requirements"  # of drafts
+    return bitrate(profile.sub(former if former in profile else f"{prefix}bitrate_requirements"))
 
 
 def bitrate(requirements: View) -> Bitrate:

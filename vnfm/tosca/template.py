@@ -313,7 +313,13 @@ class Template:
 
     def _say_unknown(self, entity: Entity, base: str, hint: str) -> None:
         at = entity.body.place("type")
+        kind = next(
+            (k for k, e in ((POLICY, self.policies), (GROUP, self.groups)) if e.get(entity.name) is entity), NODE
+        )
+        missing = [t for t in self.types.lineage(kind, entity.type) if self.types.definition(kind, t) is None]
         what = f"{entity.name} is of the type {entity.type}, which nobody defines"
+        if missing and missing[0] != entity.type:
+            what = f"{entity.name} is of the type {entity.type}, which comes from {missing[0]}, which nobody defines"
         if base:
             self.notes.warn("type-guessed", f"{what}: it was read as {base}", at, hint)
             return

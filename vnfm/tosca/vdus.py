@@ -253,8 +253,9 @@ class VduReader:
     def _boot_data(self, properties: View) -> bytes:
         """boot_data as a text, as `content` or as a file's name (6.2.74 BootData and its forerunners)."""
         value = properties.body.get("boot_data")
-        if value is None:
-            return properties.text("user_data").encode()
+        if value is None:  # as China Mobile's and Tacker's profiles have it
+            inside = properties.sub("bootdata").sub("user_data").text("contents")
+            return (inside or properties.text("user_data")).encode()
         if isinstance(value, str):
             path = "" if "\n" in value else self.images.locate(value, properties.at("boot_data"))
             return self.read_text(path) if path else value.encode()

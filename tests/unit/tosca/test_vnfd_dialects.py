@@ -401,3 +401,44 @@ def test_a_binding_and_a_link_that_are_crossed(tmp_path: Path) -> None:
     reading = read(tmp_path, vnfd(VDU + block(nodes, 4)))
     assert [(c.vdu_id, c.virtual_link) for c in only(reading).cps] == [("vdu1", "lan")]
     assert warned(reading, "cp-binding")
+
+
+def test_types_that_are_named_after_the_standard_s(tmp_path: Path) -> None:
+    types = TYPES + "  tosca.nodes.nfv.Vdu.Compute.Helm.my: { derived_from: tosca.nodes.nfv.Vdu.Compute.Helm }\n"
+    reading = read(tmp_path, vnfd(block("box: { type: tosca.nodes.nfv.Vdu.Compute.Helm.my }", 4), types=types))
+    assert [v.id for v in only(reading).vdus] == ["box"]
+    assert [m for m in warned(reading, "type-guessed") if "which comes from tosca.nodes.nfv.Vdu.Compute.Helm," in m]
+
+
+def test_what_other_profiles_call_things(tmp_path: Path) -> None:
+    nodes = """
+    box:
+      type: tosca.nodes.nfv.Vdu.Compute
+      properties: { image: theirs, bootdata: { user_data: { contents: "#!/bin/sh" } } }
+    lan:
+      type: tosca.nodes.nfv.VnfVirtualLink
+      properties: { vl_profile: { max_bit_rate_requirements: { root: 7 }, l3_protocol_data: [ { cidr: 10.1.0.0/24 } ] } }
+    """
+    flavour = only(read(tmp_path, vnfd(block(nodes, 4))))
+    (box,) = flavour.vdus
+    assert box.user_data == b"#!/bin/sh"
+    assert box.disk_image is not None
+    assert box.disk_image.path == "theirs"
+    assert (flavour.virtual_links[0].cidrs, flavour.virtual_links[0].max_bitrate.root_bps) == (("10.1.0.0/24",), 7)
+
+
+@pytest.mark.parametrize(
+    ("artifact", "code", "path"),
+    [
+        ("{ type: tosca.artifacts.nfv.SwImage, name: theirs, checksum: { hash: ab } }", "artifact-file", "theirs"),
+        ("{ type: tosca.artifacts.nfv.SwImage, file: a/b:1, name: theirs, version: '2' }", "artifact-form", "a/b:1"),
+        ("{ type: tosca.artifacts.nfv.SwImage, file: ../../etc/passwd }", "artifact-outside", ""),
+    ],
+)
+def test_an_image_that_is_named_in_another_way(tmp_path: Path, artifact: str, code: str, path: str) -> None:
+    nodes = "box: { type: tosca.nodes.nfv.Vdu.Compute, artifacts: { sw_image: " + artifact + " } }"
+    reading = read(tmp_path, vnfd(block(nodes, 4)))
+    image = only(reading).vdus[0].disk_image
+    assert image is not None
+    assert image.path == path
+    assert warned(reading, code)
