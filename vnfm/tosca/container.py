@@ -5,15 +5,17 @@ package inside a zip (SOL004 clause 5.1, option 2: the CSAR, its signature and a
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
-from vnfm.tosca.archive import DAMAGE, Archive, UnsafeArchive, open_archive, open_zip, small_file
+from vnfm.tosca.archive import CHUNK, DAMAGE, Archive, UnsafeArchive, open_archive, open_zip, small_file
 from vnfm.tosca.entry import MOST_FILES, is_tosca, likely_entry
 from vnfm.tosca.layout import find_meta
 from vnfm.tosca.limits import Limits
@@ -40,11 +42,11 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The package's own files, and what lay around them. `alone`: it is one YAML file."""
+    """The package's own files, and what lay around them. `alone` is the file's name where it is one YAML file."""
 
     archive: Archive
     envelope: Envelope | None = None
-    alone: bool = False
+    alone: str = ""
 
 
 @contextmanager
@@ -56,10 +58,10 @@ def open_package(path: Path, limits: Limits, notes: Notes) -> Iterator[Opened]:
     if is_yaml(path.name) and path.is_file():
         notes.warn(
             "package-yaml-only",
-            "this is one YAML file: what it imports or names beside SOL001's types is not there",
+            "this is one YAML file, no package: of the files beside it only those that it names are looked at",
             hint="a package is a CSAR, or a folder with the same files",
         )
-        yield Opened(_Alone(path), alone=True)
+        yield Opened(_Beside(path.parent, _named(path, limits)), alone=path.name)
         return
     with open_archive(path, limits, notes) as whole:
         outer = _without_top_folder(whole, limits, notes)
@@ -83,21 +85,39 @@ def open_package(path: Path, limits: Limits, notes: Notes) -> Iterator[Opened]:
 
 
 @dataclass(frozen=True)
-class _Alone:
-    """One YAML file as a package."""
+class _Beside:
+    """Files of one folder."""
 
-    path: Path
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        return {self.path.name: self.path.stat().st_size}
+    folder: Path
+    sizes: dict[str, int]
 
     def stream(self, name: str) -> Iterator[bytes]:
-        if name != self.path.name:
+        if name not in self.sizes:
             raise KeyError(name)
-        with self.path.open("rb") as source:
-            while chunk := source.read(1024 * 1024):
+        with (self.folder / name).open("rb") as source:
+            while chunk := source.read(CHUNK):
                 yield chunk
+
+
+def _named(path: Path, limits: Limits) -> dict[str, int]:
+    """A YAML file and those beside it whose names stand in it, or in one of these, with their sizes. What cannot be
+    read is told when every file is."""
+    sizes = {path.name: path.stat().st_size}
+    beside: dict[str, int] = {}
+    with suppress(OSError):
+        for item in islice(os.scandir(path.parent), limits.entries):
+            if is_yaml(item.name) and item.is_file(follow_symlinks=False) and item.name not in sizes:
+                beside[item.name] = item.stat().st_size
+    pending = [path.name]
+    while pending and len(sizes) <= limits.imports:
+        name, text = pending.pop(), b""
+        if sizes[name] <= limits.yaml_bytes:
+            with suppress(OSError):
+                text = (path.parent / name).read_bytes()
+        reached = [n for n in beside if os.fsencode(n) in text]
+        sizes |= {n: beside.pop(n) for n in reached}
+        pending += reached
+    return sizes
 
 
 @dataclass(frozen=True)

@@ -35,9 +35,11 @@ class Layout:
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def read_layout(archive: Archive, limits: Limits, notes: Notes, *, strict: bool = False, alone: bool = False) -> Layout:
+def read_layout(archive: Archive, limits: Limits, notes: Notes, *, strict: bool = False, alone: str = "") -> Layout:
     """Where things are; what is missing or named wrongly is noted. With `strict` a manifest that is named has to be
-    there; `alone` says that this is one YAML file, of which nothing else is expected."""
+    there; `alone` names the entry of what is no package, of which nothing else is expected."""
+    if alone:
+        return Layout(entry=alone)
     meta = None
     if meta_name := find_meta(archive):
         if meta_name != META:
@@ -45,8 +47,6 @@ def read_layout(archive: Archive, limits: Limits, notes: Notes, *, strict: bool 
             notes.warn("meta-place", f"{meta_name} is taken as {META}", Place(meta_name), hint)
         meta = parse_meta(as_text(_small(archive, meta_name, limits, notes)), notes, meta_name)
     entry = _entry(archive, meta, limits, notes)
-    if alone:
-        return Layout(entry=entry)
     name = _manifest_name(archive, meta, entry, notes, strict=strict)
     manifest = parse_manifest(_small(archive, name, limits, notes), name, notes) if name else Manifest()
     _check_sets(archive, manifest, notes)

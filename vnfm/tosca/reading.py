@@ -110,7 +110,7 @@ def read_package(
     that one is read. Blocks for the time of a child process (about 0.3 s); may be called from several threads at once.
     """
     limits, notes = limits or Limits(), Notes()
-    if not path.exists():
+    if not os.path.exists(path):
         notes.error("package-absent", f"{path} does not exist", hint="give a .csar file or a folder")
         return _result(path, notes, limits)
     try:

@@ -299,6 +299,28 @@ def test_one_yaml_file_is_read_as_a_package_with_a_warning(tmp_path: Path) -> No
     assert [f.code for f in reading.findings] == ["package-yaml-only"]
 
 
+def test_one_yaml_file_has_what_it_imports_from_beside_it_and_nothing_else(tmp_path: Path) -> None:
+    head = "tosca_definitions_version: tosca_simple_yaml_1_3\nimports: [ own_types.yaml, ../outside.yaml ]\n"
+    (tmp_path / "in").mkdir()
+    (tmp_path / "outside.yaml").write_text("node_types: {}\n")
+    (tmp_path / "in" / "top.yaml").write_text(vnfd(VDU.replace("nfv.Vdu.Compute", "acme.Machine"), head=head))
+    (tmp_path / "in" / "own_types.yaml").write_text("imports: [ more.yaml ]\nnode_types: {}\n")
+    (tmp_path / "in" / "more.yaml").write_text(
+        "node_types: { tosca.nodes.acme.Machine: { derived_from: tosca.nodes.nfv.Vdu.Compute } }\n"
+    )
+    (tmp_path / "in" / "secret.yaml").write_text("password: x\n")
+    (tmp_path / "in" / "link.yaml").symlink_to("/etc/passwd")
+    reading = read_package(tmp_path / "in" / "top.yaml")
+    assert set(reading.files) == {"top.yaml", "own_types.yaml", "more.yaml"}
+    assert {f.code for f in reading.findings if f.severity == "error"} == {"import-outside"}
+    (tmp_path / "in" / "top.yaml").write_text(
+        vnfd(VDU.replace("nfv.Vdu.Compute", "acme.Machine"), head=head.replace(", ../outside.yaml", ""))
+    )
+    reading = read_package(tmp_path / "in" / "top.yaml")
+    assert reading.vnfd is not None, reading.findings
+    assert [v.id for v in reading.vnfd.flavours[0].vdus] == ["vdu1"]
+
+
 def test_a_tar_is_named_as_what_it_is(tmp_path: Path) -> None:
     (tmp_path / "p.csar").write_bytes(b"\x1f\x8b\x08" + bytes(40))
     (finding,) = read_package(tmp_path / "p.csar").findings
