@@ -67,7 +67,11 @@ def _link(node: Entity, properties: View) -> VirtualLinkDesc:
         if "dhcp_enabled" in layer3:
             dhcp = layer3.flag("dhcp_enabled")
         mtu = entry.sub("l2_protocol_data").whole("mtu") or mtu
-    for layer3 in [*profile.entries("l3_protocol_data", "cidr", "ip_version"), profile]:  # as other profiles have it
+    for layer3 in [
+        *profile.entries("l3_protocol_data", "cidr", "ip_version"),
+        profile,
+        properties,
+    ]:  # as other profiles have it
         if not cidrs and "cidr" in layer3 and (cidr := _cidr(layer3)):
             cidrs.append(cidr)
     least, most, plain = (_rates(profile, prefix) for prefix in ("min_", "max_", ""))

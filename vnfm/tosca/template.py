@@ -152,7 +152,7 @@ class Template:
     def resolve(self, value: Any, entity: Entity | None, calls: int = 0) -> Any:
         """`value` with its functions replaced; None for what only a run can tell."""
         if isinstance(value, Map):
-            if len(value) == 1 and next(iter(value)) in FUNCTIONS:
+            if len(value) == 1 and str(next(iter(value))).removeprefix("$") in FUNCTIONS:
                 try:
                     return self._call(value, entity, calls + 1)
                 except Unresolved:
@@ -178,7 +178,8 @@ class Template:
         if calls > MAX_CALLS:
             self.notes.warn("function-cycle", "functions lead into each other", value.place())
             raise Unresolved
-        name, argument = next(iter(value.items()))
+        key, argument = next(iter(value.items()))
+        name = str(key).removeprefix("$")  # as TOSCA 2.0 writes it
         if name == "get_input":
             return self._input(argument, value, entity, calls)
         if name == "get_property":
@@ -246,7 +247,10 @@ class Template:
 
     def _entities(self, section: str, kind: str) -> dict[str, Entity]:
         found: dict[str, Entity] = {}
-        for name, body, at in self._bodies(section):
+        bodies = [
+            (n, self._copied(b, section, 0) if isinstance(b, Map) else b, at) for n, b, at in self._bodies(section)
+        ]
+        for name, body, at in bodies:
             if not isinstance(body, Map):
                 note = self.notes.error if kind == NODE else self.notes.warn
                 note("template-form", f"{section}: {name} is no mapping", at, "often an indentation that is missing")
@@ -271,6 +275,16 @@ class Template:
                 body["artifacts"] = artifacts
             found[name] = Entity(name, entity_type, body)
         return found
+
+    def _copied(self, body: Map, section: str, depth: int) -> Map:
+        """A template with what it has by `copy` of another one (TOSCA simple profile 3.8.3)."""
+        name = body.get("copy")
+        other = self.topology.sub(section).get(name) if isinstance(name, str) else None
+        if not isinstance(other, Map) or depth > MAX_CALLS:
+            if name is not None:
+                self.notes.warn("copy-unknown", f"copy names {str(name)[:60]}, which cannot be had", body.place("copy"))
+            return body
+        return _deeply(body, self._copied(other, section, depth + 1))
 
     def _know_types(self) -> None:
         """What types that nobody defines can only be, and which types are older than the standard."""
@@ -374,6 +388,16 @@ def _together(properties: Map, body: Map, more: list[Any]) -> Map:
             result[key], result.marks[key] = holder[key], holder.marks.get(key, holder.mark)
             if key in holder.raw:
                 result.raw[key] = holder.raw[key]
+    return result
+
+
+def _deeply(body: Map, basis: Map) -> Map:
+    """`body`, and what it lacks of `basis` at any depth."""
+    result = _together(Map(body.file, body.mark), body, list(body))
+    for key, value in basis.items():
+        if isinstance(value, Map) and isinstance(result.get(key), Map):
+            result[key] = _deeply(result[key], value)
+    take_missing(result, basis)
     return result
 
 

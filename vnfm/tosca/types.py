@@ -72,6 +72,8 @@ class TypeTable:
         for ancestor in self.lineage(section, name):
             definition = self.definition(section, ancestor)
             if definition is not None and prop in (properties := definition.sub("properties")):
+                if not isinstance(properties[prop], Map) and properties[prop] is not None:
+                    return properties, prop  # the value in the place of its definition
                 holder = properties.sub(prop)
                 return (holder, "default") if "default" in holder else None
         return None
@@ -171,10 +173,11 @@ def _defaults_of(holders: Iterable[Map]) -> Map:
     found = Map()
     for properties in holders:
         for name in properties:
-            definition = properties.sub(name)
-            if found.get(name) is None and definition.get("default") is not None:
-                found[name], found.marks[name] = definition["default"], definition.marks.get("default", definition.mark)
-                found.file = found.file or definition.file
-                if "default" in definition.raw:
-                    found.raw[name] = definition.raw["default"]
+            plain = not isinstance(properties[name], Map)  # the value in the place of its definition
+            holder, key = (properties, name) if plain else (properties.sub(name), "default")
+            if found.get(name) is None and holder.get(key) is not None:
+                found[name], found.marks[name] = holder[key], holder.marks.get(key, holder.mark)
+                found.file = found.file or holder.file
+                if key in holder.raw:
+                    found.raw[name] = holder.raw[key]
     return found

@@ -94,9 +94,9 @@ class VduReader:
         compute = self.template.capability(node, "virtual_compute")
         memory = compute.sub("virtual_memory").size_bytes("virtual_mem_size", bare=MEMORY_BARE_BYTES, must=True)
         cpu = compute.sub("virtual_cpu").cpu_milli("num_virtual_cpu", must=True)
-        older = self.template.capability(node, "nfv_compute")  # of the NFV profile 1.0
-        memory = memory or older.size_bytes("mem_size", bare=MEMORY_BARE_BYTES)
-        cpu = cpu or older.cpu_milli("num_cpus")
+        older = [self.template.capability(node, name) for name in ("nfv_compute", "host")]  # of profiles before SOL001
+        memory = memory or max(o.size_bytes("mem_size", bare=MEMORY_BARE_BYTES) for o in older)
+        cpu = cpu or max(o.cpu_milli("num_cpus") for o in older)
         self._positive(compute, cpu, memory)
         if not (cpu and memory):
             what = "memory" if cpu else "CPU" if memory else "CPU and memory"
@@ -122,7 +122,7 @@ class VduReader:
             vdu,
             cpu_milli=cpu,
             memory_bytes=memory,
-            disk_bytes=_disk_bytes(compute, attached, disk),
+            disk_bytes=_disk_bytes(compute, attached, disk) or max(o.size_bytes("disk_size") for o in older),
             disk_image=disk,
             containers=own,
             user_data=self._boot_data(properties),

@@ -417,7 +417,8 @@ def test_what_other_profiles_call_things(tmp_path: Path) -> None:
       properties: { image: theirs, bootdata: { user_data: { contents: "#!/bin/sh" } } }
     lan:
       type: tosca.nodes.nfv.VnfVirtualLink
-      properties: { vl_profile: { max_bit_rate_requirements: { root: 7 }, l3_protocol_data: [ { cidr: 10.1.0.0/24 } ] } }
+      properties:
+        vl_profile: { max_bit_rate_requirements: { root: 7 }, l3_protocol_data: [ { cidr: 10.1.0.0/24 } ] }
     """
     flavour = only(read(tmp_path, vnfd(block(nodes, 4))))
     (box,) = flavour.vdus
@@ -442,3 +443,31 @@ def test_an_image_that_is_named_in_another_way(tmp_path: Path, artifact: str, co
     assert image is not None
     assert image.path == path
     assert warned(reading, code)
+
+
+@pytest.mark.parametrize("key", ["topology_templates", "topolgy_template", "service_template"])
+def test_a_topology_by_a_name_that_is_nearly_right(tmp_path: Path, key: str) -> None:
+    meta = "TOSCA-Meta-File-Version: 1.0\nCSAR-Version: 1.1\nCreated-By: us\nEntry-Definitions: vnfd.yaml\n"
+    text = vnfd().replace("topology_template:", f"{key}:").replace("node_templates:", "nodes_templates:")
+    reading = read(tmp_path, text, **{"TOSCA-Metadata/TOSCA.meta": meta})
+    assert [v.id for v in only(reading).vdus] == ["vdu1"]
+    assert warned(reading, "keyname-form")
+
+
+def test_a_key_that_means_nothing_is_told_and_refuses_where_nodes_are_below(tmp_path: Path) -> None:
+    assert warned(read(tmp_path, vnfd() + "colour: red\n"), "keyname-unknown")
+    reading = read(tmp_path, vnfd() + "more: { node_templates: {} }\n")
+    assert [f.code for f in reading.findings if f.severity == "error"] == ["keyname-unknown"]
+
+
+def test_a_copy_of_another_template(tmp_path: Path) -> None:
+    more = "two: { type: tosca.nodes.nfv.Vdu.Compute, copy: vdu1, properties: { name: second } }"
+    one, two = only(read(tmp_path, vnfd(VDU + block(more, 4)))).vdus
+    assert (two.name, two.cpu_milli, two.max_instances) == ("second", one.cpu_milli, one.max_instances)
+
+
+def test_values_in_the_place_of_definitions(tmp_path: Path) -> None:
+    types = TYPES.replace("{ type: string, default: Acme }", "Acme Limited")
+    reading = read(tmp_path, vnfd(types=types))
+    assert reading.vnfd is not None
+    assert reading.vnfd.provider == "Acme Limited"
