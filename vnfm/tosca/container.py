@@ -24,6 +24,7 @@ from vnfm.tosca.notes import Notes, Place
 from vnfm.tosca.signatures.cms import MAX_BYTES, looks_like_cms
 from vnfm.tosca.signatures.trust import PEM_HEAD
 from vnfm.tosca.signatures.verify import GOOD_DIGESTS
+from vnfm.tosca.zippedentry import with_zipped_entry
 
 MOST_FOLDERS = 4  # around a package
 _ZIP = b"PK\x03\x04"
@@ -42,11 +43,13 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The package's own files, and what lay around them. `alone` is the file's name where it is one YAML file."""
+    """The package's own files, and what lay around them. `alone` is the file's name where it is one YAML file; `entry`
+    is the one in the archive that TOSCA.meta names as the entry, where it does."""
 
     archive: Archive
     envelope: Envelope | None = None
     alone: str = ""
+    entry: str = ""
 
 
 @contextmanager
@@ -67,7 +70,8 @@ def open_package(path: Path, limits: Limits, notes: Notes) -> Iterator[Opened]:
         outer = _without_top_folder(whole, limits, notes)
         envelope = _envelope(outer, limits, notes)
         if envelope is None:
-            yield Opened(outer)
+            with with_zipped_entry(outer, limits, notes) as (archive, entry):
+                yield Opened(archive, entry=entry)
             return
         with tempfile.TemporaryFile(prefix="vnfm-csar-") as inner:
             digests = _unpack(outer, envelope.csar, inner, notes)
@@ -81,7 +85,8 @@ def open_package(path: Path, limits: Limits, notes: Notes) -> Iterator[Opened]:
                         hint="give the inner .csar",
                     )
                     raise UnsafeArchive
-                yield Opened(archive, found)
+                with with_zipped_entry(archive, limits, notes) as (complete, entry):
+                    yield Opened(complete, found, entry=entry)
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,7 @@ def _read(path: Path, opened: Opened, wanted: _Wanted, limits: Limits, notes: No
     archive = opened.archive
     exact = wanted.digests == "strict" or bool(opened.envelope and opened.envelope.signatures)
     layout = read_layout(archive, limits, notes, strict=exact, alone=opened.alone)
-    entry, manifest = layout.entry, layout.manifest
+    entry, manifest = opened.entry or layout.entry, layout.manifest
     signed = is_signed(layout, opened.envelope, archive)
     strict = wanted.digests == "strict" or (wanted.digests == "auto" and signed)
     listed = [*manifest.digests, *(layout.meta.digests if layout.meta else ())]
