@@ -111,6 +111,22 @@ def small_file(archive: Archive, name: str, most: int) -> bytes:
 
 
 @dataclass(frozen=True)
+class Below:
+    """The files of one folder of an archive."""
+
+    archive: Archive
+    prefix: str
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        cut = len(self.prefix)
+        return {name[cut:]: size for name, size in self.archive.sizes.items() if name.startswith(self.prefix)}
+
+    def stream(self, name: str) -> Iterator[bytes]:
+        return self.archive.stream(self.prefix + name)
+
+
+@dataclass(frozen=True)
 class _Zip:
     zipped: zipfile.ZipFile
     entries: dict[str, zipfile.ZipInfo]

@@ -210,6 +210,38 @@ def test_a_zip_around_the_package(tmp_path: Path, outer: Mapping[str, bytes], sa
     assert codes(reading) == said
 
 
+INNER = "VNFD-Meta-File-Version: 1.0\nEntry-Definitions: Definition/v.yaml\n"
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        {"TOSCA_VNFD.meta": INNER, "Definition/v.yaml": VNFD, "Definition/other.yaml": VNFD},
+        {"Definition/v.yaml": VNFD},
+    ],
+)
+def test_an_entry_that_is_a_zip_is_looked_into(tmp_path: Path, inner: Mapping[str, str | bytes]) -> None:
+    app = packed(inner)
+    text = f"{HEAD}\nSource: APPD/app.zip\nAlgorithm: SHA-256\nHash: {digest(app)}\n"
+    meta = TEXT.replace("Definitions/vnfd.yaml", "APPD/app.zip") + "Entry-Manifest: app.mf\n"
+    reading = read(tmp_path, {META: meta, "APPD/app.zip": app, "app.mf": text}, "strict")
+    assert reading.ok, reading.findings
+    assert reading.entry == "APPD/app.zip/Definition/v.yaml"
+    assert codes(reading) == {"entry-packed"}
+    reading.extract(reading.entry, tmp_path / "v.yaml")
+    assert (tmp_path / "v.yaml").read_bytes() == VNFD
+    reading.extract("APPD/app.zip", tmp_path / "app.zip")
+    assert (tmp_path / "app.zip").read_bytes() == app
+
+
+def test_an_entry_that_is_a_hostile_zip_is_refused(tmp_path: Path) -> None:
+    meta = TEXT.replace("Definitions/vnfd.yaml", "APPD/app.zip")
+    for name, code in (("../../evil", "archive-name"), ("C:/evil", "archive-name")):
+        reading = read(tmp_path, {META: meta, "APPD/app.zip": packed({"v.yaml": VNFD, name: "x"})})
+        assert code in {f.code for f in reading.findings if f.severity == "error"}
+    assert not read(tmp_path, {META: meta, "APPD/app.zip": b"PK\3\4 and no zip"}).ok
+
+
 @pytest.mark.parametrize(
     "text",
     [
