@@ -324,6 +324,16 @@ def test_all_parts_are_kept_under_the_names_of_every_version(tmp_path: Path, pre
     }
 
 
+def test_version_control_in_a_folder_is_no_part_of_the_package(tmp_path: Path) -> None:
+    for name, data in {"vnfd.yaml": VNFD, ".git/objects/aa": b"x", "Files/.svn/entries": b"x", "Files/a": b"x"}.items():
+        (tmp_path / "p" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "p" / name).write_bytes(data)
+    (tmp_path / "p" / ".git" / "link").symlink_to("/etc/passwd")
+    reading = read_package(tmp_path / "p", digests="auto")
+    assert reading.ok
+    assert set(reading.files) == {"vnfd.yaml", "Files/a"}
+
+
 def test_one_yaml_file_is_read_as_a_package_with_a_warning(tmp_path: Path) -> None:
     (tmp_path / "vnfd.yaml").write_bytes(VNFD)
     reading = read_package(tmp_path / "vnfd.yaml")
