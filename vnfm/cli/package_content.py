@@ -75,9 +75,14 @@ def save(session: Session, package: str, path: str, out: str) -> None:
     except OSError as error:
         raise WrongUse(f"cannot write {out}: {error.strerror or error}") from error
     try:
+        total = seen = 0
         with os.fdopen(handle, "wb") as file:
             for chunk in chunks:
-                file.write(chunk.data)
+                total = total or chunk.total_bytes
+                seen += file.write(chunk.data)
+        if seen != total:
+            detail = f"{seen} of {total} bytes of {path or package} came"
+            raise Refused(own_problem("data-loss", "Incomplete", detail))
         os.chmod(partial, 0o644)
         os.replace(partial, target)
     except OSError as error:

@@ -188,8 +188,8 @@ def extract(
     out: Annotated[Path, typer.Option("-o", "--output", help="Where to put it.")],
 ) -> None:
     """Take one file out of a package: an artifact, a certificate, the change log."""
-    if not path.exists() or not out.parent.is_dir():
-        typer.echo(f"{path if not path.exists() else out.parent} does not exist", err=True)
+    if not os.path.exists(path) or not os.path.isdir(out.parent):
+        typer.echo(f"{path if not os.path.exists(path) else out.parent} does not exist", err=True)
         raise typer.Exit(WRONG_USE)
     try:
         read(path, digests=Policy.WARN).extract(name, out)
@@ -211,8 +211,8 @@ def graph(
     """Draw a VNFD: its VDUs, connection points and virtual links."""
     from vnfm.graph.vnfdpicture import draw_vnfd
 
-    if not path.exists() or not out.parent.is_dir():
-        typer.echo(f"{path if not path.exists() else out.parent} does not exist", err=True)
+    if not os.path.exists(path) or not os.path.isdir(out.parent):
+        typer.echo(f"{path if not os.path.exists(path) else out.parent} does not exist", err=True)
         raise typer.Exit(WRONG_USE)
     try:
         reading = read(path, digests=digests, signature=signature, trust_store=trust_store)
@@ -262,7 +262,7 @@ def _answer(
     """Read and print; the exit code."""
     form = output or (Output.TABLE if sys.stdout.isatty() else Output.JSON)
     fault: Problem | None = None
-    if not path.exists():
+    if not os.path.exists(path):
         fault = Problem("urn:vnfm:problem:not-found", "Not found", f"{path} does not exist")
     else:
         try:

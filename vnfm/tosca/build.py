@@ -6,6 +6,7 @@ import hashlib
 import os
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,9 +14,10 @@ from pathlib import Path
 from vnfm.model.problem import problem
 from vnfm.tosca.archive import CHUNK, Archive, UnsafeArchive, open_archive
 from vnfm.tosca.disk import full_disk_is_named
+from vnfm.tosca.entry import likely_entry
 from vnfm.tosca.limits import Limits
-from vnfm.tosca.manifest import META, Manifest, Meta, parse_manifest, parse_meta
-from vnfm.tosca.names import clean_source
+from vnfm.tosca.manifest import META, Manifest, Meta, as_text, parse_manifest, parse_meta
+from vnfm.tosca.names import clean_source, is_junk, is_yaml
 from vnfm.tosca.notes import Notes
 from vnfm.tosca.signatures.sign import SigningKey
 
@@ -29,7 +31,8 @@ def build_package(folder: Path, out: Path, *, now: datetime, signing: SigningKey
     """Write the package in `folder` to `out`, which appears whole or not at all.
 
     TOSCA-Metadata/TOSCA.meta is kept or generated for the one YAML at the root; the manifest's digests are written
-    anew, its metadata kept or taken from the VNFD. Where the manifest has no release time, `now` becomes it, so the
+    anew, its non-MANO artifact sets kept, its metadata too, or taken from the VNFD. What desktops and version
+    control leave in the folder stays out. Where the manifest has no release time, `now` becomes it, so the
     bytes are the same for the same folder and `now`. With `signing` the manifest is signed (SOL004 5.1, option 1),
     which ties the bytes to the time of signing. Raises ProblemError: bad-package naming what stands in the way,
     no-space.
@@ -48,7 +51,8 @@ def build_package(folder: Path, out: Path, *, now: datetime, signing: SigningKey
 
 
 def _build(folder: Path, archive: Archive, out: Path, now: datetime, notes: Notes, signing: SigningKey | None) -> None:
-    meta = parse_meta((folder / META).read_text("utf-8"), notes) if META in archive.sizes else None
+    meta_raw = as_text((folder / META).read_bytes()) if META in archive.sizes else ""
+    meta = parse_meta(meta_raw, notes) if META in archive.sizes else None
     entry = _entry(folder, archive, meta)
     if meta is not None:
         name = clean_source(meta.get("entry-manifest")) or f"{entry.rpartition('.')[0]}.mf"
@@ -57,14 +61,15 @@ def _build(folder: Path, archive: Archive, out: Path, now: datetime, notes: Note
     old = parse_manifest((folder / name).read_bytes(), name, notes) if name in archive.sizes else Manifest()
     meta_text = (folder / META).read_bytes() if meta is not None else _meta(entry, name).encode()
     if meta is not None and not meta.get("entry-manifest"):
-        meta_text = _with_manifest(meta_text.decode("utf-8"), name).encode()
+        meta_text = _with_manifest(meta_raw, name).encode()
     own_output = out.resolve()
     names = [n for n in archive.sizes if n not in (META, name) and (folder / n).resolve() != own_output]
+    names = [n for n in names if not is_junk(n)]
     if private := [n for n in names if _is_private_key(archive, n)]:
         detail = f"{private[0]} is a private key, which must not go into a package; keep it elsewhere"
         raise problem("bad-package", detail, instance=str(folder))
     digests = {META: hashlib.sha256(meta_text).hexdigest()} | {n: _sha256(archive, n) for n in names}
-    manifest = _manifest(_metadata(folder, entry, old, now), digests).encode()
+    manifest = _manifest(_metadata(folder, entry, old, now), old.artifact_sets, digests).encode()
     if signing is not None:
         manifest += signing.sign(manifest)
     _write(archive, out, names, {META: meta_text, name: manifest}, notes)
@@ -78,11 +83,11 @@ def _entry(folder: Path, archive: Archive, meta: Meta | None) -> str:
                 "bad-package", f"TOSCA.meta names the entry {entry!r}, which is not there", instance=str(folder)
             )
         return entry
-    found = [n for n in archive.sizes if "/" not in n and n.endswith((".yaml", ".yml"))]
-    if len(found) != 1:
-        detail = f"without {META} there has to be exactly one YAML file at the root, found {len(found)}"
-        raise problem("bad-package", detail, instance=str(folder))
-    return found[0]
+    found = [n for n in archive.sizes if "/" not in n and is_yaml(n) and not is_junk(n)]
+    if entry := found[0] if len(found) == 1 else likely_entry(archive, Limits()):
+        return entry
+    detail = f"without {META} there has to be exactly one YAML file at the root, found {len(found)}"
+    raise problem("bad-package", detail, instance=str(folder))
 
 
 def _meta(entry: str, manifest: str) -> str:
@@ -113,8 +118,12 @@ def _metadata(folder: Path, entry: str, old: Manifest, now: datetime) -> dict[st
     return metadata
 
 
-def _manifest(metadata: dict[str, str], digests: dict[str, str]) -> str:
+def _manifest(metadata: dict[str, str], sets: Mapping[str, tuple[str, ...]], digests: dict[str, str]) -> str:
     lines = ["metadata:", *(f"  {k}: {v}" for k, v in metadata.items())]
+    if sets:
+        lines += ["", "non_mano_artifact_sets:"]
+        for title, sources in sets.items():
+            lines += [f"  {title}:", *(f"    Source: {source}" for source in sources)]
     for name, digest in sorted(digests.items()):
         lines += ["", f"Source: {name}", "Algorithm: SHA-256", f"Hash: {digest}"]
     return "\n".join(lines) + "\n"

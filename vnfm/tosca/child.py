@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn
 
 from vnfm.model.codec import decode, encode
@@ -45,6 +46,8 @@ _FORBIDDEN = ("socket.", "urllib.Request", "subprocess.Popen", "os.system", "os.
 
 def serve() -> None:
     """Answer requests until stdin ends (see vnfm.tosca.worker)."""
+    # tosca-parser fetches with it in its own reader of archives, which is not used: nothing here may fetch
+    sys.modules.setdefault("requests", ModuleType("requests"))
     import toscaparser.tosca_template  # noqa: F401 - what takes longest to load, once for all packages
 
     answers = os.dup(sys.stdout.fileno())

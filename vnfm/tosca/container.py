@@ -5,16 +5,17 @@ package inside a zip (SOL004 clause 5.1, option 2: the CSAR, its signature and a
 from __future__ import annotations
 
 import hashlib
-import tempfile
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
-from vnfm.tosca.archive import DAMAGE, Archive, UnsafeArchive, open_archive, open_zip, small_file
+from vnfm.tosca.archive import CHUNK, DAMAGE, Archive, Below, UnsafeArchive, open_archive, open_zip, small_file
 from vnfm.tosca.entry import MOST_FILES, is_tosca, likely_entry
+from vnfm.tosca.entryzip import unnamed_file, with_packed_entry
 from vnfm.tosca.layout import find_meta
 from vnfm.tosca.limits import Limits
 from vnfm.tosca.names import is_junk, is_yaml
@@ -40,34 +41,36 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The package's own files, and what lay around them. `alone`: it is one YAML file."""
+    """The package's own files, and what lay around them. `alone` is the file's name where it is one YAML file."""
 
     archive: Archive
     envelope: Envelope | None = None
-    alone: bool = False
+    alone: str = ""
 
 
 @contextmanager
 def open_package(path: Path, limits: Limits, notes: Notes) -> Iterator[Opened]:
     """The package at `path`, checked. Raises UnsafeArchive where nothing of it can be used.
 
-    A CSAR inside a zip is unpacked into a file without a name, so that nothing stays whatever happens.
+    A zip inside is unpacked into memory, or where it is large into a file without a name: nothing stays whatever
+    happens.
     """
     if is_yaml(path.name) and path.is_file():
         notes.warn(
             "package-yaml-only",
-            "this is one YAML file: what it imports or names beside SOL001's types is not there",
+            "this is one YAML file, no package: of the files beside it only those that it names are looked at",
             hint="a package is a CSAR, or a folder with the same files",
         )
-        yield Opened(_Alone(path), alone=True)
+        yield Opened(_Beside(path.parent, _named(path, limits)), alone=path.name)
         return
     with open_archive(path, limits, notes) as whole:
         outer = _without_top_folder(whole, limits, notes)
         envelope = _envelope(outer, limits, notes)
         if envelope is None:
-            yield Opened(outer)
+            with with_packed_entry(outer, limits, notes) as archive:
+                yield Opened(archive)
             return
-        with tempfile.TemporaryFile(prefix="vnfm-csar-") as inner:
+        with unnamed_file() as inner:
             digests = _unpack(outer, envelope.csar, inner, notes)
             with open_zip(inner, limits, notes) as packed:
                 archive = _without_top_folder(packed, limits, notes)
@@ -79,41 +82,44 @@ def open_package(path: Path, limits: Limits, notes: Notes) -> Iterator[Opened]:
                         hint="give the inner .csar",
                     )
                     raise UnsafeArchive
-                yield Opened(archive, found)
+                with with_packed_entry(archive, limits, notes) as joined:
+                    yield Opened(joined, found)
 
 
 @dataclass(frozen=True)
-class _Alone:
-    """One YAML file as a package."""
+class _Beside:
+    """Files of one folder."""
 
-    path: Path
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        return {self.path.name: self.path.stat().st_size}
+    folder: Path
+    sizes: dict[str, int]
 
     def stream(self, name: str) -> Iterator[bytes]:
-        if name != self.path.name:
+        if name not in self.sizes:
             raise KeyError(name)
-        with self.path.open("rb") as source:
-            while chunk := source.read(1024 * 1024):
+        with (self.folder / name).open("rb") as source:
+            while chunk := source.read(CHUNK):
                 yield chunk
 
 
-@dataclass(frozen=True)
-class _Below:
-    """The files of one folder of an archive."""
-
-    archive: Archive
-    prefix: str
-
-    @cached_property
-    def sizes(self) -> dict[str, int]:
-        cut = len(self.prefix)
-        return {name[cut:]: size for name, size in self.archive.sizes.items() if name.startswith(self.prefix)}
-
-    def stream(self, name: str) -> Iterator[bytes]:
-        return self.archive.stream(self.prefix + name)
+def _named(path: Path, limits: Limits) -> dict[str, int]:
+    """A YAML file and those beside it whose names stand in it, or in one of these, with their sizes. What cannot be
+    read is told when every file is."""
+    sizes = {path.name: path.stat().st_size}
+    beside: dict[str, int] = {}
+    with suppress(OSError):
+        for item in islice(os.scandir(path.parent), limits.entries):
+            if is_yaml(item.name) and item.is_file(follow_symlinks=False) and item.name not in sizes:
+                beside[item.name] = item.stat().st_size
+    pending = [path.name]
+    while pending and len(sizes) <= limits.imports:
+        name, text = pending.pop(), b""
+        if sizes[name] <= limits.yaml_bytes:
+            with suppress(OSError):
+                text = (path.parent / name).read_bytes()
+        reached = [n for n in beside if os.fsencode(n) in text]
+        sizes |= {n: beside.pop(n) for n in reached}
+        pending += reached
+    return sizes
 
 
 def _holds_entry(archive: Archive, limits: Limits) -> bool:
@@ -184,7 +190,7 @@ def _without_top_folder(archive: Archive, limits: Limits, notes: Notes) -> Archi
         if len(tops) != 1 or any("/" not in n and not is_junk(n) for n in inner.sizes):
             return archive
         prefix += f"{next(iter(tops))}/"
-        inner = _Below(archive, prefix)
+        inner = Below(archive, prefix)
         if _holds_entry(inner, limits) or _zips(inner):
             notes.warn(
                 "package-below-folder",

@@ -58,6 +58,9 @@ def survey(
                 for h in hashes.values():
                     h.update(chunk)
         except DAMAGE as error:
+            if isinstance(error, OSError):
+                notes.error("archive-unreadable", f"cannot read {name}: {error.strerror or error}", Place(name))
+                continue
             notes.error("archive-damaged", f"{name} cannot be unpacked: {error}", Place(name), "write the archive anew")
             continue
         if seen != size:

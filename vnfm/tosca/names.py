@@ -20,7 +20,9 @@ def mended(name: str) -> str:
 
 def clean_source(source: str) -> str:
     """A name that stands in a manifest or in TOSCA.meta, as the archive has it: from the root, without quotes."""
-    plain = mended(source.strip().strip("\"'").strip())
+    written = source.strip()
+    quoted = len(written) > 1 and written[0] == written[-1] and written[0] in "\"'"
+    plain = mended(written[1:-1] if quoted else written)
     while plain.startswith(("/", "./")):
         plain = plain[1:] if plain.startswith("/") else plain[2:]
     return plain

@@ -29,6 +29,7 @@ from vnfm.tosca.sol001 import default_types_folder
 from vnfm.tosca.worker import run_child
 
 Digests = Literal["auto", "strict", "warn"]
+_TEMPORARY = Path(os.environ.get("TMPDIR") or "/tmp")  # asking tempfile writes there, and fails where there is no room
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +111,11 @@ def read_package(
     that one is read. Blocks for the time of a child process (about 0.3 s); may be called from several threads at once.
     """
     limits, notes = limits or Limits(), Notes()
-    if not path.exists():
+    if not os.path.exists(path):
         notes.error("package-absent", f"{path} does not exist", hint="give a .csar file or a folder")
         return _result(path, notes, limits)
     try:
-        with full_disk_is_named(Path(tempfile.gettempdir())), open_package(path, limits, notes) as opened:
+        with full_disk_is_named(_TEMPORARY), open_package(path, limits, notes) as opened:
             wanted = _Wanted(digests, signature or SignaturePolicy(), flavour, types or default_types_folder())
             return _read(path, opened, wanted, limits, notes)
     except UnsafeArchive:

@@ -75,9 +75,13 @@ class _Checker:
         if signed is None:
             return
         try:
-            self.verified.append(verify_signature(signed, content, others, self.policy.trust, self.at))
+            verified = verify_signature(signed, content, others, self.policy.trust, self.at)
         except SignatureFault as fault:
             self.fault(fault, place)
+            return
+        self.verified.append(verified)
+        for doubt in verified.doubts:
+            self.notes.warn(doubt.code, f"{place.file}: {doubt.message}", place, doubt.hint)
 
     def digest_of(self, archive: Archive, name: str) -> ContentDigest:
         """A file's digests; each is computed once, however often the file is said to be signed."""
@@ -282,7 +286,7 @@ def check_listed(
     listed = {clean_source(d.source) for d in layout.manifest.digests if d.digest or d.signature} | exempt
     mentioned = {clean_source(source) for source, _ in layout.manifest.sources}
     for other in files:
-        if other not in listed:
+        if other not in listed and not any(other[:at] in listed for at, c in enumerate(other) if c == "/"):
             more = ", so the signature does not protect it" if protects else ""
             how = "is listed without a hash" if other in mentioned else "is not listed"
             note(

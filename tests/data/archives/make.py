@@ -48,6 +48,9 @@ def main() -> None:
     write("file-and-folder.csar", (info("a"), b""), (info("a/b"), b""))
     write("bomb.csar", (info("zeros", packed=zipfile.ZIP_DEFLATED), bytes(17 << 20)))
     write("method.csar", (info("x", packed=zipfile.ZIP_BZIP2), b"x"))
+    write("bombs.csar", *((info(f"zeros-{n}", packed=zipfile.ZIP_DEFLATED), bytes(1 << 20)) for n in range(40)))
+    write("name-backslash.csar", (info("..\\..\\evil"), b""))
+    write("name-deep.csar", (info("a/" * 60 + "x"), b""))
     patched("encrypted.csar", 8, b"\x01\x00", extra)
     patched("size-larger.csar", 24, struct.pack("<I", 5000), extra)
     patched("size-smaller.csar", 24, struct.pack("<I", 5), extra)
@@ -76,7 +79,8 @@ def main() -> None:
         "file-and-folder": "archive-duplicate", "bomb": "archive-ratio", "method": "archive-method",
         "encrypted": "archive-encrypted", "size-larger": "archive-damaged", "size-smaller": "archive-damaged",
         "offset-beyond": "archive-overlap", "offset-shared": "archive-overlap", "checksum": "archive-damaged",
-        "zip64-size": "archive-size", "zip64-directory": "archive-entries",
+        "zip64-size": "archive-size", "zip64-directory": "archive-entries", "bombs": "archive-ratio",
+        "name-backslash": "archive-name", "name-deep": "archive-name",
     }  # fmt: skip
     (HERE / "expected.json").write_text(json.dumps(expected, indent=2) + "\n")
 

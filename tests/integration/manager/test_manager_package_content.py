@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
+import tarfile
 import time
 import zipfile
 from collections.abc import Iterator
@@ -95,6 +97,27 @@ def test_files_of_an_onboarded_package_are_listed_and_fetched(tmp_path: Path, cs
         with pytest.raises(grpc.RpcError) as empty:
             fetch(made, create(made), "vnfd.yaml")
         assert empty.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+
+
+def test_an_image_that_is_a_folder_becomes_one_blob(tmp_path: Path) -> None:
+    layer = b"layer" * 5000
+    layout = {"oci-layout": b"{}", "index.json": b"{}", f"blobs/sha256/{hashlib.sha256(layer).hexdigest()}": layer}
+    image = "\n      artifacts:\n        sw_image: { type: tosca.artifacts.nfv.SwImage, file: Files/i }\n"
+    with zipfile.ZipFile(tmp_path / "p.csar", "w") as out:
+        out.writestr("vnfd.yaml", VNFD.rstrip() + image)
+        for name, data in layout.items():
+            out.writestr(f"Files/i/{name}", data)
+    with manager(tmp_path) as made:
+        package = upload(made, tmp_path / "p.csar")
+        assert package.onboarding_state == "ONBOARDED"
+        (flavour,) = made.packages.GetVnfd(pb.GetRequest(ref=package.id)).body["flavours"]
+        (container,) = flavour["vdus"][0]["containers"]
+        held = container["image"]
+        assert (held["format"], held["path"]) == ("oci-archive", "Files/i")
+        assert sorted(blobs(made)) == sorted([package.checksum_sha256, held["sha256"]])
+        blob = made.state / "blobs" / held["sha256"][:2] / held["sha256"]
+        with tarfile.open(blob) as archive:
+            assert {m.name for m in archive.getmembers()} == set(layout)
 
 
 def test_a_package_in_use_stays_until_nothing_uses_it(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import stat
 import struct
 import subprocess
+import tempfile
 import time
 import warnings
 import zipfile
@@ -114,6 +115,35 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.yaml")
     for path in (tmp_path / "pipe", tmp_path / "pipe.yaml", Path("/dev/zero")):
         assert errors(read_package(path)) == {"archive-unreadable"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becoming nobody, who may not read, needs root")
+def test_what_may_not_be_read_is_named() -> None:
+    with tempfile.TemporaryDirectory(prefix="vnfm-closed-") as name:  # pytest's own folder is closed to all others
+        root = Path(name)
+        root.chmod(0o755)
+        csar = write_csar(root / "p.csar", {"vnfd.yaml": vnfd()})
+        assert read_package(csar).ok  # the reading process is there before
+        closed = [root / "folder/sub", root / "closed"]
+        files = [root / "folder/vnfd.yaml", root / "closed/vnfd.yaml", root / "alone.yaml"]
+        for folder in closed:
+            folder.mkdir(parents=True)
+        for file in files:
+            file.write_text(vnfd())
+        for path in (*closed, *files, csar):
+            path.chmod(0)
+        try:
+            os.setegid(65534)
+            os.seteuid(65534)
+            unreadable = [
+                errors(read_package(root / n)) for n in ("p.csar", "folder", "folder/vnfd.yaml", "alone.yaml")
+            ]
+            absent = [errors(read_package(root / n)) for n in ("closed/vnfd.yaml", "x" * 5000)]
+        finally:
+            os.seteuid(0)
+            os.setegid(0)
+        assert unreadable == [{"archive-unreadable"}] * 4
+        assert absent == [{"package-absent"}] * 2
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def test_a_folder_that_is_no_package_is_refused_and_nothing_is_left(tmp_path: Pa
     if broken == "link":
         (folder / "passwd").symlink_to("/etc/passwd")
     elif broken == "two":
-        (folder / "other.yaml").write_text("a: b\n")
+        (folder / "other.yaml").write_text(vnfd())
     elif broken == "none":
         (folder / "vnfd.yaml").unlink()
     elif broken == "absent":
@@ -167,3 +167,33 @@ def test_a_private_key_never_goes_into_a_package(tmp_path: Path) -> None:
     (folder / "vendor.key").write_bytes(identity("Vendor").key_pem)
     with pytest.raises(ProblemError, match="private key"):
         build_package(folder, tmp_path / "p.csar", now=NOW)
+
+
+def test_sets_of_artifacts_are_kept_and_what_desktops_leave_stays_out(tmp_path: Path) -> None:
+    source = tmp_path / "p"
+    for name, text in {
+        "vnfd.yaml": vnfd(),
+        "vnfd.mf": "metadata:\n  vnf_provider_id: Other\n"
+        "non_mano_artifact_sets:\n  acme.events:\n    Source: Files/e.json\n",
+        "Files/e.json": "{}",
+        "Files/.DS_Store": "x",
+        "._vnfd.yaml": "x",
+        "__MACOSX/x": "x",
+        ".git/config": "x",
+    }.items():
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_text(text)
+    build_package(source, tmp_path / "p.csar", now=datetime(2020, 1, 1, tzinfo=UTC))
+    reading = read_package(tmp_path / "p.csar")
+    assert reading.findings == ()
+    assert set(reading.files) == {META, "vnfd.yaml", "vnfd.mf", "Files/e.json"}
+    assert reading.artifact_sets == {"acme.events": ("Files/e.json",)}
+    assert reading.metadata["vnf_provider_id"] == "Other"
+
+
+def test_a_tosca_meta_in_utf_16_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / "p" / "TOSCA-Metadata").mkdir(parents=True)
+    (tmp_path / "p" / "vnfd.yaml").write_text(vnfd())
+    (tmp_path / "p" / META).write_bytes("TOSCA-Meta-File-Version: 1.0\nEntry-Definitions: vnfd.yaml\n".encode("utf-16"))
+    build_package(tmp_path / "p", tmp_path / "p.csar", now=datetime(2020, 1, 1, tzinfo=UTC))
+    assert read_package(tmp_path / "p.csar").ok

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import io
+import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from csar_writer import META, VDU, digest, manifest, vnfd
+from hypothesis import given
+from hypothesis import strategies as st
 
-from vnfm.tosca import PackageReading, read_package
+from vnfm.tosca import Limits, PackageReading, read_package
+from vnfm.tosca.archive import bad_name
+from vnfm.tosca.names import clean_source, meant, mended
 
 VNFD = vnfd().encode()
 TEXT = "TOSCA-Meta-File-Version: 1.0\nCSAR-Version: 1.1\nCreated-By: Acme\nEntry-Definitions: Definitions/vnfd.yaml\n"
@@ -145,6 +150,19 @@ def test_names_as_some_archivers_write_them(tmp_path: Path, files: Mapping[str, 
     assert (tmp_path / "out").read_text() == TEXT
 
 
+@pytest.mark.parametrize("attributes", [0o040755 << 16, 0x10])
+def test_folders_that_only_their_attributes_tell(tmp_path: Path, attributes: int) -> None:
+    folder = zipfile.ZipInfo("Definitions")
+    folder.external_attr = attributes
+    with zipfile.ZipFile(tmp_path / "p.csar", "w") as out:
+        out.writestr(folder, b"")
+        for name, content in {META: TEXT.encode(), **ENTRY}.items():
+            out.writestr(name, content)
+    reading = read_package(tmp_path / "p.csar")
+    assert reading.ok
+    assert set(reading.files) == {META, "Definitions/vnfd.yaml"}
+
+
 @pytest.mark.parametrize(
     ("placeholder", "held", "name"),
     [
@@ -190,6 +208,38 @@ def test_a_zip_around_the_package(tmp_path: Path, outer: Mapping[str, bytes], sa
     reading = read(tmp_path, outer)
     assert reading.ok, reading.findings
     assert codes(reading) == said
+
+
+INNER = "VNFD-Meta-File-Version: 1.0\nEntry-Definitions: Definition/v.yaml\n"
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        {"TOSCA_VNFD.meta": INNER, "Definition/v.yaml": VNFD, "Definition/other.yaml": VNFD},
+        {"Definition/v.yaml": VNFD},
+    ],
+)
+def test_an_entry_that_is_a_zip_is_looked_into(tmp_path: Path, inner: Mapping[str, str | bytes]) -> None:
+    app = packed(inner)
+    text = f"{HEAD}\nSource: APPD/app.zip\nAlgorithm: SHA-256\nHash: {digest(app)}\n"
+    meta = TEXT.replace("Definitions/vnfd.yaml", "APPD/app.zip") + "Entry-Manifest: app.mf\n"
+    reading = read(tmp_path, {META: meta, "APPD/app.zip": app, "app.mf": text}, "strict")
+    assert reading.ok, reading.findings
+    assert reading.entry == "APPD/app.zip/Definition/v.yaml"
+    assert codes(reading) == {"entry-packed"}
+    reading.extract(reading.entry, tmp_path / "v.yaml")
+    assert (tmp_path / "v.yaml").read_bytes() == VNFD
+    reading.extract("APPD/app.zip", tmp_path / "app.zip")
+    assert (tmp_path / "app.zip").read_bytes() == app
+
+
+def test_an_entry_that_is_a_hostile_zip_is_refused(tmp_path: Path) -> None:
+    meta = TEXT.replace("Definitions/vnfd.yaml", "APPD/app.zip")
+    for name, code in (("../../evil", "archive-name"), ("C:/evil", "archive-name")):
+        reading = read(tmp_path, {META: meta, "APPD/app.zip": packed({"v.yaml": VNFD, name: "x"})})
+        assert code in {f.code for f in reading.findings if f.severity == "error"}
+    assert not read(tmp_path, {META: meta, "APPD/app.zip": b"PK\3\4 and no zip"}).ok
 
 
 @pytest.mark.parametrize(
@@ -274,6 +324,16 @@ def test_all_parts_are_kept_under_the_names_of_every_version(tmp_path: Path, pre
     }
 
 
+def test_version_control_in_a_folder_is_no_part_of_the_package(tmp_path: Path) -> None:
+    for name, data in {"vnfd.yaml": VNFD, ".git/objects/aa": b"x", "Files/.svn/entries": b"x", "Files/a": b"x"}.items():
+        (tmp_path / "p" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "p" / name).write_bytes(data)
+    (tmp_path / "p" / ".git" / "link").symlink_to("/etc/passwd")
+    reading = read_package(tmp_path / "p", digests="auto")
+    assert reading.ok
+    assert set(reading.files) == {"vnfd.yaml", "Files/a"}
+
+
 def test_one_yaml_file_is_read_as_a_package_with_a_warning(tmp_path: Path) -> None:
     (tmp_path / "vnfd.yaml").write_bytes(VNFD)
     reading = read_package(tmp_path / "vnfd.yaml")
@@ -281,7 +341,47 @@ def test_one_yaml_file_is_read_as_a_package_with_a_warning(tmp_path: Path) -> No
     assert [f.code for f in reading.findings] == ["package-yaml-only"]
 
 
+def test_one_yaml_file_has_what_it_imports_from_beside_it_and_nothing_else(tmp_path: Path) -> None:
+    head = "tosca_definitions_version: tosca_simple_yaml_1_3\nimports: [ own_types.yaml, ../outside.yaml ]\n"
+    (tmp_path / "in").mkdir()
+    (tmp_path / "outside.yaml").write_text("node_types: {}\n")
+    (tmp_path / "in" / "top.yaml").write_text(vnfd(VDU.replace("nfv.Vdu.Compute", "acme.Machine"), head=head))
+    (tmp_path / "in" / "own_types.yaml").write_text("imports: [ more.yaml ]\nnode_types: {}\n")
+    (tmp_path / "in" / "more.yaml").write_text(
+        "node_types: { tosca.nodes.acme.Machine: { derived_from: tosca.nodes.nfv.Vdu.Compute } }\n"
+    )
+    (tmp_path / "in" / "secret.yaml").write_text("password: x\n")
+    (tmp_path / "in" / "link.yaml").symlink_to("/etc/passwd")
+    reading = read_package(tmp_path / "in" / "top.yaml")
+    assert set(reading.files) == {"top.yaml", "own_types.yaml", "more.yaml"}
+    assert {f.code for f in reading.findings if f.severity == "error"} == {"import-outside"}
+    (tmp_path / "in" / "top.yaml").write_text(
+        vnfd(VDU.replace("nfv.Vdu.Compute", "acme.Machine"), head=head.replace(", ../outside.yaml", ""))
+    )
+    reading = read_package(tmp_path / "in" / "top.yaml")
+    assert reading.vnfd is not None, reading.findings
+    assert [v.id for v in reading.vnfd.flavours[0].vdus] == ["vdu1"]
+
+
 def test_a_tar_is_named_as_what_it_is(tmp_path: Path) -> None:
     (tmp_path / "p.csar").write_bytes(b"\x1f\x8b\x08" + bytes(40))
     (finding,) = read_package(tmp_path / "p.csar").findings
     assert (finding.code, "gzip" in finding.message) == ("archive-no-zip", True)
+
+
+PARTS = st.lists(
+    st.sampled_from(["a", "B", ".", "..", "/", "\\", ":", " ", '"', "'", "u\u0308", ".yaml"]), max_size=9
+).map("".join)
+
+
+@given(PARTS)
+def test_whatever_a_name_becomes_it_stays_inside(written: str) -> None:
+    for name in (mended(written), clean_source(written)):
+        if not bad_name(name, Limits()):
+            assert os.path.normpath(f"/root/{name}").startswith("/root/")
+            assert clean_source(name) == name or name[0] in "\"'" or name != name.strip()
+
+
+@given(st.lists(PARTS, max_size=6), PARTS)
+def test_a_name_means_a_file_that_is_there_or_none(names: list[str], written: str) -> None:
+    assert meant(names, written) in {*names, ""}

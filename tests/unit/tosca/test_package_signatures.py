@@ -210,6 +210,30 @@ def test_policies_for_what_is_not_signed_and_for_nobody_to_ask(tmp_path: Path) -
     assert errors(read_package(signed, signature=policy(required=True))) == {"signature-no-trust-store"}
 
 
+@LAYOUTS
+def test_old_signatures_are_refused_where_somebody_judges_and_doubted_where_nobody_does(
+    tmp_path: Path, option: Writer
+) -> None:
+    old = identity("Old", ROOT, end=NOW - timedelta(days=1))
+    package = option(tmp_path / "p.csar", lambda data: sign(data, old))
+    doubted = read_package(package, signature=policy())
+    assert (doubted.ok, doubted.signature.state) == (True, "INTACT")
+    assert warnings(doubted) == {"signature-expired", "signature-no-trust-store"}
+    assert errors(read_package(package, signature=policy(ROOT))) == {"signature-expired"}
+    assert not read_package(package, signature=policy(required=True)).ok
+
+
+def test_a_certificate_that_says_one_thing_twice_is_a_fault(tmp_path: Path) -> None:
+    held = VENDOR.certificate.public_bytes(serialization.Encoding.DER)
+    oids = [b"\x06\x03\x55\x1d" + bytes([n]) for n in (14, 15, 19, 35)]
+    first, second = [oid for oid in oids if oid in held][:2]
+    other = held.replace(first, second)
+    package = option2(tmp_path / "p.csar", lambda data: sign(data, VENDOR, pem=False).replace(held, other))
+    reading = read_package(package, signature=policy(ROOT))
+    assert not reading.ok
+    assert reading.signature.state == "FAILED"
+
+
 def test_the_inner_package_s_files_are_taken_out(tmp_path: Path) -> None:
     reading = read_package(option2(tmp_path / "p.zip", lambda data: sign(data, VENDOR)), signature=policy(ROOT))
     reading.extract("Files/a", tmp_path / "a")

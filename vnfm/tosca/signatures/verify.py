@@ -42,10 +42,12 @@ ContentDigest = Callable[[str], bytes]
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """Who signed. `trusted` is False where there was no trust store to ask."""
+    """Who signed. `trusted` is False where there was no trust store to ask; then `doubts` are what would speak against
+    trusting them: dates that do not fit."""
 
     subjects: tuple[str, ...]
     trusted: bool
+    doubts: tuple[SignatureFault, ...] = ()
 
 
 def verify_signature(
@@ -56,13 +58,17 @@ def verify_signature(
     at: datetime,
 ) -> Verified:
     """Check every signer, with the certificates from elsewhere beside those in the structure. Raises SignatureFault."""
+    from cryptography import x509 as x
+    from cryptography.exceptions import UnsupportedAlgorithm
+
     known = [*signed.certificates, *certificates]
+    doubts: list[SignatureFault] = []
     try:
-        subjects = tuple(_verify_signer(signer, content, known, trust, at) for signer in signed.signers)
-    except ValueError as error:
+        subjects = tuple(_verify_signer(signer, content, known, trust, at, doubts) for signer in signed.signers)
+    except (ValueError, UnsupportedAlgorithm, x.DuplicateExtension, x.UnsupportedGeneralNameType) as error:
         # A certificate's fields are parsed when they are first asked for, long after it was loaded.
         raise SignatureFault("signature-malformed", f"a certificate in it is damaged: {error}") from error
-    return Verified(subjects, trusted=trust is not None)
+    return Verified(subjects, trust is not None, tuple(doubts))
 
 
 def _verify_signer(
@@ -71,12 +77,18 @@ def _verify_signer(
     known: Sequence[x509.Certificate],
     trust: TrustStore | None,
     at: datetime,
+    doubts: list[SignatureFault],
 ) -> str:
-    """The subject of who signed."""
+    """The subject of who signed. Where nobody can be asked whether to trust them, dates that do not fit are doubts."""
     certificate = _certificate_of(signer, known)
     _check_content(signer, content)
     _check_key(signer, certificate, content)
-    _check_dates(certificate, at)
+    try:
+        _check_dates(certificate, at)
+    except SignatureFault as fault:
+        if trust is not None:
+            raise
+        doubts.append(fault)
     _check_usage(certificate)
     if trust is not None:
         trust.check(certificate, known, at)
