@@ -9,14 +9,13 @@ from vnfm.placement.ledger import MIB, capacity_of, quantity
 from vnfm.placement.option import values_of
 from vnfm.placement.rules import NOT_OFFERED, Row
 from vnfm.placement.score import DEFAULT_WEIGHTS, Weights
-from vnfm.placement.search import Found, State, mbit, name_of, solve
+from vnfm.placement.search import State, mbit, name_of
+from vnfm.placement.seek import Found, solve
 from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.task import Task, task_of
 from vnfm.placement.types import Cell, Demand, Host, HostKey, PathBound, Proof, Request
 
 TRIES = 100  # searches spent on one refusal of a chain of ordinary length, fewer for long ones
-EFFORT = 1_500  # extensions a search
-BEAM = 2  # states kept a step in such a search
 HOSTS = 6  # hosts looked at for more capacity
 LATENCY_FIRST = Weights(lightness=0, most_of_the_rest=1 << 50, hop_per_us=2_000, link_per_us=1_000, switch_on=0)
 
@@ -46,7 +45,7 @@ class _Tries:
         task = task_of(request, snapshot, weights)
         if not all(task.candidates[d.id] for d in task.demands):
             return None
-        found: Found = solve(task, better=0 if weights is not LATENCY_FIRST else EFFORT, prove=EFFORT, beam=BEAM)
+        found: Found = solve(task)
         return None if found.state is None else (task, found.state)
 
     def admits(self, change: Change) -> bool:

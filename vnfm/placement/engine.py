@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from vnfm.model.placement import Runtime
+from vnfm.placement.candidates import Candidate
 from vnfm.placement.network import Route
 from vnfm.placement.reasons import Reasons, reasons_of
 from vnfm.placement.refuse import refusal_of
 from vnfm.placement.score import DEFAULT_WEIGHTS, Weights
-from vnfm.placement.search import State, Wired, choices_on, extend, hop_us, server_of, solve, start
+from vnfm.placement.search import State, Wired, hop_us, server_of
+from vnfm.placement.seek import solve
 from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.task import Task, task_of
 from vnfm.placement.types import (
@@ -48,19 +51,18 @@ def place(
 
 
 def _as_preferred(task: Task, preferred: Preferred) -> State | None:
-    state = start(task)
+    """The state with every demand where it had best run; None where that is not open to all of them."""
+    narrowed: dict[str, tuple[Candidate, ...]] = {}
     for demand in task.demands:
         if demand.id not in preferred:
             return None
         key, runtime = preferred[demand.id]
-        for candidate, host, cell in choices_on(task, demand, key, runtime):
-            grown = extend(task, state, demand, candidate, host, cell)
-            if isinstance(grown, State):
-                state = grown
-                break
-        else:
-            return None
-    return state
+        narrowed[demand.id] = tuple(
+            replace(c, group=tuple(h for h in c.group if h.key == key))
+            for c in task.candidates[demand.id]
+            if c.runtime is runtime and any(h.key == key for h in c.group)
+        )
+    return solve(replace(task, candidates=narrowed)).state if all(narrowed.values()) else None
 
 
 def _plan(task: Task, state: State) -> Plan:

@@ -109,13 +109,18 @@ class Network:
                     heapq.heappush(queue, (latency + edge.one_way_us, hops + 1, (*edges, edge.id), to))
         return None
 
-    def _by_zone(self, a: HostKey, b: HostKey) -> Route:
-        (vim_a, zone_a), (vim_b, zone_b) = self.zones[a], self.zones[b]
+    def between_zones(self, a: tuple[str, str], b: tuple[str, str]) -> int | None:
+        """The latency that is told between two zones (VIM and name); None: nobody tells."""
+        (vim_a, zone_a), (vim_b, zone_b) = a, b
         for vim in (vim_a, vim_b, ""):
             told = self.zone_us.get((vim, zone_a, zone_b))
             if told is not None:
-                return Route(told)
-        return UNKNOWN
+                return told
+        return None
+
+    def _by_zone(self, a: HostKey, b: HostKey) -> Route:
+        told = self.between_zones(self.zones[a], self.zones[b])
+        return UNKNOWN if told is None else Route(told)
 
 
 def _vertex(snapshot: Snapshot, vim: str, name: str) -> Vertex:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
-from vnfm.placement.changes import EFFORT, describe, smallest_change, without
+from vnfm.placement.changes import describe, smallest_change, without
 from vnfm.placement.ledger import NOTHING, ZERO, Vector, add, capacity_of, positive, quantity, sub
 from vnfm.placement.rules import refusal_text
-from vnfm.placement.search import Conflict, State, choices, extend, name_of, solve
+from vnfm.placement.search import Conflict, State, choices, extend, name_of
+from vnfm.placement.seek import solve
 from vnfm.placement.task import Task, task_of
 from vnfm.placement.types import Demand, Proof, Refusal, Request
 
@@ -101,7 +102,7 @@ def _together(task: Task, proved: bool) -> tuple[Proof, str]:
 
 def _fits(task: Task, request: Request) -> bool:
     again = task_of(request, task.snapshot, task.weights)
-    return solve(again, better=0, prove=EFFORT).state is not None
+    return solve(again).state is not None
 
 
 def _short_in_all(task: Task) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from vnfm.placement.network import Route
 from vnfm.placement.option import MIB, Option
-from vnfm.placement.types import Demand
+from vnfm.placement.types import Demand, Host
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +35,24 @@ DEFAULT_WEIGHTS = Weights()
 
 def option_score(demand: Demand, option: Option, unmet: int, weights: Weights) -> int:
     """What this realization costs there, apart from links and from switching the server on."""
+    return realization_score(option, unmet, weights) + price_score(demand, option.host, weights)
+
+
+def realization_score(option: Option, unmet: int, weights: Weights) -> int:
+    """What the realization costs by itself."""
     cost = option.cost
     fine = (
         weights.startup_per_100_ms * (cost.start_ms // 100)
         + weights.memory_per_mib * (cost.memory_bytes // MIB)
         + weights.hop_per_us * cost.hop_us
     )
-    price = round(weights.price_per_vcpu * option.host.price_per_vcpu * demand.cpu_milli / 1000)
-    return weights.wish * unmet + weights.lightness * option.lightness + min(fine + price, weights.most_of_the_rest)
+    return weights.wish * unmet + weights.lightness * option.lightness + min(fine, weights.most_of_the_rest // 2)
+
+
+def price_score(demand: Demand, host: Host, weights: Weights) -> int:
+    """What its CPUs cost on the host."""
+    price = round(weights.price_per_vcpu * host.price_per_vcpu * demand.cpu_milli / 1000)
+    return min(price, weights.most_of_the_rest // 2)
 
 
 def link_score(route: Route, bandwidth_bps: int, weights: Weights) -> int:

@@ -17,11 +17,6 @@ from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.task import Task
 from vnfm.placement.types import Demand, Host, HostKey, Link, Reservation, Rule, RuleKind
 
-BEAM = 8  # states kept a step
-BREADTH = 24  # extensions tried out of one state
-BETTER = 1_500  # extensions spent on bettering what the beam found
-PROVE = 12_000  # extensions spent on finding any answer, or on proving that there is none
-
 
 @dataclass(frozen=True, slots=True)
 class Placed:
@@ -79,14 +74,6 @@ def start(task: Task) -> State:
     """Nothing placed; the fixed ends stand where they are, the links among them are not ours to judge."""
     snapshot = task.snapshot
     return State(located={e.id: snapshot.root((e.vim, e.host)) for e in task.ends.values() if e.host})
-
-
-def solve(task: Task, *, better: int = BETTER, prove: int = PROVE, beam: int = BEAM) -> Found:
-    """The best assignment within the budgets (in extensions). Equal inputs give equal answers."""
-    best = _beam(task, beam)
-    hunt = _Hunt(task, best, better if best else prove)
-    hunt.descend(start(task), 0)
-    return Found(hunt.best, not hunt.cut)
 
 
 def choices(task: Task, state: State, demand: Demand) -> Iterator[tuple[Candidate, Host, int | None]]:
@@ -232,70 +219,6 @@ def _least_us(task: Task, state: State, link: Link) -> int | None:
     a, b = state.located.get(link.a), state.located.get(link.b)
     route = task.network.route(a, b) if a is not None and b is not None else None
     return ends + ((route.latency_us or 0) if route else 0)
-
-
-def _beam(task: Task, width: int) -> State | None:
-    states = [start(task)]
-    for i, demand in enumerate(task.demands):
-        grown: list[State] = []
-        for state in states:
-            grown.extend(_grow(task, state, demand))
-        states = sorted(grown, key=lambda s: s.rank)[:width]
-        if not states:
-            return None
-        assert len(states[0].placed) == i + 1
-    return states[0]
-
-
-def _grow(task: Task, state: State, demand: Demand) -> list[State]:
-    """The first extensions that hold: on servers in use first, since links are shortest there, then best first."""
-    near = set(state.located.values())
-    tried = list(choices(task, state, demand))
-    tried.sort(key=lambda c: (c[0].score, task.snapshot.root(c[1].key) not in near))
-    grown: list[State] = []
-    for candidate, host, cell in tried:
-        nxt = extend(task, state, demand, candidate, host, cell)
-        if isinstance(nxt, State):
-            grown.append(nxt)
-            if len(grown) >= BREADTH:
-                break
-    return grown
-
-
-class _Hunt:
-    """Branch and bound, depth first. `cut`: the budget ended before everything was seen."""
-
-    def __init__(self, task: Task, best: State | None, budget: int) -> None:
-        self.task = task
-        self.best = best
-        self.budget = budget
-        self.cut = False
-
-    def descend(self, state: State, depth: int) -> None:
-        """Try everything below the state that could still be better than the best."""
-        if depth == len(self.task.demands):
-            if self.best is None or (state.score, state.lightness) < (self.best.score, self.best.lightness):
-                self.best = state
-            return
-        demand = self.task.demands[depth]
-        for candidate, host, cell in choices(self.task, state, demand):
-            if not self._promising(state.score + candidate.score, (*state.lightness, candidate.lightness), depth + 1):
-                continue
-            if self.budget <= 0:
-                self.cut = True
-                return
-            self.budget -= 1
-            nxt = extend(self.task, state, demand, candidate, host, cell)
-            if isinstance(nxt, State) and self._promising(nxt.score, nxt.lightness, depth + 1):
-                self.descend(nxt, depth + 1)
-                if self.cut:
-                    return
-
-    def _promising(self, score: int, lightness: tuple[int, ...], depth: int) -> bool:
-        if self.best is None:
-            return True
-        bound = (score + self.task.least_score[depth], lightness + self.task.least_lightness[depth])
-        return bound < (self.best.score, self.best.lightness)
 
 
 def name_of(task: Task, member: str) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from threading import RLock
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from vnfm.model.placement import Runtime
 from vnfm.model.problem import problem
@@ -33,6 +34,22 @@ ASSUMED_COSTS: Mapping[Runtime, RuntimeCost] = MappingProxyType(
 )
 
 
+class Kept:
+    """What is worked out from what the VIMs tell, kept for all snapshots of the same hosts, whatever they hold.
+
+    No part of their value: it changes no answer, and a copy in another process begins without. `lock`: for its users.
+    """
+
+    __slots__ = ("lock", "made")
+
+    def __init__(self) -> None:
+        self.made: dict[str, Any] = {}
+        self.lock = RLock()
+
+    def __reduce__(self) -> tuple[type[Kept], tuple[()]]:
+        return (Kept, ())
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """Hosts sorted by key, what we hold on them, and the networks between. Made by `Snapshot.of`.
@@ -50,6 +67,7 @@ class Snapshot:
     by_key: Mapping[HostKey, Host] = field(repr=False)
     machine: Mapping[HostKey, HostKey] = field(repr=False)
     lineage: Mapping[HostKey, tuple[HostKey, ...]] = field(repr=False)
+    kept: Kept = field(default_factory=Kept, repr=False, compare=False)
 
     @classmethod
     def of(

@@ -10,7 +10,7 @@ from vnfm.model.placement import Runtime
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.placement.types import Hardware, LinkReservation, ObservedCost, Reservation
 from vnfm.pluginkit.publish import chunks
-from vnfm.store.resources import Holdings
+from vnfm.store.holdings import Holdings
 from vnfm.vim.inventory import InventoryStore
 
 GIB = 1 << 30

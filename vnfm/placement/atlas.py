@@ -1,0 +1,182 @@
+"""The machines and networks of all VIMs as one estate for the search: made once for what the VIMs tell, then kept.
+
+A machine that several VIMs know is one node; a worker VM is a worker on its server. Where a fabric is told, its edges
+are the links; servers without one hang on their zone, and zones are joined as far apart as the VIMs tell. The search
+counts half microseconds, so that the way within a zone falls into two equal parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+
+from vnfm.placement.estate import Estate, build_estate
+from vnfm.placement.ledger import MIB, capacity_of, cell_capacity
+from vnfm.placement.network import Network
+from vnfm.placement.snapshot import Snapshot
+from vnfm.placement.statement import Cell, Instance, Link, Node, NodeKind
+from vnfm.placement.types import Host, HostKey
+
+SCALE = 64  # the search's parts of one unit of the weights
+HALVES = 2
+UNTOLD_US = 1 << 34  # a latency that nobody tells: no bound is that wide
+UNTOLD_MBPS = 1 << 40
+MEGA = 1_000_000
+FEW = 7  # servers without a fabric up to which each pair has a link of its own
+
+
+@dataclass(frozen=True, slots=True)
+class Atlas:
+    """The estate, and how to get from machines and edges to its nodes and links."""
+
+    estate: Estate
+    node_of: Mapping[HostKey, int]  # machine -> node
+    link_of: Mapping[str, int]  # edge of a fabric -> link
+
+
+def atlas_of(snapshot: Snapshot, network: Network, switch_on: int) -> Atlas:
+    """The atlas of what the VIMs tell, with nothing held. `switch_on`: what that costs, in the search's units."""
+    names = {machine: f"host {machine[0]}/{machine[1]}" for machine in set(snapshot.machine.values())}
+    nodes = tuple(_nodes(snapshot, network, names, switch_on))
+    links, switches = _links(snapshot, network, names)
+    edges = {e.id for e in snapshot.fabric}
+    estate = build_estate(
+        Instance(
+            "inventory",
+            {},
+            nodes,
+            switches=switches,
+            links=tuple(links.values()),
+            bandwidth_hop_cost=SCALE // 8,
+        )
+    )
+    return Atlas(
+        estate=estate,
+        node_of={machine: estate.index[name] for machine, name in names.items()},
+        link_of={name: i for i, name in enumerate(estate.fabric.link_ids) if name in edges},
+    )
+
+
+# ---- machines ----
+
+
+def _nodes(snapshot: Snapshot, network: Network, names: Mapping[HostKey, str], switch_on: int) -> Iterator[Node]:
+    told: dict[HostKey, list[Host]] = {}
+    for host in snapshot.hosts:
+        told.setdefault(snapshot.machine[host.key], []).append(host)
+    for machine, hosts in told.items():
+        root = snapshot.root(machine)
+        line = snapshot.lineage[machine]
+        parent = names[snapshot.machine[line[-2]]] if len(line) > 1 else None
+        site = network.sites[root]
+        disks = [capacity_of(h)[5] for h in hosts if h.disk_bytes is not None]
+        yield Node(
+            id=names[machine],
+            kind=NodeKind.SERVER if parent is None else NodeKind.WORKER,
+            cells=_cells(hosts),
+            runtimes=(),
+            site=site,
+            zone=f"{site} {network.zones[root][1]}",
+            on_cost=switch_on,
+            active=snapshot.by_key[root].active,
+            parent=parent,
+            disk_mib=max(0, min(disks) // MIB) if disks else None,
+        )
+
+
+def _cells(hosts: list[Host]) -> tuple[Cell, ...]:
+    """What others leave; where several VIMs tell of one machine, the least that any of those tells that offer it."""
+    offering = [h for h in hosts if h.cells and h.runtimes] or hosts[:1]
+    first = offering[0]
+    alike = [h for h in offering if len(h.cells) == len(first.cells)]
+    cells = []
+    for i in range(len(first.cells)):
+        told = [cell_capacity(h, i) for h in alike]
+        cpu, memory, huge, vfs, gpus = (max(0, min(t[r] for t in told)) for r in range(5))
+        cells.append(Cell(cpu, memory // MIB, huge // MIB, vfs, gpus))
+    return tuple(cells)
+
+
+# ---- networks ----
+
+
+def _links(
+    snapshot: Snapshot, network: Network, names: Mapping[HostKey, str]
+) -> tuple[dict[str, Link], tuple[str, ...]]:
+    """Links by id, and the switches that they join."""
+    links: dict[str, Link] = {}
+    servers = sorted({snapshot.root(h.key) for h in snapshot.hosts})
+    switches: set[str] = set()
+
+    def vertex(vim: str, name: str) -> str:
+        key = (vim, name)
+        if key in snapshot.by_key:
+            return names[snapshot.root(key)]
+        switches.add(f"switch {vim}/{name}")
+        return f"switch {vim}/{name}"
+
+    for edge in snapshot.fabric:
+        a, b = vertex(edge.vim, edge.a), vertex(edge.vim, edge.b)
+        if a != b:
+            room = edge.bandwidth_bps // MEGA if edge.bandwidth_bps else UNTOLD_MBPS
+            links.setdefault(edge.id, Link(edge.id, a, b, room, edge.one_way_us * HALVES))
+    joined = {end for x in links.values() for end in (x.a, x.b)}
+    loose = [s for s in servers if names[s] not in joined]
+
+    def join(a: str, b: str, half_us: int) -> None:
+        name = f"between {a} and {b}"
+        links[name] = Link(name, a, b, UNTOLD_MBPS, half_us)
+
+    if not links and len(loose) <= FEW:
+        for s, t in combinations(loose, 2):
+            join(names[s], names[t], _apart(network, network.zones[s], network.zones[t]))
+        return links, ()
+    anchors = _anchors(list(links.values()), switches)
+    places: dict[str, tuple[tuple[str, str], int]] = {  # a zone's or a fabric's point of contact: where, way to it
+        at: (_zone_near(at, links.values(), snapshot, network, names), 0) for at in anchors
+    }
+    for s in loose:
+        zone = network.zones[s]
+        within = min(_apart(network, zone, zone), UNTOLD_US) // HALVES
+        point = f"zone {zone[0]}/{zone[1]}"
+        switches.add(point)
+        places[point] = (zone, within)
+        join(names[s], point, within)
+    for (a, (zone_a, way_a)), (b, (zone_b, way_b)) in combinations(sorted(places.items()), 2):
+        join(a, b, max(0, _apart(network, zone_a, zone_b) - way_a - way_b))
+    return links, tuple(sorted(switches))
+
+
+def _apart(network: Network, a: tuple[str, str], b: tuple[str, str]) -> int:
+    """Half microseconds between servers of two zones."""
+    told = network.between_zones(a, b)
+    return UNTOLD_US if told is None else told * HALVES
+
+
+def _anchors(links: list[Link], switches: set[str]) -> list[str]:
+    """Of each part of the fabric that hangs together one vertex, a switch if there is one."""
+    lead: dict[str, str] = {}
+
+    def top(v: str) -> str:
+        while lead.setdefault(v, v) != v:
+            lead[v] = lead[lead[v]]
+            v = lead[v]
+        return v
+
+    for x in links:
+        a, b = top(x.a), top(x.b)
+        if a != b:
+            first, second = sorted((a, b), key=lambda v: (v not in switches, v))
+            lead[second] = first
+    return sorted({top(v) for v in lead})
+
+
+def _zone_near(
+    at: str, links: Iterable[Link], snapshot: Snapshot, network: Network, names: Mapping[HostKey, str]
+) -> tuple[str, str]:
+    zone_of = {names[root]: zone for root, zone in network.zones.items()}
+    if at in zone_of:
+        return zone_of[at]
+    beside = sorted(x.a if x.b == at else x.b for x in links if at in (x.a, x.b))
+    return next((zone_of[v] for v in beside if v in zone_of), ("", ""))
