@@ -143,8 +143,10 @@ def _links(
         switches.add(point)
         places[point] = (zone, within)
         join(names[s], point, within)
+    beside = {frozenset((x.a, x.b)) for x in links.values()}
     for (a, (zone_a, way_a)), (b, (zone_b, way_b)) in combinations(sorted(places.items()), 2):
-        join(a, b, max(0, _apart(network, zone_a, zone_b) - way_a - way_b))
+        if frozenset((a, b)) not in beside:
+            join(a, b, max(0, _apart(network, zone_a, zone_b) - way_a - way_b))
     return links, tuple(sorted(switches))
 
 
@@ -155,7 +157,7 @@ def _apart(network: Network, a: tuple[str, str], b: tuple[str, str]) -> int:
 
 
 def _anchors(links: list[Link], switches: set[str]) -> list[str]:
-    """Of each part of the fabric that hangs together one vertex, a switch if there is one."""
+    """Of each part of the fabric that hangs together one switch; where it has none, all its servers."""
     lead: dict[str, str] = {}
 
     def top(v: str) -> str:
@@ -169,7 +171,7 @@ def _anchors(links: list[Link], switches: set[str]) -> list[str]:
         if a != b:
             first, second = sorted((a, b), key=lambda v: (v not in switches, v))
             lead[second] = first
-    return sorted({top(v) for v in lead})
+    return sorted(v for v in lead if top(v) == v or top(v) not in switches)
 
 
 def _zone_near(

@@ -98,9 +98,9 @@ class _Seek:
         for link in self.task.request.links:
             for end, other in ((link.a, link.b), (link.b, link.a)):
                 known = self.task.ends.get(end)
-                if known is not None and not known.host and other in order:
-                    if end not in found or order[other] < order[found[end]]:
-                        found[end] = other
+                open_end = known is not None and not known.host and other in order
+                if open_end and (end not in found or order[other] < order[found[end]]):
+                    found[end] = other
         return found
 
     def _opening(self, demand: Demand) -> Opening:
