@@ -21,7 +21,7 @@ from vnfm.lcm.machine import St
 from vnfm.lcm.operation import Design, Operation
 from vnfm.model.placement import Runtime
 from vnfm.model.problem import ProblemError, problem
-from vnfm.model.vnfd import Isolation
+from vnfm.model.needs import Isolation
 from vnfm.placement.types import Reservation
 from vnfm.store import tables as t
 from vnfm.store.group import tell
