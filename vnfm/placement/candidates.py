@@ -5,13 +5,12 @@ Hosts that differ in their name only are one group, so that a uniform cloud cost
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from vnfm.model.needs import Isolation
 from vnfm.model.placement import Runtime
 from vnfm.placement.ledger import NOTHING, Load
-from vnfm.placement.network import Network
 from vnfm.placement.option import Option
 from vnfm.placement.rules import ISOLATION, Row, judge
 from vnfm.placement.score import Weights, option_score
@@ -49,8 +48,9 @@ class Refused:
     rows: tuple[Row, ...]
 
 
-def groups_of(snapshot: Snapshot, network: Network, loads: Mapping[HostKey, Load]) -> tuple[Group, ...]:
-    """Hosts that placement cannot tell apart, together. Machines with several hosts on or in them stand alone."""
+def groups_of(snapshot: Snapshot, attached: Mapping[HostKey, object]) -> tuple[Group, ...]:
+    """Hosts that placement cannot tell apart while nothing is held, together. Machines with several hosts on or in
+    them stand alone. `attached`: by server, what places and networks tell it apart by."""
     roots: dict[HostKey, int] = {}
     for host in snapshot.hosts:
         root = snapshot.root(host.key)
@@ -59,10 +59,21 @@ def groups_of(snapshot: Snapshot, network: Network, loads: Mapping[HostKey, Load
     for host in snapshot.hosts:
         root = snapshot.root(host.key)
         alone = host.key if roots[root] > 1 else None
-        load = loads.get(snapshot.machine[host.key], NOTHING)
-        signature = (alone, _signature(host), load, network.signature(root))
-        groups.setdefault(signature, []).append(host)
+        groups.setdefault((alone, _signature(host), attached[root]), []).append(host)
     return tuple(tuple(g) for g in groups.values())
+
+
+def alike(
+    candidate: Candidate, snapshot: Snapshot, loads: Mapping[HostKey, Load], near: frozenset[HostKey]
+) -> Iterator[tuple[Host, int]]:
+    """Of a candidate's hosts one for all that hold the same, with their number; those on servers in `near` each."""
+    found: dict[Load, list[Host]] = {}
+    for host in candidate.group:
+        if snapshot.root(host.key) in near:
+            yield host, 1
+        else:
+            found.setdefault(loads.get(snapshot.machine[host.key], NOTHING), []).append(host)
+    yield from ((hosts[0], len(hosts)) for hosts in found.values())
 
 
 def candidates_of(

@@ -16,6 +16,7 @@ from vnfm.placement.task import Task, task_of
 from vnfm.placement.types import Cell, Demand, Host, HostKey, PathBound, Proof, Request
 
 TRIES = 100  # searches spent on one refusal of a chain of ordinary length, fewer for long ones
+ANEW = 200  # hosts that cost as much as a search when they have to be laid out anew
 HOSTS = 6  # hosts looked at for more capacity
 LATENCY_FIRST = Weights(lightness=0, most_of_the_rest=1 << 50, hop_per_us=2_000, link_per_us=1_000, switch_on=0)
 
@@ -32,7 +33,8 @@ class Change:
 class _Tries:
     """Counts searches, so that a refusal stays answerable in time."""
 
-    def __init__(self, demands: int) -> None:
+    def __init__(self, snapshot: Snapshot, demands: int) -> None:
+        self.snapshot = snapshot
         self.left = min(TRIES, 10 * TRIES // max(1, demands))
 
     def solve(
@@ -41,7 +43,7 @@ class _Tries:
         """The task and a state that admits it, or None."""
         if self.left <= 0:
             return None
-        self.left -= 1
+        self.left -= 1 if snapshot is self.snapshot else 1 + len(snapshot.hosts) // ANEW
         task = task_of(request, snapshot, weights)
         if not all(task.candidates[d.id] for d in task.demands):
             return None
@@ -61,7 +63,7 @@ def smallest_change(task: Task, proof: Proof) -> Change | None:
 
     Where no single change does, two or three of them together are tried, one VNF after the other.
     """
-    return _smallest(task, proof, _Tries(len(task.demands)), 2)
+    return _smallest(task, proof, _Tries(task.snapshot, len(task.demands)), 2)
 
 
 def _smallest(task: Task, proof: Proof, tries: _Tries, deeper: int) -> Change | None:

@@ -2,35 +2,96 @@
 
 from __future__ import annotations
 
-from vnfm.placement.atlas import MEGA, SCALE, Atlas, atlas_of
-from vnfm.placement.book import NOTHING, Book, Draft, Seat
-from vnfm.placement.estate import GRAIN
-from vnfm.placement.network import Network
-from vnfm.placement.openings import amounts_of, shares_of
-from vnfm.placement.placer import Placer
-from vnfm.placement.score import DEFAULT_WEIGHTS
-from vnfm.placement.snapshot import Snapshot
-from vnfm.placement.types import LinkReservation, Reservation
+from collections.abc import Mapping
+from dataclasses import replace
 
+from vnfm.placement.atlas import HALVES, MEGA, SCALE, UNTOLD_US, Atlas, atlas_of
+from vnfm.placement.book import NOTHING, Book, Draft, Seat
+from vnfm.placement.candidates import Candidate, Refused, candidates_of, groups_of
+from vnfm.placement.estate import GRAIN
+from vnfm.placement.fabric import FAR
+from vnfm.placement.ledger import Load, load_of
+from vnfm.placement.network import Network, Route
+from vnfm.placement.openings import Opening, amounts_of, opening_of, shares_of
+from vnfm.placement.placer import Placer
+from vnfm.placement.score import DEFAULT_WEIGHTS, Weights
+from vnfm.placement.snapshot import Snapshot
+from vnfm.placement.types import Demand, HostKey, LinkReservation, Reservation
+
+KEPT = 512  # kinds of demands whose judgement is kept
 LOG = 1 << 20  # changes after which a book is begun anew
 
 
 class Desk:
-    """A book and a placer over an atlas. Used under the lock of `Snapshot.kept` only."""
+    """A book and a placer over an atlas, and what the table says of its hosts. Used under the lock of
+    `Snapshot.kept` only. `loads`: by machine, what is held there."""
 
     def __init__(self, snapshot: Snapshot) -> None:
-        self.atlas: Atlas = atlas_of(snapshot, Network.of(snapshot), DEFAULT_WEIGHTS.switch_on * SCALE // GRAIN)
+        places = Network.of(snapshot)
+        self._base = snapshot
+        self.atlas: Atlas = atlas_of(snapshot, places, DEFAULT_WEIGHTS.switch_on * SCALE // GRAIN)
+        self.network = replace(places, router=self)
+        self._groups = groups_of(snapshot, self._attached(places))
+        self._judged: dict[object, tuple[tuple[Candidate, ...], tuple[Refused, ...]]] = {}
+        self._openings: dict[object, Opening] = {}
         self._begin()
 
     def _begin(self) -> None:
         self.book = Book(self.atlas.estate)
         self.placer = Placer(self.book)
+        self.loads: dict[HostKey, Load] = {}
+        self._on: dict[HostKey, dict[str, Reservation]] = {}
         self._held: dict[tuple[str, str], Reservation | LinkReservation] = {}
         self._short = False  # more is held somewhere than is there: what is left cannot be told by differences
+
+    def _attached(self, places: Network) -> dict[HostKey, object]:
+        fabric, node_of = self.atlas.estate.fabric, self.atlas.node_of
+        found: dict[HostKey, object] = {}
+        for root, zone in places.zones.items():
+            spot = self.atlas.estate.spots[node_of[root]]
+            room = fabric.bandwidth[spot.uplink] if spot.uplink >= 0 else 0
+            found[root] = (zone, places.sites[root], spot.vertex, spot.uplink_us, room)
+        return found
+
+    def judged(self, demand: Demand, weights: Weights) -> tuple[tuple[Candidate, ...], tuple[Refused, ...]]:
+        """What the table leaves to the demand, best first, and what it refuses."""
+        key = _asked(demand, weights)
+        found = self._judged.get(key)
+        if found is None:
+            if len(self._judged) >= KEPT:
+                self._judged.clear()
+                self._openings.clear()
+            found = self._judged[key] = candidates_of(demand, self._groups, self._base, weights)
+        return found
+
+    def opening(self, demand: Demand, weights: Weights, candidates: tuple[Candidate, ...]) -> Opening:
+        """The opening of a demand with these candidates; kept where they are all that the table leaves."""
+        key = _asked(demand, weights)
+        if self._judged.get(key, ((), ()))[0] is not candidates:
+            return opening_of(demand, candidates, self._base, self.atlas, weights)
+        found = self._openings.get(key)
+        if found is None:
+            found = self._openings[key] = opening_of(demand, candidates, self._base, self.atlas, weights)
+        return found
+
+    def way(self, a: HostKey, b: HostKey, bandwidth_bps: int, taken: Mapping[str, int]) -> Route | None:
+        """As the search would route now; what is held counts, and `taken` by edge beside it."""
+        atlas = self.atlas
+        if a == b:
+            return Route(0)
+        spots, links = atlas.estate.spots, atlas.estate.fabric
+        used = {atlas.link_of[e]: -(-bps // MEGA) for e, bps in taken.items()}
+        here, there = spots[atlas.node_of[a]], spots[atlas.node_of[b]]
+        found = self.placer.routes.route(here, there, -(-bandwidth_bps // MEGA), used, FAR, patient=True)
+        if found is None:
+            return None
+        names = tuple(name for i in found[0] if (name := links.link_ids[i]) in atlas.link_of)
+        return Route(None if found[1] >= UNTOLD_US // 2 else found[1] // HALVES, names)
 
     def follow(self, snapshot: Snapshot) -> None:
         """Enter what the snapshot holds, and take out what it does not."""
         now: dict[tuple[str, str], Reservation | LinkReservation] = {}
+        changed: set[HostKey] = set()
         now.update((("compute", r.resource_id), r) for r in snapshot.reservations)
         now.update((("link", r.resource_id), r) for r in snapshot.link_reservations)
         gone = [k for k, r in self._held.items() if now.get(k) is not r and now.get(k) != r]
@@ -38,7 +99,11 @@ class Desk:
             self._begin()
             gone = []
         for key in gone:
-            del self._held[key]
+            before = self._held.pop(key)
+            machine = snapshot.machine.get((before.vim, before.host)) if isinstance(before, Reservation) else None
+            if machine is not None:
+                del self._on[machine][key[1]]
+                changed.add(machine)
             if f"{key[0]} {key[1]}" in self.book.held:
                 self.book.release(f"{key[0]} {key[1]}")
         for key, held in now.items():
@@ -47,6 +112,15 @@ class Desk:
                 draft = self._drafted(snapshot, held) if isinstance(held, Reservation) else self._routed(held)
                 if draft is not None:
                     self.book.commit(f"{key[0]} {key[1]}", draft)
+                machine = snapshot.machine.get((held.vim, held.host)) if isinstance(held, Reservation) else None
+                if machine is not None and isinstance(held, Reservation):
+                    self._on.setdefault(machine, {})[key[1]] = held
+                    changed.add(machine)
+        for machine in changed:
+            self.loads.pop(machine, None)
+            if on := self._on[machine]:
+                self.loads[machine] = load_of(on.values())
+        self.placer.routes.renew()
 
     def _drafted(self, snapshot: Snapshot, held: Reservation) -> Draft | None:
         machine = snapshot.machine.get((held.vim, held.host))
@@ -77,6 +151,16 @@ class Desk:
                 self._short = self._short or amount != asked
                 draft.link_used[link] = draft.link_used.get(link, 0) + amount
         return draft
+
+
+def _asked(demand: Demand, weights: Weights) -> object:
+    """What the table looks at of a demand."""
+    n = demand.needs
+    bounds = (n.min_trust, n.max_startup_ms, n.max_hop_us, n.numa_strict, n.arch)
+    hardware = (n.cpu_pinned, n.hugepage_bytes, n.sriov_ports, n.gpus)
+    where = (demand.tenant, demand.vims, demand.sites, demand.zones)
+    sizes = (demand.cpu_milli, demand.memory_bytes, demand.disk_bytes, demand.artefacts)
+    return (n.isolation, n.own_kernel, n.own_os, n.wishes, bounds, hardware, where, sizes, weights)
 
 
 def desk_of(snapshot: Snapshot) -> Desk:

@@ -41,7 +41,11 @@ def place(
     held here. `preferred`: where and how demands had best run, by their ids, whatever that costs; where not all of
     that is open to them it is forgotten.
     """
-    task = task_of(request, snapshot, weights)
+    with snapshot.kept.lock:
+        return _placed(task_of(request, snapshot, weights), preferred)
+
+
+def _placed(task: Task, preferred: Preferred) -> Plan | Refusal:
     if preferred and (state := _as_preferred(task, preferred)):
         return _plan(task, state)
     found = solve(task) if all(task.candidates[d.id] for d in task.demands) else None

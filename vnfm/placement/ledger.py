@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from vnfm.model.needs import Isolation
 from vnfm.model.placement import Runtime
-from vnfm.placement.snapshot import Snapshot
-from vnfm.placement.types import Demand, Host, HostKey, Reservation
+from vnfm.placement.types import Demand, Host, Reservation
 
 # CPU (milli), memory, huge pages, virtual functions, GPUs, disk; a cell has no disk of its own
 Vector = tuple[int, int, int, int, int, int]
@@ -48,14 +47,12 @@ class Load:
 NOTHING = Load()
 
 
-def loads_of(snapshot: Snapshot, reservations: Iterable[Reservation]) -> Mapping[HostKey, Load]:
-    """The load of each machine. What is held on a host that the inventory no longer tells is passed over."""
-    loads: dict[HostKey, Load] = {}
+def load_of(reservations: Iterable[Reservation]) -> Load:
+    """The load of a machine that holds these."""
+    load = NOTHING
     for r in reservations:
-        machine = snapshot.machine.get((r.vim, r.host))
-        if machine is not None:
-            loads[machine] = loads.get(machine, NOTHING).plus(r)
-    return loads
+        load = load.plus(r)
+    return load
 
 
 def amount_of(r: Reservation) -> Vector:

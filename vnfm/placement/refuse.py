@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
+from vnfm.placement.candidates import alike
 from vnfm.placement.changes import describe, smallest_change, without
 from vnfm.placement.ledger import NOTHING, ZERO, Vector, add, capacity_of, positive, quantity, sub
 from vnfm.placement.rules import refusal_text
-from vnfm.placement.search import Conflict, State, choices, extend, name_of
+from vnfm.placement.search import Conflict, State, extend, name_of
 from vnfm.placement.seek import solve
 from vnfm.placement.task import Task, task_of
 from vnfm.placement.types import Demand, Proof, Refusal, Request
@@ -61,11 +62,13 @@ def _no_room_alone(task: Task, demand: Demand) -> tuple[Proof, str] | None:
     """The demand on its own, without links and rules: nowhere to go."""
     alone = task_of(Request(task.request.tenant, (demand,)), task.snapshot, task.weights)
     conflicts: list[tuple[Conflict, int]] = []
-    for candidate, host, cell in choices(alone, State(), demand):
-        tried = extend(alone, State(), demand, candidate, host, cell)
-        if isinstance(tried, State):
-            return None
-        conflicts.append((tried, len(candidate.group)))
+    for candidate in alone.candidates[demand.id]:
+        for host, hosts in alike(candidate, task.snapshot, alone.loads, frozenset()):
+            for cell in range(len(host.cells)) if demand.needs.numa_strict else (None,):
+                tried = extend(alone, State(), demand, candidate, host, cell)
+                if isinstance(tried, State):
+                    return None
+                conflicts.append((tried, hosts))
     counts: Counter[str] = Counter()
     for conflict, hosts in conflicts:
         counts[conflict.text] += hosts

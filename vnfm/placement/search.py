@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from vnfm.model.placement import Runtime
-from vnfm.placement.candidates import Candidate
+from vnfm.placement.candidates import Candidate, alike
 from vnfm.placement.ledger import NOTHING, Load, kernel_conflict, reserve, shortage
 from vnfm.placement.network import Route
 from vnfm.placement.score import link_score
@@ -78,28 +77,12 @@ def start(task: Task) -> State:
 
 def choices(task: Task, state: State, demand: Demand) -> Iterator[tuple[Candidate, Host, int | None]]:
     """What can be tried for the demand: of hosts that are alike only one, unless something is near already."""
-    near = set(state.located.values())
+    near = frozenset(state.located.values())
     strict = demand.needs.numa_strict
     for candidate in task.candidates[demand.id]:
-        fresh = False
-        for host in candidate.group:
-            if task.snapshot.root(host.key) not in near:
-                if fresh:
-                    continue
-                fresh = True
+        for host, _ in alike(candidate, task.snapshot, task.loads, near):
             for cell in range(len(host.cells)) if strict else (None,):
                 yield candidate, host, cell
-
-
-def choices_on(
-    task: Task, demand: Demand, key: HostKey, runtime: Runtime
-) -> Iterator[tuple[Candidate, Host, int | None]]:
-    """What can be tried for the demand with that realization on that host."""
-    for candidate in task.candidates[demand.id]:
-        for host in candidate.group:
-            if candidate.runtime is runtime and host.key == key:
-                for cell in range(len(host.cells)) if demand.needs.numa_strict else (None,):
-                    yield candidate, host, cell
 
 
 def extend(

@@ -14,7 +14,7 @@ from vnfm.placement.estate import Bools
 from vnfm.placement.kinds import Kind
 from vnfm.placement.ledger import NOTHING, Load, reserve
 from vnfm.placement.network import Route
-from vnfm.placement.openings import Opening, opening_of, point_of
+from vnfm.placement.openings import Opening, point_of
 from vnfm.placement.placer import SMALL, THOROUGH, Effort
 from vnfm.placement.score import link_score
 from vnfm.placement.search import Placed, State, Wired
@@ -104,8 +104,7 @@ class _Seek:
         return found
 
     def _opening(self, demand: Demand) -> Opening:
-        task = self.task
-        return opening_of(demand, task.candidates[demand.id], task.snapshot, self.desk.atlas, task.weights)
+        return self.desk.opening(demand, self.task.weights, self.task.candidates[demand.id])
 
     def _chain(self) -> Chain:
         task = self.task

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vnfm.model.problem import problem
-from vnfm.placement.candidates import Candidate, Refused, candidates_of, groups_of
-from vnfm.placement.ledger import Load, loads_of
+from vnfm.placement.candidates import Candidate, Refused
+from vnfm.placement.desk import desk_of
+from vnfm.placement.ledger import Load
 from vnfm.placement.network import Network
 from vnfm.placement.score import Weights
 from vnfm.placement.snapshot import Snapshot, cost_of
@@ -40,11 +41,9 @@ class Task:
 def task_of(request: Request, snapshot: Snapshot, weights: Weights) -> Task:
     """Prepare the request. Raises ProblemError where it contradicts itself: an id twice, a link to nowhere."""
     _check(request, snapshot)
-    network = Network.of(snapshot)
-    loads = loads_of(snapshot, snapshot.reservations)
-    groups = groups_of(snapshot, network, loads)
+    desk = desk_of(snapshot)
     demands = _in_order(request)
-    judged = {d.id: candidates_of(d, groups, snapshot, weights) for d in demands}
+    judged = {d.id: desk.judged(d, weights) for d in demands}
     candidates = {i: j[0] for i, j in judged.items()}
     links = {link.id: link for link in request.links}
     ends = {e.id: e for e in request.ends}
@@ -53,9 +52,9 @@ def task_of(request: Request, snapshot: Snapshot, weights: Weights) -> Task:
     return Task(
         request=request,
         snapshot=snapshot,
-        network=network,
+        network=desk.network,
         weights=weights,
-        loads=loads,
+        loads=dict(desk.loads),
         demands=demands,
         candidates=candidates,
         refused={i: j[1] for i, j in judged.items()},
@@ -68,9 +67,7 @@ def task_of(request: Request, snapshot: Snapshot, weights: Weights) -> Task:
         | {e.id: end_hop_us(e, snapshot) for e in request.ends},
         least_score=tuple(sum(least[i:]) for i in range(len(least) + 1)),
         least_lightness=tuple(light[i:] for i in range(len(light) + 1)),
-        occupied=frozenset(
-            snapshot.root((r.vim, r.host)) for r in snapshot.reservations if _known(snapshot, r.vim, r.host)
-        ),
+        occupied=frozenset(snapshot.root(machine) for machine in desk.loads),
     )
 
 
