@@ -9,12 +9,12 @@ import numpy as np
 
 from vnfm.model.needs import Isolation
 from vnfm.model.placement import Runtime
-from vnfm.placement.atlas import HALVES, MIB, SCALE, Atlas
+from vnfm.placement.atlas import HALVES, SCALE, Atlas
 from vnfm.placement.book import Amounts
 from vnfm.placement.candidates import Candidate
 from vnfm.placement.estate import Bools, Ints
 from vnfm.placement.kinds import NEVER, Kind, Way
-from vnfm.placement.ledger import amount_of, reserve
+from vnfm.placement.ledger import MIB, amount_of, reserve
 from vnfm.placement.score import Weights, price_score, realization_score
 from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.types import Demand, Host, Reservation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vnfm.model.placement import Runtime
 from vnfm.placement.candidates import Candidate
@@ -16,6 +16,10 @@ from vnfm.placement.task import Task
 from vnfm.placement.types import Demand, Host, Rejection, RuleKind, RunnerUp
 
 NAMED = 8  # rejections named host by host for each runtime; the others are counted
+
+LOOKED_AT = 32  # other choices tried out for each realization, the cheapest first; the others are counted
+Realized = tuple[Runtime, bool]
+Uncounted = Counter[tuple[Realized, str]]  # hosts that are not named, by realization and cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +54,13 @@ class _No:
 def reasons_of(task: Task, state: State, demand: Demand) -> Reasons:
     """Explain the demand's place in a finished state."""
     placed = state.placed[demand.id]
-    others, conflicts = _alternatives(task, state, demand)
-    noes = [*_by_table(task, demand), *conflicts, *(_lost(o) for o in others)]
+    others, conflicts, unseen = _alternatives(task, state, demand)
+    refused, counted = _by_table(task, demand, placed.host.id)
+    noes = [*refused, *conflicts, *(_lost(o) for o in others)]
     best = min(others, key=lambda o: o.state.rank, default=None)
     return Reasons(
-        reasons=(*_speaking_for(task, demand, placed), *_choice(task, placed, others)),
-        rejected=_shortened(noes, placed.host.id),
+        reasons=(*_speaking_for(task, demand, placed), *_choice(task, placed, others, unseen)),
+        rejected=_shortened(noes, counted + unseen, placed.host.id),
         runner_up=None
         if best is None
         else RunnerUp(best.host.vim, best.host.id, best.candidate.runtime, best.candidate.nested, best.because),
@@ -75,7 +80,7 @@ def _speaking_for(task: Task, demand: Demand, placed: Placed) -> Iterable[str]:
         yield f"runs inside a VM: {path}; (anti-)affinity looks at {placed.root[1]}"
 
 
-def _choice(task: Task, placed: Placed, others: list[_Other]) -> Iterable[str]:
+def _choice(task: Task, placed: Placed, others: list[_Other], unseen: Uncounted) -> Iterable[str]:
     word = placed.candidate.option(placed.host).word
     mine = (placed.candidate.runtime, placed.candidate.nested)
     heavier = {(o.candidate.runtime, o.candidate.nested) for o in others} - {mine}
@@ -86,7 +91,8 @@ def _choice(task: Task, placed: Placed, others: list[_Other]) -> Iterable[str]:
     )
     hosts = {o.host.key for o in others if (o.candidate.runtime, o.candidate.nested) == mine} | {placed.host.key}
     if len(task.snapshot.hosts) > 1:
-        of = f"{len(hosts)} of {len(task.snapshot.hosts)} hosts would do"
+        least = "at least " if any(kind == mine for kind, _ in unseen) else ""
+        of = f"{least}{len(hosts)} of {len(task.snapshot.hosts)} hosts would do"
         yield (
             f"host {placed.host.id}: {of}, none costs less"
             if len(hosts) > 1
@@ -94,23 +100,30 @@ def _choice(task: Task, placed: Placed, others: list[_Other]) -> Iterable[str]:
         )
 
 
-def _alternatives(task: Task, state: State, demand: Demand) -> tuple[list[_Other], list[_No]]:
-    """Every other choice tried while the other VNFCs keep theirs. Of hosts that are alike one stands for all."""
+def _alternatives(task: Task, state: State, demand: Demand) -> tuple[list[_Other], list[_No], Uncounted]:
+    """Other choices tried while the other VNFCs keep theirs. Of hosts that are alike one stands for all."""
     rest = _without(task, state, demand)
+    unseen: Uncounted = Counter()
     if rest is None:
-        return [], []
+        return [], [], unseen
     placed = state.placed[demand.id]
     others: list[_Other] = []
     noes: list[_No] = []
+    tried_of: Counter[Realized] = Counter()
     for candidate, host, cell in choices(task, rest, demand):
+        kind = (candidate.runtime, candidate.nested)
         if host.key == placed.host.key and candidate.runtime is placed.candidate.runtime:
             continue
+        if tried_of[kind] >= LOOKED_AT:
+            unseen[kind, "not looked at closer"] += 1
+            continue
+        tried_of[kind] += 1
         tried = extend(task, rest, demand, candidate, host, cell)
         if isinstance(tried, Conflict):
-            noes.append(_No((candidate.runtime, candidate.nested), host.id, tried.cause, tried.text))
+            noes.append(_No(kind, host.id, tried.cause, tried.text))
         else:
             others.append(_Other(candidate, host, tried, _because(task, state, placed, candidate, host, tried)))
-    return others, noes
+    return others, noes, unseen
 
 
 def _without(task: Task, state: State, demand: Demand) -> State | None:
@@ -160,21 +173,29 @@ def _total_us(state: State) -> int:
     return sum(w.latency_us or 0 for w in state.wired.values())
 
 
-def _by_table(task: Task, demand: Demand) -> Iterable[_No]:
+def _by_table(task: Task, demand: Demand, chosen_host: str) -> tuple[list[_No], Uncounted]:
+    """What the table refuses: of each group as many hosts as may be named, the others as numbers."""
+    noes: list[_No] = []
+    counted: Uncounted = Counter()
     for refused in task.refused[demand.id]:
-        for host in refused.group:
-            option = type(refused.option)(host, refused.option.runtime, refused.option.nested, refused.option.cost)
-            text = "; ".join(refusal_text(row, demand, option) for row in refused.rows)
-            yield _No((option.runtime, option.nested), host.id, refused.rows[0].name, text)
+        option, cause = refused.option, refused.rows[0].name
+        kind = (option.runtime, option.nested)
+        named = {h.key: h for h in (*refused.group[:NAMED], *(h for h in refused.group if h.id == chosen_host))}
+        counted[kind, cause] += len(refused.group) - len(named)
+        for host in named.values():
+            text = "; ".join(refusal_text(row, demand, replace(option, host=host)) for row in refused.rows)
+            noes.append(_No(kind, host.id, cause, text))
+    return noes, +counted
 
 
 def _lost(other: _Other) -> _No:
     return _No((other.candidate.runtime, other.candidate.nested), other.host.id, "not the best", other.because)
 
 
-def _shortened(noes: list[_No], chosen_host: str) -> tuple[Rejection, ...]:
+def _shortened(noes: list[_No], counted: Uncounted, chosen_host: str) -> tuple[Rejection, ...]:
     """A few named for each realization, those on the chosen host first; the others counted by cause."""
-    kinds = sorted({no.candidate for no in noes}, key=lambda k: (list(Runtime)[::-1].index(k[0]), k[1]))
+    known = {no.candidate for no in noes} | {kind for kind, _ in counted}
+    kinds = sorted(known, key=lambda k: (list(Runtime)[::-1].index(k[0]), k[1]))
     out: list[Rejection] = []
     for kind in kinds:
         mine: dict[str, _No] = {}
@@ -183,7 +204,9 @@ def _shortened(noes: list[_No], chosen_host: str) -> tuple[Rejection, ...]:
                 mine.setdefault(no.host, no)
         ordered = sorted(mine.values(), key=lambda no: (no.host != chosen_host, no.host))
         out.extend(Rejection(kind[0], no.host, no.text, kind[1]) for no in ordered[:NAMED])
-        if rest := ordered[NAMED:]:
-            counts = ", ".join(f"{n} {cause}" for cause, n in sorted(Counter(no.cause for no in rest).items()))
-            out.append(Rejection(kind[0], "*", f"{len(rest)} more hosts: {counts}", kind[1]))
+        rest = Counter(no.cause for no in ordered[NAMED:])
+        rest.update({cause: n for (of, cause), n in counted.items() if of == kind})
+        if rest:
+            counts = ", ".join(f"{n} {cause}" for cause, n in sorted(rest.items()))
+            out.append(Rejection(kind[0], "*", f"{rest.total()} more hosts: {counts}", kind[1]))
     return tuple(out)
