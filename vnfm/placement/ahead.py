@@ -77,6 +77,8 @@ def look_ahead(ask: Ask, horizon: Horizon, turn: int = 0) -> Ahead:
 
     `turn`: another order where one has failed; it begins with another unit.
     """
+    if len(ask.units) == 1 and not ask.wires:
+        return Ahead((0,), (ask.units[0].dock_score,))
     between, at_ends = _adjacency(ask)
     order, parent = _order(ask, between, at_ends, turn)
     routes = horizon.routes

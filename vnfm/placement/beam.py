@@ -164,6 +164,10 @@ def search(
 
     `width`: drafts kept at each step. `tries`: candidates tested at a step for each.
     """
+    if len(ask.units) == 1 and not ask.wires:
+        found = _alone(ask, book, routes)
+        if found is not None:
+            return found, 1
     drafts = [Draft(ask.tenant)]
     patient = width > 1
     for done, u in enumerate(ahead.order):
@@ -172,6 +176,16 @@ def search(
         if not drafts:
             return None, done
     return min(drafts, key=lambda d: d.cost), len(ahead.order)
+
+
+def _alone(ask: Ask, book: Book, routes: Routes) -> Draft | None:
+    """A single unit without links goes where it is cheapest: no need to look around."""
+    unit = ask.units[0]
+    node = int(unit.score.argmin()) if len(unit.score) else -1
+    if node < 0 or unit.score[node] >= unit.never:
+        return None
+    found = place_unit(ask, book, routes, Draft(ask.tenant), 0, node, patient=False)
+    return found if isinstance(found, Draft) else None
 
 
 def _step(
