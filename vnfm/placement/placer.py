@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from vnfm.placement.ahead import Ahead, Horizon, look_ahead
 from vnfm.placement.ask import Ask, ask_of
 from vnfm.placement.beam import search
-from vnfm.placement.book import Book, Draft
+from vnfm.placement.book import Book, Draft, Seat
 from vnfm.placement.domains import Impossible
 from vnfm.placement.kinds import Kinds
 from vnfm.placement.refusals import Refusal, proof_of, smallest_change
@@ -18,7 +18,7 @@ from vnfm.placement.telling import told
 from vnfm.placement.units import Units
 from vnfm.placement.wide import WideHorizon, WideRoutes, is_wide
 
-SMALL = 128  # up to so many nodes a wide search costs less than it gains
+SMALL = 64  # up to so many nodes a wide search costs less than it gains
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,24 +141,26 @@ class Placer:
 def answer_of(ask: Ask, book: Book, draft: Draft) -> Answer:
     """A draft in the statement's words."""
     estate, chain = book.estate, ask.chain
-    vnfs: Mapping[str, Placed] = {
-        v.id: Placed(
-            estate.ids[(seat := draft.seats[i]).node],
-            estate.variants[seat.variant].name,
-            seat.cell if seat.cell >= 0 else None,
-        )
-        for i, v in enumerate(chain.vnfs)
-    }
+    vnfs = {v.id: _placed(book, draft.seats[i]) for i, v in enumerate(chain.vnfs)}
     names = estate.fabric.link_ids
     vlinks = {x.id: tuple([names[link] for link in draft.routes[i]]) for i, x in enumerate(chain.vlinks)}
     return Answer(chain.id, True, vnfs, vlinks)
+
+
+def _placed(book: Book, seat: Seat) -> Placed:
+    estate = book.estate
+    name, cell = estate.variants[seat.variant].name, seat.cell if seat.cell >= 0 else None
+    opening = estate.openings.get(seat.node)
+    if opening is None:
+        return Placed(estate.ids[seat.node], name, cell)
+    return Placed(estate.ids[opening.server], name, cell, opened=opening.size, worker=estate.ids[seat.node])
 
 
 def cost_of(ask: Ask, draft: Draft, book: Book) -> int:
     """A draft's cost in the statement's units, told before it is entered."""
     estate = book.estate
     servers = {estate.root[seat.node] for seat in draft.seats.values()}
-    cost = sum(book.on_left[s] for s in servers)
+    cost = sum(book.on_left[s] for s in servers) + sum(estate.openings[n].cost for n in draft.opened)
     for v, seat in draft.seats.items():
         cost += estate.variants[seat.variant].cost + int(estate.price[seat.node]) * ask.chain.vnfs[v].cpu_milli
     hops = sum(ask.wires[i].bandwidth * len(links) for i, links in draft.routes.items())
