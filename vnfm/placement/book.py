@@ -6,6 +6,7 @@ A chain is searched for on a `Draft`, a small overlay over the book; `commit` en
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -109,6 +110,14 @@ class Book:
         for server in self._doors:
             self._set_doors(server)
 
+    def seated(self, server: int) -> int:
+        """VNFs on a server, its workers included."""
+        return self._seated.get(server, 0)
+
+    def inside(self, worker: int) -> int:
+        """VNFs in a worker that was opened."""
+        return self._inside.get(worker, 0)
+
     def opening(self, node: int) -> Opening | None:
         """What it takes to open a worker that is closed."""
         return None if self._inside.get(node) else self.estate.openings.get(node)
@@ -126,7 +135,7 @@ class Book:
     def _set(self, r: int, node: int, left: int) -> None:
         self.left[r][node] = left
         self.free[r, node] = left
-        self.free_narrow[r, node] = min(left, NARROW)
+        self.free_narrow[r, node] = min(max(left, 0), NARROW)
 
     def _take(self, node: int, amounts: Amounts, sign: int) -> None:
         for r, amount in enumerate(amounts):
@@ -172,6 +181,23 @@ class Book:
         if not of or (len(of) == 1 and tenant in of):
             return True
         return shares == 1 and not self.guarded[node]
+
+    def nodes_above(self, names: Collection[str]) -> set[int]:
+        """These nodes and all on top of them. Raises ProblemError `not-found`."""
+        index, estate = self.estate.index, self.estate
+        unknown = sorted(set(names) - set(index))
+        if unknown:
+            raise problem("not-found", f"there is no node {unknown[0]}", instance=unknown[0])
+        out = {index[name] for name in names}
+        return out | {n for server in out if estate.root[server] == server for n in estate.on_server(server)}
+
+    def close(self, nodes: Collection[int]) -> None:
+        """Nothing more fits on these nodes: they are drained or gone. There is no way back but another book."""
+        self.version += 1
+        for n in nodes:
+            for r in range(len(self.left)):
+                self._set(r, n, -1)
+            self.touched.append(n)
 
     def open_to(self, tenant: int, shares: int, at: slice | Ints) -> Bools:
         """The same for all nodes, or those at `at`."""
