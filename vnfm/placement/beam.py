@@ -15,7 +15,7 @@ from vnfm.placement.kinds import NEVER, UNHEARD, Scores
 from vnfm.placement.routes import Routes
 from vnfm.placement.statement import Scope
 
-ALIKE = 3  # candidates that miss at one dock before the dock is left
+ALIKE = 2  # candidates that miss at one dock before the dock is left
 
 
 class Candidates:
