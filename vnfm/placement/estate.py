@@ -116,14 +116,9 @@ def build_estate(instance: Instance) -> Estate:
     dock = np.array([dock_at[root_id[n.id]] for n in nodes], dtype=np.int64)
     variants, offers = _offers(instance, nodes)
     tenants = _codes(n.tenant for n in nodes if n.tenant is not None)
-    sites, zones, racks = _codes(n.site for n in nodes), _codes(n.zone for n in nodes), _codes(n.rack for n in nodes)
+    sites, zones = _codes(n.site for n in nodes), _codes(n.zone for n in nodes)
     arches = _codes(n.arch for n in nodes if n.arch)
-    domains: dict[Scope, list[int]] = {
-        Scope.SERVER: list(root),
-        Scope.RACK: [racks[nodes[r].rack] for r in root],
-        Scope.ZONE: [zones[nodes[r].zone] for r in root],
-        Scope.SITE: [sites[nodes[r].site] for r in root],
-    }
+    domains = _domains(nodes, root, sites, zones)
     codes = {scope: np.array(at, dtype=np.int64) for scope, at in domains.items()}
     starts = np.flatnonzero(np.diff(dock, prepend=-1)) if len(nodes) else np.zeros(0, dtype=np.int64)
     cell_free = _cells(nodes)
@@ -170,6 +165,18 @@ def build_estate(instance: Instance) -> Estate:
         has_workers=len(set(root)) < len(nodes),
         limits_disk=any(n.disk_mib is not None for n in nodes),
     )
+
+
+def _domains(
+    nodes: Sequence[Node], root: Sequence[int], sites: dict[str, int], zones: dict[str, int]
+) -> dict[Scope, list[int]]:
+    racks = _codes(n.rack for n in nodes)
+    return {
+        Scope.SERVER: list(root),
+        Scope.RACK: [racks[nodes[r].rack] for r in root],
+        Scope.ZONE: [zones[nodes[r].zone] for r in root],
+        Scope.SITE: [sites[nodes[r].site] for r in root],
+    }
 
 
 def closed_workers(instance: Instance) -> dict[tuple[str, str], Node]:
