@@ -69,10 +69,11 @@ class Placer:
         ask = ask_of(chain, book, self.kinds, self.units)
         ahead = look_ahead(ask, self.horizon)
         draft, why = None, None
+        hopeful = all(k.ways for k in ask.kinds) and self.routes.ends_open(ask)
         for turn, width in enumerate(effort.widths):
             if turn:
                 ahead = look_ahead(ask, self.horizon, turn)
-            if all(k.ways for k in ask.kinds):
+            if hopeful:
                 draft, _ = search(ask, ahead, self.horizon, book, self.routes, width, effort.tries)
             if draft is not None:
                 draft = self._between_ends(ask, draft)
