@@ -151,8 +151,8 @@ def long_chains(rounds: int, large: int, say: Say) -> list[Row]:
 
 
 def undisturbed(estate: Estate, asked: Sequence[dict[str, Any]]) -> tuple[Ran, list[float]]:
-    """Place the same chains three times over, and the processor seconds of each where it took the least: the engine does
-    the same each time, so what is above the least is the machine's other work."""
+    """Place the same chains three times over, and the processor seconds of each where it took the least: the engine
+    does the same each time, so what is above the least is the machine's other work."""
     runs = [run(estate, parsed(estate, asked), each_timed=True) for _ in range(3)]
     return runs[0], [min(times) for times in zip(*(r.each_s for r in runs), strict=True)]
 
