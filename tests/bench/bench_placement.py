@@ -25,7 +25,7 @@ from placement_rows import Bound, Row, Say  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
-WIDTH = 110
+WIDTH = 118
 Measure = Callable[[int, int, Say], list[Row]]
 FIGURES: dict[str, Measure] = {
     "identical": placement_speed.identical_requests,

@@ -3,7 +3,7 @@
 The reference is one fused numpy filter, score and argmin over as many hosts: what placing one request cannot go
 below in Python. Machines differ, so a row is judged by its value as it would be on a machine where the reference takes
 what it took where the bounds come from. Machines are also shared: what is judged is the processor time of the one
-thread that places, and the time on the clock is told beside it.
+thread that places, and the time on the clock is told beside it; of single calls, the least of three times.
 """
 
 from __future__ import annotations

@@ -7,12 +7,13 @@ units' effect on each other; that is what the search tests.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from vnfm.placement.ask import Ask, Bound
+from vnfm.placement.book import Book
 from vnfm.placement.estate import Bools, Estate, Ints
 from vnfm.placement.fabric import FAR, Spot
 from vnfm.placement.kinds import NEVER, UNHEARD
@@ -77,6 +78,8 @@ def look_ahead(ask: Ask, horizon: Horizon, turn: int = 0) -> Ahead:
 
     `turn`: another order where one has failed; it begins with another unit.
     """
+    if len(ask.units) == 1 and not ask.wires and all(v.licence is None for v in ask.chain.vnfs):
+        return Ahead((0,), (ask.units[0].dock_score,))
     between, at_ends = _adjacency(ask)
     order, parent = _order(ask, between, at_ends, turn)
     routes = horizon.routes
@@ -87,6 +90,10 @@ def look_ahead(ask: Ask, horizon: Horizon, turn: int = 0) -> Ahead:
             own[u] += routes.cost_row(ask.end_spots[-1 - end], wire.hop_cost, wire.bandwidth)
     _close(ask, horizon, own)
     for u, unit in enumerate(ask.units):
+        for v in unit.members:
+            without = unlicensed(ask, routes.book, v, {})
+            if without is not None:
+                own[u][without] = NEVER
         closed = routes.closed(_leaving(ask, u, unit.members))
         if closed is not None:
             own[u][closed] = NEVER
@@ -114,6 +121,18 @@ def _adjacency(ask: Ask) -> tuple[list[dict[int, list[int]]], list[list[tuple[in
         elif w.b >= 0:
             at_ends[unit_of[w.b]].append((i, w.a))
     return between, at_ends
+
+
+def unlicensed(ask: Ask, book: Book, v: int, taken: Mapping[tuple[str, str], int]) -> Bools | None:
+    """The docks at sites without a token left for a VNF; None where it needs none."""
+    licence = ask.chain.vnfs[v].licence
+    if licence is None:
+        return None
+    estate = book.estate
+    left = [book.licences.get((licence, s), 0) > taken.get((licence, s), 0) for s in estate.sites_by_code]
+    sites = estate.dock_domains[Scope.SITE]
+    closed: Bools = ~np.array([*left, True], dtype=np.bool_)[sites]  # -1, a dock of several sites, stays open
+    return closed
 
 
 def _leaving(ask: Ask, u: int, members: tuple[int, ...]) -> int:

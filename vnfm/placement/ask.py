@@ -103,7 +103,7 @@ def ask_of(chain: Chain, book: Book, kinds: Kinds, units: Units) -> Ask:
         tenant=tenant,
         kinds=of_kind,
         wires=wires,
-        wires_of=tuple([tuple(sorted(x, key=lambda i: -wires[i].bandwidth)) for x in wires_of]),
+        wires_of=tuple([tuple(sorted(x, key=lambda i: -wires[i].bandwidth)) if x else () for x in wires_of]),
         end_spots=tuple([_end_spot(book, e.at) for e in chain.ends]),
         bounds=bounds,
         bounds_of=tuple([tuple(x) for x in bounds_of]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from heapq import heapify, heappop, heappush
 
-from vnfm.placement.ahead import Ahead, Horizon, within_reach
+from vnfm.placement.ahead import Ahead, Horizon, unlicensed, within_reach
 from vnfm.placement.ask import Ask
 from vnfm.placement.book import Book, Draft
 from vnfm.placement.estate import GRAIN, Ints
@@ -15,7 +15,7 @@ from vnfm.placement.kinds import NEVER, UNHEARD, Scores
 from vnfm.placement.routes import Routes
 from vnfm.placement.statement import Scope
 
-ALIKE = 3  # candidates that miss at one dock before the dock is left
+ALIKE = 2  # candidates that miss at one dock before the dock is left
 
 
 class Candidates:
@@ -33,6 +33,11 @@ class Candidates:
         self.told: set[int] = set()
         self._from_neighbours(ask, horizon, book, draft)
         self._closed_by_rules(ask, draft)
+        if draft.licences:
+            for v in self.unit.members:
+                without = unlicensed(ask, book, v, draft.licences)
+                if without is not None:
+                    self.total[without] = NEVER
 
     def _from_neighbours(self, ask: Ask, horizon: Horizon, book: Book, draft: Draft) -> None:
         routes = horizon.routes
@@ -164,6 +169,10 @@ def search(
 
     `width`: drafts kept at each step. `tries`: candidates tested at a step for each.
     """
+    if len(ask.units) == 1 and not ask.wires:
+        found = _alone(ask, book, routes)
+        if found is not None:
+            return found, 1
     drafts = [Draft(ask.tenant)]
     patient = width > 1
     for done, u in enumerate(ahead.order):
@@ -172,6 +181,16 @@ def search(
         if not drafts:
             return None, done
     return min(drafts, key=lambda d: d.cost), len(ahead.order)
+
+
+def _alone(ask: Ask, book: Book, routes: Routes) -> Draft | None:
+    """A single unit without links goes where it is cheapest: no need to look around."""
+    unit = ask.units[0]
+    node = int(unit.score.argmin()) if len(unit.score) else -1
+    if node < 0 or unit.score[node] >= unit.never:
+        return None
+    found = place_unit(ask, book, routes, Draft(ask.tenant), 0, node, patient=False)
+    return found if isinstance(found, Draft) else None
 
 
 def _step(

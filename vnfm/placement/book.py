@@ -6,17 +6,19 @@ A chain is searched for on a `Draft`, a small overlay over the book; `commit` en
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from vnfm.model.problem import problem
-from vnfm.placement.estate import GRAIN, UNLIMITED, Bools, Estate, Ints, Smalls
+from vnfm.placement.estate import GRAIN, UNLIMITED, Bools, Estate, Ints, Opening, Smalls
 from vnfm.placement.fabric import FAR
 
 Amounts = tuple[int, int, int, int, int, int]  # as in estate.RESOURCES
 NOTHING: Amounts = (0, 0, 0, 0, 0, 0)
 NARROW = (1 << 16) - 1
+LOG = 1 << 20  # changes remembered
 NOBODY = -1
 SEVERAL = -2
 
@@ -48,6 +50,7 @@ class Draft:
     link_used: dict[int, int] = field(default_factory=dict)
     shares: dict[int, int] = field(default_factory=dict)
     licences: dict[tuple[str, str], int] = field(default_factory=dict)
+    opened: dict[int, Amounts] = field(default_factory=dict)  # workers, with what they take of `used` of their servers
 
     def fork(self) -> Draft:
         """A copy to go on with."""
@@ -62,6 +65,7 @@ class Draft:
             self.link_used.copy(),
             self.shares.copy(),
             self.licences.copy(),
+            self.opened.copy() if self.opened else {},
         )
 
 
@@ -83,21 +87,74 @@ class Book:
             self.licences[x.id, x.site] += x.count
         self.sharer: Smalls = np.full(estate.size, NOBODY, dtype=np.int32)
         self.guarded: Bools = np.zeros(estate.size, dtype=np.bool_)
-        self.any_off = bool(estate.switch_on.any())
-        self.on_left: list[int] = estate.switch_on.tolist()
-        self.on_wide: Ints = estate.switch_on * GRAIN
+        on: Ints = estate.switch_on.copy()
+        for n, opening in estate.openings.items():
+            on[n] += opening.cost
+        self.any_off = bool(on.any())
+        self.on_left: list[int] = on.tolist()
+        self.on_wide: Ints = on * GRAIN
         self.on_narrow: Smalls = self.on_wide.clip(0, UNLIMITED).astype(np.int32)
         self._open: dict[tuple[int, int], tuple[int, Bools]] = {}
-        self.touched: list[int] = []
+        self.touched: list[int] = []  # from position `forgotten` on
+        self.forgotten = 0
         self.sharings = 0  # changes of who shares a kernel
+        self._doors: dict[int, list[int]] = {}  # server -> workers that may be opened on it
+        for n, opening in estate.openings.items():
+            self._doors.setdefault(opening.server, []).append(n)
         self.held: dict[str, Draft] = {}
         self.tenants = dict(estate.tenants)
         self._sharing: dict[int, dict[int, list[int]]] = {}  # node -> tenant -> VNFs, isolated ones among them
+        self._inside: dict[int, int] = {}  # workers that may be opened -> VNFs
         self._seated: dict[int, int] = {}  # server -> VNFs
+
+        for server in self._doors:
+            self._set_doors(server)
+
+    def seated(self, server: int) -> int:
+        """VNFs on a server, its workers included."""
+        return self._seated.get(server, 0)
+
+    def inside(self, worker: int) -> int:
+        """VNFs in a worker that was opened."""
+        return self._inside.get(worker, 0)
+
+    def opening(self, node: int) -> Opening | None:
+        """What it takes to open a worker that is closed."""
+        return None if self._inside.get(node) else self.estate.openings.get(node)
+
+    def _set_doors(self, server: int) -> None:
+        """Closed workers are as large as they would be, or nothing where their server has no room for them."""
+        for n in self._doors.get(server, ()):
+            if self._inside.get(n):
+                continue
+            fits = all(self.left[r][server] >= a for r, a in enumerate(self.estate.openings[n].amounts) if a)
+            for r in range(len(self.left)):
+                self._set(r, n, int(self.estate.free[r, n]) if fits else 0)
+            self.touched.append(n)
+
+    def _set(self, r: int, node: int, left: int) -> None:
+        self.left[r][node] = left
+        self.free[r, node] = left
+        self.free_narrow[r, node] = min(max(left, 0), NARROW)
+
+    def _take(self, node: int, amounts: Amounts, sign: int) -> None:
+        for r, amount in enumerate(amounts):
+            if amount:
+                self._set(r, node, self.left[r][node] - sign * amount)
+        self.touched.append(node)
 
     def tenant(self, name: str) -> int:
         """A tenant's code, a new one for one not met yet."""
         return self.tenants.setdefault(name, len(self.tenants))
+
+    @property
+    def position(self) -> int:
+        """The end of the log."""
+        return self.forgotten + len(self.touched)
+
+    def touched_since(self, position: int) -> list[int] | None:
+        """Nodes that changed since, some repeatedly; None where that is forgotten."""
+        return self.touched[position - self.forgotten :] if position >= self.forgotten else None
 
     def copy(self) -> Book:
         """A book that goes its own way: what-if."""
@@ -114,6 +171,7 @@ class Book:
         other.on_left, other.on_wide, other.on_narrow = self.on_left.copy(), self.on_wide.copy(), self.on_narrow.copy()
         other.held, other.tenants = self.held.copy(), self.tenants.copy()
         other._sharing = {n: {t: c.copy() for t, c in of.items()} for n, of in self._sharing.items()}
+        other._inside = self._inside.copy()
         other._seated = self._seated.copy()
         return other
 
@@ -123,6 +181,23 @@ class Book:
         if not of or (len(of) == 1 and tenant in of):
             return True
         return shares == 1 and not self.guarded[node]
+
+    def nodes_above(self, names: Collection[str]) -> set[int]:
+        """These nodes and all on top of them. Raises ProblemError `not-found`."""
+        index, estate = self.estate.index, self.estate
+        unknown = sorted(set(names) - set(index))
+        if unknown:
+            raise problem("not-found", f"there is no node {unknown[0]}", instance=unknown[0])
+        out = {index[name] for name in names}
+        return out | {n for server in out if estate.root[server] == server for n in estate.on_server(server)}
+
+    def close(self, nodes: Collection[int]) -> None:
+        """Nothing more fits on these nodes: they are drained or gone. There is no way back but another book."""
+        self.version += 1
+        for n in nodes:
+            for r in range(len(self.left)):
+                self._set(r, n, -1)
+            self.touched.append(n)
 
     def open_to(self, tenant: int, shares: int, at: slice | Ints) -> Bools:
         """The same for all nodes, or those at `at`."""
@@ -149,6 +224,7 @@ class Book:
             )
             and all(self.bandwidth[i] >= a for i, a in draft.link_used.items())
             and all(self.licences.get(i, 0) >= a for i, a in draft.licences.items())
+            and all(n in draft.opened or not self.opening(n) for n in draft.used)
             and all(self.may_share(n, draft.tenant, s) for n, s in draft.shares.items())
         )
 
@@ -173,15 +249,18 @@ class Book:
 
     def _enter(self, draft: Draft, sign: int) -> None:
         self.version += 1
+        if len(self.touched) > LOG:
+            self.forgotten += len(self.touched)
+            self.touched.clear()
         estate = self.estate
-        for node, amounts in draft.used.items():
-            for r, amount in enumerate(amounts):
-                if amount:
-                    self.left[r][node] -= sign * amount
-                    left = self.left[r][node]
-                    self.free[r, node] = left
-                    self.free_narrow[r, node] = min(left, NARROW)
-            self.touched.append(node)
+        used = draft.used
+        if draft.opened:  # what the workers take of their servers goes with the first and last VNF in them
+            used = used.copy()
+            for n, amounts in draft.opened.items():
+                server = estate.openings[n].server
+                used[server] = less(used[server], amounts)
+        for node, amounts in used.items():
+            self._take(node, amounts, sign)
         for (node, cell), amounts in draft.cell_used.items():
             for r, amount in enumerate(amounts):
                 if amount:
@@ -189,13 +268,32 @@ class Book:
                     self.cell_free[cell, r, node] = self.cell_left[cell][r][node]
         for link, amount in draft.link_used.items():
             self.bandwidth[link] -= sign * amount
-            server = estate.server_of_uplink.get(link)
-            if server is not None:
-                self.up_left[server : estate.server_end[server]] = self.bandwidth[link]
+            above = estate.server_of_uplink.get(link)
+            if above is not None:
+                self.up_left[above : estate.server_end[above]] = self.bandwidth[link]
         for licence, amount in draft.licences.items():
             self.licences[licence] -= sign * amount
         for seat in draft.seats.values():
             self._seat(seat, draft.tenant, sign)
+        if self._doors:
+            for server in {estate.root[n] for n in draft.used}:
+                self._set_doors(server)
+
+    def _enter_worker(self, node: int, sign: int) -> None:
+        before = self._inside.get(node, 0)
+        self._inside[node] = before + sign
+        opening = self.estate.openings[node]
+        if before == 0 or before + sign == 0:
+            self._take(opening.server, opening.amounts, sign)
+            self._set_on(node, self.on_left[opening.server])
+
+    def _set_on(self, node: int, cost: int) -> None:
+        opening = self.opening(node)
+        cost += opening.cost if opening else 0
+        self.on_left[node] = cost
+        self.on_wide[node] = cost * GRAIN
+        self.on_narrow[node] = min(cost * GRAIN, UNLIMITED)
+        self.touched.append(node)
 
     def _seat(self, seat: Seat, tenant: int, sign: int) -> None:
         node = seat.node
@@ -205,10 +303,9 @@ class Book:
         if (before == 0 or before + sign == 0) and self.estate.switch_on[root]:
             cost = 0 if sign > 0 else int(self.estate.switch_on[root])
             for n in self.estate.on_server(root):
-                self.on_left[n] = cost
-                self.on_wide[n] = cost * GRAIN
-                self.on_narrow[n] = min(cost * GRAIN, UNLIMITED)
-                self.touched.append(n)
+                self._set_on(n, cost)
+        if node in self.estate.openings:
+            self._enter_worker(node, sign)
         if not seat.shares:
             return
         of = self._sharing.setdefault(node, {})
@@ -220,3 +317,13 @@ class Book:
         self.sharings += 1
         self.sharer[node] = NOBODY if not of else SEVERAL if len(of) > 1 else next(iter(of))
         self.guarded[node] = any(c[1] for c in of.values())
+
+
+def add(a: Amounts, b: Amounts) -> Amounts:
+    """Both together."""
+    return (a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3], a[4] + b[4], a[5] + b[5])
+
+
+def less(a: Amounts, b: Amounts) -> Amounts:
+    """What b leaves of a."""
+    return (a[0] - b[0], a[1] - b[1], a[2] - b[2], a[3] - b[3], a[4] - b[4], a[5] - b[5])

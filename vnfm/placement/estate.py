@@ -6,13 +6,13 @@ What is free changes and lies in `book.py`; the estate holds what it was at the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from vnfm.placement.fabric import Fabric, Spot, build_fabric
-from vnfm.placement.statement import Instance, Node, NodeKind, Realization, Scope
+from vnfm.placement.statement import Cell, Instance, Node, NodeKind, Realization, Scope
 
 Ints = npt.NDArray[np.int64]
 Smalls = npt.NDArray[np.int32]
@@ -21,6 +21,16 @@ CPU, MEMORY, HUGEPAGES, VFS, GPUS, DISK = range(6)
 RESOURCES = ("cpu", "mem", "hugepages", "vfs", "gpus", "disk")
 UNLIMITED = 1 << 30
 GRAIN = 8  # the engine counts costs in such parts of a unit; what is below one unit only breaks ties
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What opening a worker VM takes of its server, and costs; the worker is a node from the start, but closed."""
+
+    server: int
+    amounts: tuple[int, int, int, int, int, int]
+    cost: int
+    size: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +78,7 @@ class Estate:
     tenants: dict[str, int]
     arch: Smalls
     arches: dict[str, int]
+    openings: dict[int, Opening]
     has_workers: bool
     limits_disk: bool
 
@@ -94,23 +105,20 @@ class Estate:
 def build_estate(instance: Instance) -> Estate:
     """The estate of an instance whose ids are known to be right. The order in which things are told does not matter."""
     fabric = build_fabric(instance)
-    by_id = {n.id: n for n in instance.nodes}
-    root_id = {n.id: _root(n, by_id) for n in instance.nodes}
+    closed = closed_workers(instance)
+    all_nodes = (*instance.nodes, *closed.values()) if closed else instance.nodes
+    by_id = {n.id: n for n in all_nodes}
+    root_id = {n.id: _root(n, by_id) for n in all_nodes}
     dock_at = {s: fabric.dock_of[spot.vertex] for s, spot in fabric.server_spots.items()}
-    nodes = sorted(instance.nodes, key=lambda n: _place_in_order(n, dock_at[root_id[n.id]], root_id[n.id]))
+    nodes = sorted(all_nodes, key=lambda n: _place_in_order(n, dock_at[root_id[n.id]], root_id[n.id]))
     index = {n.id: i for i, n in enumerate(nodes)}
     root = tuple(index[root_id[n.id]] for n in nodes)
     dock = np.array([dock_at[root_id[n.id]] for n in nodes], dtype=np.int64)
     variants, offers = _offers(instance, nodes)
     tenants = _codes(n.tenant for n in nodes if n.tenant is not None)
-    sites, zones, racks = _codes(n.site for n in nodes), _codes(n.zone for n in nodes), _codes(n.rack for n in nodes)
+    sites, zones = _codes(n.site for n in nodes), _codes(n.zone for n in nodes)
     arches = _codes(n.arch for n in nodes if n.arch)
-    domains: dict[Scope, list[int]] = {
-        Scope.SERVER: list(root),
-        Scope.RACK: [racks[nodes[r].rack] for r in root],
-        Scope.ZONE: [zones[nodes[r].zone] for r in root],
-        Scope.SITE: [sites[nodes[r].site] for r in root],
-    }
+    domains = _domains(nodes, root, sites, zones)
     codes = {scope: np.array(at, dtype=np.int64) for scope, at in domains.items()}
     starts = np.flatnonzero(np.diff(dock, prepend=-1)) if len(nodes) else np.zeros(0, dtype=np.int64)
     cell_free = _cells(nodes)
@@ -150,9 +158,55 @@ def build_estate(instance: Instance) -> Estate:
         tenants=tenants,
         arch=np.array([arches.get(n.arch, -1) for n in nodes], dtype=np.int32),
         arches=arches,
+        openings={
+            index[worker.id]: _opening(instance, index, by_id[server], size)
+            for (server, size), worker in closed.items()
+        },
         has_workers=len(set(root)) < len(nodes),
         limits_disk=any(n.disk_mib is not None for n in nodes),
     )
+
+
+def _domains(
+    nodes: Sequence[Node], root: Sequence[int], sites: dict[str, int], zones: dict[str, int]
+) -> dict[Scope, list[int]]:
+    racks = _codes(n.rack for n in nodes)
+    return {
+        Scope.SERVER: list(root),
+        Scope.RACK: [racks[nodes[r].rack] for r in root],
+        Scope.ZONE: [zones[nodes[r].zone] for r in root],
+        Scope.SITE: [sites[nodes[r].site] for r in root],
+    }
+
+
+def closed_workers(instance: Instance) -> dict[tuple[str, str], Node]:
+    """By server and size: the worker that could be opened there. The size's start-up comes before its containers'."""
+    if not instance.worker_sizes:
+        return {}
+    sizes = {s.id: s for s in instance.worker_sizes}
+    out = {}
+    for node in instance.nodes:
+        for name in node.opens if node.kind is NodeKind.SERVER else ():
+            size = sizes[name]
+            reals = {r: node.catalogue.get(r, instance.catalogue[r]) for r in size.runtimes}
+            out[node.id, name] = replace(
+                node,
+                id=f"{node.id}+{name}",
+                kind=NodeKind.WORKER,
+                parent=node.id,
+                cells=(Cell(size.cpu_milli, size.memory_mib, size.hugepages_mib),),
+                runtimes=size.runtimes,
+                catalogue={r: replace(x, start_ms=x.start_ms + size.start_ms) for r, x in reals.items()},
+                opens=(),
+            )
+    return out
+
+
+def _opening(instance: Instance, index: dict[str, int], server: Node, name: str) -> Opening:
+    size = next(s for s in instance.worker_sizes if s.id == name)
+    real = server.catalogue.get(size.realization, instance.catalogue[size.realization])
+    amounts = (size.cpu_milli + real.cpu_milli, size.memory_mib + real.memory_mib, size.hugepages_mib, 0, 0, 0)
+    return Opening(index[server.id], amounts, size.cost + real.cost, name)
 
 
 def _root(node: Node, by_id: dict[str, Node]) -> str:

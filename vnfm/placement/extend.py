@@ -5,8 +5,8 @@ from __future__ import annotations
 from enum import IntEnum
 
 from vnfm.placement.ask import Ask
-from vnfm.placement.book import NOTHING, Amounts, Book, Draft, Seat
-from vnfm.placement.estate import GRAIN
+from vnfm.placement.book import NOTHING, Amounts, Book, Draft, Seat, add
+from vnfm.placement.estate import GRAIN, Opening
 from vnfm.placement.fabric import FAR, Spot
 from vnfm.placement.kinds import Kind, Way, best_cell
 from vnfm.placement.routes import Route, Routes
@@ -37,6 +37,9 @@ def extend(ask: Ask, book: Book, routes: Routes, draft: Draft, v: int, node: int
     kind = ask.kinds[v]
     used = draft.used.get(node, NOTHING)
     ways = [w for w in kind.ways if w.allowed[node] and _fits(book, kind, draft, w, node, used)]
+    opening = book.opening(node) if book.estate.openings and node not in draft.used else None
+    if opening is not None and not _room_for(book, draft, opening):
+        return Miss.ROOM
     if not ways or not _licensed(ask, book, draft, v, node):
         return Miss.ROOM
     found = _wired(ask, book, routes, draft, v, node, patient)
@@ -67,6 +70,13 @@ def _fits(book: Book, kind: Kind, draft: Draft, way: Way, node: int, used: Amoun
     if way.shares and not book.may_share(node, kind.tenant, way.shares):
         return False
     return not kind.strict or best_cell(book, node, way.amounts, draft.cell_used) >= 0
+
+
+def _room_for(book: Book, draft: Draft, opening: Opening) -> bool:
+    """Whether a server takes a further worker beside what the draft has on it."""
+    used = draft.used.get(opening.server, NOTHING)
+    left = book.left
+    return all(left[r][opening.server] - used[r] >= a for r, a in enumerate(opening.amounts) if a)
 
 
 def _licensed(ask: Ask, book: Book, draft: Draft, v: int, node: int) -> bool:
@@ -191,7 +201,7 @@ def _grown(
     if kind.strict:
         cell = best_cell(book, node, way.amounts, draft.cell_used)
         taken = out.cell_used.get((node, cell), NOTHING)
-        out.cell_used[node, cell] = _sum(taken, way.amounts)
+        out.cell_used[node, cell] = add(taken, way.amounts)
     licence = None
     if (name := ask.chain.vnfs[v].licence) is not None:
         licence = (name, book.estate.site_of(node))
@@ -199,11 +209,10 @@ def _grown(
     cost = way.cost + kind.fixed(node)
     before = out.used.get(node)
     if before is None:
-        if book.on_left[node] and not any(n in out.used for n in book.estate.on_server(book.estate.root[node])):
-            cost += book.on_left[node] * GRAIN
+        cost += _entered(book, out, node)
         out.used[node] = way.amounts
     else:
-        out.used[node] = _sum(before, way.amounts)
+        out.used[node] = add(before, way.amounts)
     if way.shares:
         out.shares[node] = max(way.shares, out.shares.get(node, 0))
     link_used = out.link_used
@@ -220,5 +229,17 @@ def _grown(
     return out
 
 
-def _sum(a: Amounts, b: Amounts) -> Amounts:
-    return (a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3], a[4] + b[4], a[5] + b[5])
+def _entered(book: Book, out: Draft, node: int) -> int:
+    """What a draft's first VNF on a node costs: its server switched on, a worker opened, which then takes its room."""
+    estate = book.estate
+    cost = 0
+    if book.on_left[node]:
+        root = estate.root[node]
+        if not any(n in out.used for n in estate.on_server(root)):
+            cost = book.on_left[root] * GRAIN
+    opening = book.opening(node) if estate.openings else None
+    if opening is not None:
+        cost += opening.cost * GRAIN
+        out.opened[node] = opening.amounts
+        out.used[opening.server] = add(out.used.get(opening.server, NOTHING), opening.amounts)
+    return cost

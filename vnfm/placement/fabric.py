@@ -97,18 +97,8 @@ def build_fabric(instance: Instance) -> Fabric:
     vertices = tuple(sorted(instance.switches)) + tuple(own)
     index = {name: i for i, name in enumerate(vertices)}
     through = tuple(i < len(instance.switches) for i in range(len(vertices)))
-    near: list[list[tuple[int, int, int]]] = [[] for _ in vertices]
-    for i, link in enumerate(links):
-        a, b = index.get(link.a, -1), index.get(link.b, -1)
-        if a >= 0 and b >= 0:
-            near[a].append((b, i, link.latency_us))
-            near[b].append((a, i, link.latency_us))
-    spots = {s: Spot(i, index[s], -1, 0) for i, s in enumerate(servers) if s in index}
-    for i, s in enumerate(servers):
-        if s in docked:
-            link_at = docked[s]
-            link = links[link_at]
-            spots[s] = Spot(i, index[link.b if link.a == s else link.a], link_at, link.latency_us)
+    near = _near(links, index)
+    spots = _spots(servers, links, docked, index)
     wide = is_wide_area(len(servers), len({s.vertex for s in spots.values()}))
     group, count = (list(range(len(vertices))), len(vertices)) if wide else _twins(near, through)
     docks = sorted({spot.vertex for spot in spots.values()}, key=lambda v: (group[v], v))
@@ -144,6 +134,29 @@ def build_fabric(instance: Instance) -> Fabric:
         server_spots=spots,
         vertex_index=index,
     )
+
+
+def _near(links: Sequence[Link], index: dict[str, int]) -> list[list[tuple[int, int, int]]]:
+    near: list[list[tuple[int, int, int]]] = [[] for _ in index]
+    for i, link in enumerate(links):
+        a, b = index.get(link.a, -1), index.get(link.b, -1)
+        if a >= 0 and b >= 0:
+            near[a].append((b, i, link.latency_us))
+            near[b].append((a, i, link.latency_us))
+    return near
+
+
+def _spots(
+    servers: Sequence[str], links: Sequence[Link], docked: dict[str, int], index: dict[str, int]
+) -> dict[str, Spot]:
+    spots = {}
+    for i, s in enumerate(servers):
+        if s in docked:
+            link = links[docked[s]]
+            spots[s] = Spot(i, index[link.b if link.a == s else link.a], docked[s], link.latency_us)
+        else:
+            spots[s] = Spot(i, index[s], -1, 0)
+    return spots
 
 
 def is_wide_area(servers: int, docks: int) -> bool:

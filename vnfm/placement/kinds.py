@@ -188,17 +188,16 @@ class Kind:
 
     def refresh(self, book: Book) -> None:
         """Bring the scores up to the book."""
-        log, seen = book.touched, self.seen
-        fresh = len(log) - seen
-        if not fresh:
+        position, estate = book.position, book.estate
+        if position == self.seen:
             return
-        self.seen = len(log)
-        estate = book.estate
-        if seen < 0 or fresh > MANY + estate.size // 64:
+        changed = book.touched_since(self.seen)
+        self.seen = position
+        if changed is None or len(changed) > MANY + estate.size // 64:
             self.score = self._scores(book, slice(None))
             self._all_docks(estate)
             return
-        nodes = set(log[seen:])
+        nodes = set(changed)
         if len(nodes) <= FEW:
             score = self.score
             for n in nodes:

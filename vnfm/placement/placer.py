@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vnfm.placement.ahead import Ahead, Horizon, look_ahead
 from vnfm.placement.ask import Ask, ask_of
 from vnfm.placement.beam import search
-from vnfm.placement.book import Book, Draft
+from vnfm.placement.book import Book, Draft, Seat
 from vnfm.placement.domains import Impossible
 from vnfm.placement.kinds import Kinds
 from vnfm.placement.refusals import Refusal, proof_of, smallest_change
@@ -18,7 +19,7 @@ from vnfm.placement.telling import told
 from vnfm.placement.units import Units
 from vnfm.placement.wide import WideHorizon, WideRoutes, is_wide
 
-SMALL = 128  # up to so many nodes a wide search costs less than it gains
+SMALL = 64  # up to so many nodes a wide search costs less than it gains
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Placer:
 
     def __init__(self, book: Book, effort: Effort | None = None) -> None:
         self.book = book
+        self.chains: dict[str, Chain] = {}
         self.kinds = Kinds(book)
         self.units = Units(book)
         wide = is_wide(book.estate)
@@ -67,10 +69,11 @@ class Placer:
         ask = ask_of(chain, book, self.kinds, self.units)
         ahead = look_ahead(ask, self.horizon)
         draft, why = None, None
+        hopeful = all(k.ways for k in ask.kinds) and self.routes.ends_open(ask)
         for turn, width in enumerate(effort.widths):
             if turn:
                 ahead = look_ahead(ask, self.horizon, turn)
-            if all(k.ways for k in ask.kinds):
+            if hopeful:
                 draft, _ = search(ask, ahead, self.horizon, book, self.routes, width, effort.tries)
             if draft is not None:
                 draft = self._between_ends(ask, draft)
@@ -102,6 +105,7 @@ class Placer:
         if found.draft is None:
             return Answer(chain.id, accepted=False, reason=self.refusal(found).as_dict())
         self.book.commit(chain.id, found.draft, found.version)
+        self.chains[chain.id] = chain
         return answer_of(found.ask, self.book, found.draft)
 
     def explain(self, chain: Chain) -> dict[str, object]:
@@ -116,6 +120,34 @@ class Placer:
     def release(self, chain: str) -> None:
         """Give back what a chain holds. Raises ProblemError `not-found`."""
         self.book.release(chain)
+        self.chains.pop(chain, None)
+
+    def trial(self) -> Placer:
+        """A placer on a copy of the book: what is done there does not count."""
+        other = Placer(self.book.copy(), self.effort)
+        other.chains = self.chains.copy()
+        return other
+
+    def answers(self, chain: str) -> Answer:
+        """How a chain that is held is placed."""
+        return answer_of(self._ask(chain), self.book, self.book.held[chain])
+
+    def cost(self, chain: str) -> int:
+        """What would be saved without a chain that is held: servers that run for others, too, are not counted."""
+        book, draft = self.book, self.book.held[chain]
+        ask = self._ask(chain)
+        servers = Counter(book.estate.root[seat.node] for seat in draft.seats.values())
+        on = sum(int(book.estate.switch_on[s]) for s, n in servers.items() if book.seated(s) == n)
+        inside = Counter(seat.node for seat in draft.seats.values() if seat.node in book.estate.openings)
+        workers = sum(book.estate.openings[w].cost for w, n in inside.items() if book.inside(w) == n)
+        return on + workers + _running_cost(ask, draft, book)
+
+    def cost_now(self, chain: str, draft: Draft) -> int:
+        """What a draft of a chain that is not held costs."""
+        return cost_of(self._ask(chain), draft, self.book)
+
+    def _ask(self, chain: str) -> Ask:
+        return ask_of(self.chains[chain], self.book, self.kinds, self.units)
 
     def _between_ends(self, ask: Ask, draft: Draft) -> Draft | None:
         """Route the wires that join two ends."""
@@ -141,24 +173,32 @@ class Placer:
 def answer_of(ask: Ask, book: Book, draft: Draft) -> Answer:
     """A draft in the statement's words."""
     estate, chain = book.estate, ask.chain
-    vnfs: Mapping[str, Placed] = {
-        v.id: Placed(
-            estate.ids[(seat := draft.seats[i]).node],
-            estate.variants[seat.variant].name,
-            seat.cell if seat.cell >= 0 else None,
-        )
-        for i, v in enumerate(chain.vnfs)
-    }
+    vnfs = {v.id: _placed(book, draft.seats[i]) for i, v in enumerate(chain.vnfs)}
     names = estate.fabric.link_ids
     vlinks = {x.id: tuple([names[link] for link in draft.routes[i]]) for i, x in enumerate(chain.vlinks)}
     return Answer(chain.id, True, vnfs, vlinks)
+
+
+def _placed(book: Book, seat: Seat) -> Placed:
+    estate = book.estate
+    name, cell = estate.variants[seat.variant].name, seat.cell if seat.cell >= 0 else None
+    opening = estate.openings.get(seat.node)
+    if opening is None:
+        return Placed(estate.ids[seat.node], name, cell)
+    return Placed(estate.ids[opening.server], name, cell, opened=opening.size, worker=estate.ids[seat.node])
 
 
 def cost_of(ask: Ask, draft: Draft, book: Book) -> int:
     """A draft's cost in the statement's units, told before it is entered."""
     estate = book.estate
     servers = {estate.root[seat.node] for seat in draft.seats.values()}
-    cost = sum(book.on_left[s] for s in servers)
+    opened = sum(estate.openings[n].cost for n in draft.opened)
+    return sum(book.on_left[s] for s in servers) + opened + _running_cost(ask, draft, book)
+
+
+def _running_cost(ask: Ask, draft: Draft, book: Book) -> int:
+    estate = book.estate
+    cost = 0
     for v, seat in draft.seats.items():
         cost += estate.variants[seat.variant].cost + int(estate.price[seat.node]) * ask.chain.vnfs[v].cpu_milli
     hops = sum(ask.wires[i].bandwidth * len(links) for i, links in draft.routes.items())

@@ -54,6 +54,18 @@ class Routes:
         """What a wire costs on these links."""
         return hop_cost * len(links)
 
+    def ends_open(self, ask: Ask) -> bool:
+        """Whether each wire to an end at a switch finds a link there that it fits on; without, no search is needed."""
+        left, fabric = self.book.bandwidth, self.fabric
+        for w in ask.wires:
+            end = min(w.a, w.b)
+            if end >= 0 or max(w.a, w.b) < 0 or not w.bandwidth:
+                continue
+            vertex = ask.end_spots[-1 - end].vertex
+            if fabric.dock_of[vertex] < 0 and not any(left[i] >= w.bandwidth for _, i, _ in fabric.near[vertex]):
+                return False
+        return True
+
     def closed(self, need: int) -> Bools | None:
         """Docks around which too little bandwidth is left for a VNF whose wires need that; None: not looked at."""
         return None

@@ -22,6 +22,7 @@ from vnfm.placement.solution_io import answer_dict
 from vnfm.placement.statement_io import Known, invalid, known_of, parse_chain, parse_instance
 
 Json = dict[str, Any]
+SELDOM = (100_000, 20, 100)  # there are no cycles worth the time of looking for them after each chain
 
 
 class Server:
@@ -65,6 +66,7 @@ class Server:
         instance = _within("instance", lambda: parse_instance(request.get("instance")))
         self._placer, self._known = Placer(Book(build_estate(instance))), known_of(instance)
         gc.freeze()  # what is loaded stays; collecting it again and again costs milliseconds
+        gc.set_threshold(*SELDOM)
         return {"ok": True}
 
     def _place(self, request: Json) -> Json:

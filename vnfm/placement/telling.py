@@ -70,10 +70,13 @@ def _score(ask: Ask, draft: Draft, book: Book, v: int) -> dict[str, int]:
         if other < 0 or order.index(other) <= order.index(v):
             hops += ask.wires[i].bandwidth * len(draft.routes[i])
     first = next(o for o in order if estate.root[draft.seats[o].node] == estate.root[seat.node])
+    on = book.on_left[estate.root[seat.node]] if first == v else 0
+    if seat.node in draft.opened and next(o for o in order if draft.seats[o].node == seat.node) == v:
+        on += estate.openings[seat.node].cost
     return {
         "real": estate.variants[seat.variant].cost,
         "price": int(estate.price[seat.node]) * ask.chain.vnfs[v].cpu_milli,
-        "on": book.on_left[seat.node] if first == v else 0,
+        "on": on,
         "bw_hops": estate.instance.bandwidth_hop_cost * hops,
     }
 

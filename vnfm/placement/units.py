@@ -39,22 +39,22 @@ class Joint:
 
     def refresh(self, book: Book) -> None:
         """Bring the scores up to the book; the kinds are up to date already."""
-        log, estate = book.touched, book.estate
-        if self.seen == len(log):
+        position, estate = book.position, book.estate
+        if position == self.seen:
             return
-        fresh = len(log) - self.seen
-        if self.seen < 0 or fresh > estate.size // 8:
+        changed = book.touched_since(self.seen)
+        self.seen = position
+        if changed is None or len(changed) > estate.size // 8:
             self.score = self._with_workers(book) if estate.has_workers else self._scores(book, slice(None))
             if len(estate.starts):
                 np.minimum.reduceat(self.score, estate.starts, out=self.dock_score)
         else:
-            nodes = {estate.root[n] for n in log[self.seen :]}
+            nodes = {estate.root[n] for n in changed}
             at = np.array(sorted(nodes), dtype=np.int64)
             self.score[at] = self._at_servers(book, at) if estate.has_workers else self._scores(book, at)
             for d in {estate.dock[n] for n in nodes}:
                 start, end = estate.dock_slice(d)
                 self.dock_score[d] = self.score[start:end].min()
-        self.seen = len(log)
 
     def _scores(self, book: Book, at: slice | Ints) -> Ints:
         total = np.zeros(book.free[0, at].shape, dtype=np.int64)

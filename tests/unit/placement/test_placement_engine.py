@@ -223,3 +223,65 @@ def test_a_refusal_says_what_was_proved(change: Json, proof: str, told: str) -> 
     assert answer.reason["proof"] == proof
     assert told in str(answer.reason["detail"])
     assert answer.reason["minimal_change"]
+
+
+def opening_cloud(*, cpu: int = 10_000) -> Json:
+    cloud, _ = cloud_and_chains("tiny", 1, 0)
+    cloud["nodes"] = [n for n in cloud["nodes"] if n["kind"] == "server"]
+    cloud["worker_sizes"] = [{"id": "w4", "cpu": 4_000, "mem": 4_096, "start": 20_000, "cost": 70}]
+    for node in cloud["nodes"]:
+        node["cells"] = [{"cpu": cpu, "mem": 16_384, "hugepages": 0, "vfs": 0, "gpus": 0}]
+        node.update(tenant=None, runtimes=["container", "vm"], opens=["w4"], trust=3, price=1, on_cost=0, active=True)
+    return cloud
+
+
+def behind_a_vm(name: str, **more: object) -> Json:
+    return {"id": name, "vnfs": [{"id": "v", "cpu": 1_500, "mem": 64, "artefacts": ["nested"], "isolation": 2} | more]}
+
+
+def test_a_worker_is_opened_where_containers_need_one_and_closed_behind_the_last() -> None:
+    cloud = opening_cloud()
+    placer = placer_of(cloud)
+    instance = placer.book.estate.instance
+    untouched = state_of(placer.book.copy())
+    first = placer.place(parse_chain(behind_a_vm("a"), instance))
+    second = placer.place(parse_chain(behind_a_vm("b"), instance))
+    third = placer.place(parse_chain(behind_a_vm("c"), instance))
+    places = [answer.vnfs["v"] for answer in (first, second, third)]
+    assert [p.opened for p in places] == ["w4"] * 3
+    assert places[0].worker == places[1].worker
+    assert places[2].worker != places[0].worker  # 2 * 1,540 mCPU of its 4,000 are gone
+    index = placer.book.estate.index[places[0].node]
+    assert placer.book.left[0][index] == 10_000 - 4_000 - cloud["catalogue"]["vm"]["cpu"]
+    placer.release("a")
+    assert placer.book.left[0][index] == 10_000 - 4_000 - cloud["catalogue"]["vm"]["cpu"]
+    placer.release("c")
+    placer.release("b")
+    assert state_of(placer.book) == untouched
+
+
+def test_a_worker_is_not_opened_where_its_server_has_no_room_or_it_would_start_too_late() -> None:
+    placer = placer_of(opening_cloud(cpu=4_000))
+    instance = placer.book.estate.instance
+    assert not placer.place(parse_chain(behind_a_vm("a"), instance)).accepted
+    placer = placer_of(opening_cloud())
+    instance = placer.book.estate.instance
+    late = placer.place(parse_chain(behind_a_vm("a", max_start=5_000), instance))
+    assert late.reason is not None
+    assert late.reason["minimal_change"] == "v: start bound >= 20500 ms"
+
+
+def test_a_server_never_holds_more_than_it_has_beside_the_workers_opened_on_it() -> None:
+    cloud = opening_cloud()
+    placer = placer_of(cloud)
+    instance, book = placer.book.estate.instance, placer.book
+    plain = {"id": "p", "vnfs": [{"id": "v", "cpu": 2_000, "mem": 64, "artefacts": ["container"]}]}
+    for turn in range(40):
+        placer.place(parse_chain(behind_a_vm(f"n{turn}"), instance))
+        placer.place(parse_chain(plain | {"id": f"p{turn}"}, instance))
+        assert (book.free >= 0).all()
+    told = placer.explain(parse_chain(behind_a_vm("x"), instance))
+    assert told["accepted"] is False
+    for chain in list(book.held)[::2]:
+        placer.release(chain)
+        assert (book.free >= 0).all()

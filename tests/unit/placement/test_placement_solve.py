@@ -218,6 +218,21 @@ def test_a_batch_without_chains_or_without_nodes() -> None:
     assert solution.objective == solution.bound == sum(c["value"] for c in nowhere["chains"])
 
 
+def test_workers_that_might_be_opened_are_left_closed_and_the_bound_still_holds() -> None:
+    raw = make("small", 2)
+    raw["worker_sizes"] = [{"id": "w", "cpu": 8_000, "mem": 16_384, "runtimes": ["nested"], "cost": 10}]
+    for node in raw["nodes"]:
+        node["opens"] = ["w"] if node["kind"] == "server" and "vm" in node["runtimes"] else []
+    solution = solve(parse_instance(raw), 8.0)
+    verdict = check(raw, solution_dict(solution))
+    assert verdict.violations == ()
+    assert not any(p.opened for a in solution.chains for p in a.vnfs.values())
+    assert verdict.objective == solution.objective
+    assert solution.objective is not None
+    assert solution.bound is not None
+    assert solution.bound <= solution.objective
+
+
 def test_the_command_writes_a_right_solution_and_says_how_near_it_is(tmp_path: Path) -> None:
     raw = make("tiny", 4)
     (tmp_path / "i.json").write_text(json.dumps(raw))

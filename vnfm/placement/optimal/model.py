@@ -62,11 +62,6 @@ class Model:
         self._bandwidth()
         self._objective()
 
-    @property
-    def size(self) -> int:
-        """Variables of the model."""
-        return len(self.model.proto.variables)
-
     # -- building ----------------------------------------------------------------------------------------------------
 
     def _bool(self) -> Var:
@@ -304,10 +299,6 @@ class Model:
     def _is(self, option: Option, placed: Placed) -> bool:
         node = self.cloud.nodes[option.node].id
         return (node, option.realization, option.cell) == (placed.node, placed.realization, placed.cell)
-
-    def better_than(self, objective: int) -> None:
-        """Only solutions below count."""
-        self.model.add(self._sum(self.cost) + self.constant <= objective - 1)
 
     def solve(self, seconds: float, *, threads: int, seed: int, on_answers: Any = None) -> Result:
         """The best within that time. `on_answers` is told answers on the way (mapping of chain to answer)."""

@@ -45,6 +45,7 @@ class Neighbourhoods:
         self._lock = Lock()
         self._busy: set[str] = set()
         self._free = FREE_CHAINS  # fewer where a step is not solved to its end, more where it is at once
+        self._building_s = 0.0  # what the last model took: none is begun that would not be built in time
         self._enough = False
 
     def insert(self, chains: Sequence[Chain], until: float) -> None:
@@ -65,15 +66,17 @@ class Neighbourhoods:
                 turn.result()
 
     def _turns(self, until: float) -> None:
-        while not self._enough and (left := until - self._clock()) > 0.1:
+        while not self._enough and until - self._clock() > 0.1 + self._building_s:
             with self._lock:
+                begun = self._clock()
                 free = self._chosen()
                 before = {c.id: self.books.answers[c.id] for c in free if c.id in self.books.answers}
                 self._busy |= {c.id for c in free}
                 model = self._model(free, before)
                 seed = self._dice.randrange(1 << 30)
+                self._building_s = self._clock() - begun
             begun = self._clock()
-            result = model.solve(min(STEP_S, left), threads=1, seed=seed)
+            result = model.solve(min(STEP_S, until - begun), threads=1, seed=seed)
             with self._lock:
                 self._settle(result, before)
                 self._busy -= {c.id for c in free}

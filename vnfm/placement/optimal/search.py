@@ -21,6 +21,7 @@ Answers = Mapping[str, Answer]
 Place = Callable[[Sequence[Chain]], Iterator[Answer]]  # chains in their order, on the empty cloud, one after the other
 
 ORDERS_S = 5.0  # what shuffling finds it finds soon
+FINISH_S = 0.15  # before the deadline, to tell the last
 BOUND_S = 2e-8  # a VNF and node, of the bound without a solver
 ON_THE_WAY_S = 0.4
 IDLE_ORDERS = 60  # so many in a row that bring nothing end it
@@ -68,14 +69,15 @@ class Search:
     def run(self, place: Place | None) -> Found:
         """Everything, until the deadline or the proof that nothing is better. `place` is the fast path on the empty
         cloud, chains in the order given."""
-        whole = self.settings.until - self.begun
+        until = self.settings.until - FINISH_S
+        whole = until - self.begun
         if not self.cloud.nodes:
             place = None
         effort = sum(len(c.vnfs) for c in self.chains) * len(self.cloud.nodes)
         if effort * BOUND_S < 0.05 * whole:
             self.bound = sum(chain_bounds(self.cloud).values())
         if place is not None and self.chains:
-            self._place(place, self.chains, self.settings.until, on_the_way=True)
+            self._place(place, self.chains, until, on_the_way=True)
         if not self.bound:
             self.bound = sum(chain_bounds(self.cloud).values())
         if place is not None and self.chains:
@@ -84,14 +86,14 @@ class Search:
         if not self._done and at_once:
             if effort > EASY:
                 self.neighbourhoods(self.settings.clock() + min(0.35 * whole, FIRST_S))
-            self.exact(self.settings.until)
+            self.exact(until)
         if not self._done and not at_once:
             possible = effort <= EXACT_AT_ALL
             self.insertions(self.begun + 0.3 * whole)
             self.neighbourhoods(self.begun + (0.7 if possible else 1.0) * whole)
-            if possible and not self._done and self._left(self.settings.until) > 2.0:
-                self.exact(self.settings.until)
-            self.neighbourhoods(self.settings.until)
+            if possible and not self._done and self._left(until) > 2.0:
+                self.exact(until)
+            self.neighbourhoods(until)
         return self.found
 
     @property
