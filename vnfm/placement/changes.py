@@ -9,10 +9,10 @@ from vnfm.placement.ledger import MIB, capacity_of, quantity
 from vnfm.placement.option import values_of
 from vnfm.placement.rules import NOT_OFFERED, Row
 from vnfm.placement.score import DEFAULT_WEIGHTS, Weights
-from vnfm.placement.search import State, mbit, name_of
 from vnfm.placement.seek import Found, solve
 from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.task import Task, task_of
+from vnfm.placement.tryout import State, mbit, name_of
 from vnfm.placement.types import Cell, Demand, Host, HostKey, PathBound, Proof, Request
 
 TRIES = 100  # searches spent on one refusal of a chain of ordinary length, fewer for long ones

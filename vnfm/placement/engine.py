@@ -11,10 +11,10 @@ from vnfm.placement.network import Route
 from vnfm.placement.reasons import Reasons, reasons_of
 from vnfm.placement.refuse import refusal_of
 from vnfm.placement.score import DEFAULT_WEIGHTS, Weights
-from vnfm.placement.search import State, Wired, hop_us, server_of
 from vnfm.placement.seek import solve
 from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.task import Task, task_of
+from vnfm.placement.tryout import State, Wired, hop_us, server_of
 from vnfm.placement.types import (
     Assignment,
     End,

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from heapq import nsmallest
 
 from vnfm.model.placement import Runtime
-from vnfm.placement.candidates import Candidate
+from vnfm.placement.candidates import Candidate, Refused
 from vnfm.placement.option import MIB
 from vnfm.placement.rules import met_texts, refusal_text
-from vnfm.placement.search import Conflict, Placed, State, choices, extend, name_of, start
 from vnfm.placement.snapshot import cost_of
 from vnfm.placement.task import Task
+from vnfm.placement.tryout import Conflict, Placed, State, extend, name_of, seats, start
 from vnfm.placement.types import Demand, Host, Rejection, RuleKind, RunnerUp
 
 NAMED = 8  # rejections named host by host for each runtime; the others are counted
-
 LOOKED_AT = 32  # other choices tried out for each realization, the cheapest first; the others are counted
 Realized = tuple[Runtime, bool]
 Uncounted = Counter[tuple[Realized, str]]  # hosts that are not named, by realization and cause
@@ -110,19 +110,20 @@ def _alternatives(task: Task, state: State, demand: Demand) -> tuple[list[_Other
     others: list[_Other] = []
     noes: list[_No] = []
     tried_of: Counter[Realized] = Counter()
-    for candidate, host, cell in choices(task, rest, demand):
+    for candidate in task.candidates[demand.id]:
         kind = (candidate.runtime, candidate.nested)
-        if host.key == placed.host.key and candidate.runtime is placed.candidate.runtime:
-            continue
         if tried_of[kind] >= LOOKED_AT:
-            unseen[kind, "not looked at closer"] += 1
+            unseen[kind, "not looked at closer"] += len(candidate.group)
             continue
-        tried_of[kind] += 1
-        tried = extend(task, rest, demand, candidate, host, cell)
-        if isinstance(tried, Conflict):
-            noes.append(_No(kind, host.id, tried.cause, tried.text))
-        else:
-            others.append(_Other(candidate, host, tried, _because(task, state, placed, candidate, host, tried)))
+        for host, cell in seats(task, rest, demand, candidate):
+            if host.key == placed.host.key and candidate.runtime is placed.candidate.runtime:
+                continue
+            tried_of[kind] += 1
+            tried = extend(task, rest, demand, candidate, host, cell)
+            if isinstance(tried, Conflict):
+                noes.append(_No(kind, host.id, tried.cause, tried.text))
+            else:
+                others.append(_Other(candidate, host, tried, _because(task, state, placed, candidate, host, tried)))
     return others, noes, unseen
 
 
@@ -174,17 +175,22 @@ def _total_us(state: State) -> int:
 
 
 def _by_table(task: Task, demand: Demand, chosen_host: str) -> tuple[list[_No], Uncounted]:
-    """What the table refuses: of each group as many hosts as may be named, the others as numbers."""
-    noes: list[_No] = []
+    """What the table refuses: by realization as many hosts as are named; the others are counted."""
+    of_kind: dict[Realized, list[tuple[Host, Refused]]] = {}
     counted: Uncounted = Counter()
     for refused in task.refused[demand.id]:
-        option, cause = refused.option, refused.rows[0].name
-        kind = (option.runtime, option.nested)
-        named = {h.key: h for h in (*refused.group[:NAMED], *(h for h in refused.group if h.id == chosen_host))}
-        counted[kind, cause] += len(refused.group) - len(named)
-        for host in named.values():
-            text = "; ".join(refusal_text(row, demand, replace(option, host=host)) for row in refused.rows)
-            noes.append(_No(kind, host.id, cause, text))
+        kind = (refused.option.runtime, refused.option.nested)
+        counted[kind, refused.rows[0].name] += len(refused.group)
+        here = of_kind.setdefault(kind, [])
+        here += [(h, refused) for h in refused.group[:NAMED]]
+        here += [(h, refused) for h in refused.group[NAMED:] if h.id == chosen_host]
+    noes: list[_No] = []
+    for kind, here in of_kind.items():
+        for host, refused in nsmallest(NAMED, here, key=lambda x: (x[0].id != chosen_host, x[0].id)):
+            option = replace(refused.option, host=host)
+            text = "; ".join(refusal_text(row, demand, option) for row in refused.rows)
+            noes.append(_No(kind, host.id, refused.rows[0].name, text))
+            counted[kind, refused.rows[0].name] -= 1
     return noes, +counted
 
 

@@ -8,9 +8,9 @@ from vnfm.placement.candidates import alike
 from vnfm.placement.changes import describe, smallest_change, without
 from vnfm.placement.ledger import NOTHING, ZERO, Vector, add, capacity_of, positive, quantity, sub
 from vnfm.placement.rules import refusal_text
-from vnfm.placement.search import Conflict, State, extend, name_of
 from vnfm.placement.seek import solve
 from vnfm.placement.task import Task, task_of
+from vnfm.placement.tryout import Conflict, State, extend, name_of
 from vnfm.placement.types import Demand, Proof, Refusal, Request
 
 NOT_FOUND = "not found"

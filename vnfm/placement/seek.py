@@ -17,10 +17,10 @@ from vnfm.placement.network import Route
 from vnfm.placement.openings import Opening, point_of
 from vnfm.placement.placer import SMALL, THOROUGH, Effort
 from vnfm.placement.score import link_score
-from vnfm.placement.search import Placed, State, Wired
 from vnfm.placement.statement import Chain, PathBound, Rule, RuleKind, Scope, VirtualLink, Vnf
 from vnfm.placement.statement import End as FixedEnd
 from vnfm.placement.task import Task
+from vnfm.placement.tryout import Placed, State, Wired
 from vnfm.placement.types import Demand, HostKey, Link
 from vnfm.placement.types import RuleKind as AskedKind
 from vnfm.placement.types import Scope as AskedScope

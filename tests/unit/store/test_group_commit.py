@@ -19,9 +19,9 @@ from store_bench import NOW, Bench, entry, outbox, played
 
 from vnfm.lcm.machine import St
 from vnfm.lcm.operation import Design, Operation
+from vnfm.model.needs import Isolation
 from vnfm.model.placement import Runtime
 from vnfm.model.problem import ProblemError, problem
-from vnfm.model.needs import Isolation
 from vnfm.placement.types import Reservation
 from vnfm.store import tables as t
 from vnfm.store.group import tell

@@ -1,6 +1,7 @@
-"""Assign: one chain jointly. A beam for a good answer, then branch and bound to better it or to prove that none exists.
+"""A placement in the words of hosts and runtimes, and one VNFC tried out in it, for what is told of a decision.
 
-`extend` is the only place that decides whether a VNFC may stand beside what is placed already.
+The search itself counts in nodes (`beam.py`, `extend.py`); what it found becomes a `State` here. `extend` says why a
+VNFC could not stand on another host beside what is placed: the texts of reasons and refusals.
 """
 
 from __future__ import annotations
@@ -75,14 +76,11 @@ def start(task: Task) -> State:
     return State(located={e.id: snapshot.root((e.vim, e.host)) for e in task.ends.values() if e.host})
 
 
-def choices(task: Task, state: State, demand: Demand) -> Iterator[tuple[Candidate, Host, int | None]]:
-    """What can be tried for the demand: of hosts that are alike only one, unless something is near already."""
-    near = frozenset(state.located.values())
-    strict = demand.needs.numa_strict
-    for candidate in task.candidates[demand.id]:
-        for host, _ in alike(candidate, task.snapshot, task.loads, near):
-            for cell in range(len(host.cells)) if strict else (None,):
-                yield candidate, host, cell
+def seats(task: Task, state: State, demand: Demand, candidate: Candidate) -> Iterator[tuple[Host, int | None]]:
+    """The candidate's hosts and cells that can be tried: of hosts that are alike one, unless something is near."""
+    for host, _ in alike(candidate, task.snapshot, task.loads, frozenset(state.located.values())):
+        for cell in range(len(host.cells)) if demand.needs.numa_strict else (None,):
+            yield host, cell
 
 
 def extend(
