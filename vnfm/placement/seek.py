@@ -77,7 +77,9 @@ class _Seek:
         placer, book = self.desk.placer, self.desk.book
         tenant = book.tenant(self.task.request.tenant)
         docks = len(self.estate.starts)
-        kinds: dict[str, Kind] = {i: o.kind(tenant, docks, self._allowed(i)) for i, o in self.openings.items()}
+        kinds: dict[str, Kind] = {
+            d.id: self.openings[d.id].kind(book.tenant(d.tenant), docks, self._allowed(d.id)) for d in self.task.demands
+        }
         point = point_of(self.estate.size)
         kinds.update((e, point.kind(tenant, docks)) for e in self.beside)
         placer.kinds = _Given(book, kinds)  # type: ignore[assignment]

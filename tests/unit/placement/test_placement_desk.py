@@ -15,7 +15,8 @@ from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.types import Cell, End, FabricEdge, Link, LinkReservation, Plan, Reservation, ZoneLatency
 
 RICH = tuple(Cell(8_000, 16 * GIB, hugepage_bytes=GIB, vfs=4) for _ in range(2))
-EDGES = tuple(FabricEdge("local", f"s{i}", f"t{i // 2}", 10**9, 5) for i in range(4)) + (
+EDGES = (
+    *(FabricEdge("local", f"s{i}", f"t{i // 2}", 10**9, 5) for i in range(4)),
     FabricEdge("local", "t0", "t1", 10**9, 5),
 )
 
@@ -81,11 +82,9 @@ def test_the_estate_is_made_once_for_what_the_vims_tell() -> None:
 
 def test_decisions_in_several_threads_do_not_disturb_each_other() -> None:
     snapshot = _cloud()
+    taken = {"s0": 16_000, "w0": 8_000}
     full = snapshot.holding(
-        [
-            Reservation("r", "local", "s0", "b", Runtime.VM, Isolation.NONE, 16_000, MIB),
-            Reservation("q", "local", "w0", "b", Runtime.VM, Isolation.NONE, 8_000, MIB),
-        ]  # fmt: skip
+        Reservation(name, "local", name, "b", Runtime.VM, Isolation.NONE, cpu, MIB) for name, cpu in taken.items()
     )
     asked = chain(demand("x"), demand("y"))
     alone = [place(asked, snapshot), place(asked, full)]
