@@ -7,7 +7,8 @@ from typing import Protocol
 
 from vnfm.lcm.operation import LogEntry, Operation
 from vnfm.lcm.ports import Clock
-from vnfm.lcm.runner import Runner, check_fail_allowed, retry_entries, rollback_entries
+from vnfm.lcm.runner import Runner
+from vnfm.lcm.ways import check_fail_allowed, retry_entries, rollback_entries
 from vnfm.model.lcm import CancelMode, LcmOperationState
 from vnfm.model.problem import Problem, problem
 

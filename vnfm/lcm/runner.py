@@ -16,10 +16,11 @@ import structlog
 
 from vnfm.lcm.actions import ACTIONS, Action, Context
 from vnfm.lcm.changes import held_back
-from vnfm.lcm.machine import IN_FLIGHT, Run, St, next_runs, on_retry, on_rollback, rollback_allowed, settle
+from vnfm.lcm.machine import IN_FLIGHT, Run, St, next_runs, settle
 from vnfm.lcm.operation import Design, Journal, LogEntry, Operation, StepOutput
 from vnfm.lcm.ports import Blobs, Clock, Vims
 from vnfm.lcm.steps import Step, StepKind
+from vnfm.lcm.ways import cancelled_problem, settled_error
 from vnfm.model.lcm import CREATIONS, CancelMode, LcmOperationState
 from vnfm.model.problem import Problem, ProblemError, Retry, problem
 from vnfm.model.resources import Handle, Owner
@@ -240,7 +241,7 @@ class Runner:
         status = operation.status
         state = settle(operation.state, status, cancel is not None)
         if state is not operation.state:
-            error = _settled_error(operation, state, cancel)
+            error = settled_error(operation, state, cancel)
             operation = await self._journal.enter(operation, state, self._clock(), error)
             self._notify()
             return operation
@@ -263,7 +264,7 @@ class Runner:
         cancel = driven.cancel or operation.cancel_mode
         state = settle(after.state, after.status, cancel is not None)
         if state is not after.state:
-            error = _settled_error(after, state, cancel)
+            error = settled_error(after, state, cancel)
             return await self._journal.enter(operation, state, self._clock(), error, ended)
         return await self._journal.append(operation, (*ended, *self._following(after, driven)))
 
@@ -381,57 +382,3 @@ def _take_in(handles: dict[str, Handle], steps: Sequence[Step], entries: Iterabl
             handles[handle.resource_id] = handle
         elif entry.to is St.UNDONE:
             handles.pop(makes[entry.step], None)
-
-
-def _settled_error(operation: Operation, state: LcmOperationState, cancel: CancelMode | None) -> Problem | None:
-    if state is LcmOperationState.COMPLETED:
-        return None
-    if state is LcmOperationState.ROLLED_BACK:
-        return operation.error
-    status = operation.status
-    last = {e.step: e for e in operation.log}
-    ended = sorted(last.values(), key=lambda e: e.at)
-    failed = [e.problem for e in ended if e.problem and status[e.step] in (St.FAILED, St.UNDO_FAILED)]
-    # what came first is the cause; what was cancelled because of it is not
-    if failed:
-        return min(failed, key=lambda p: p.word == "cancelled")
-    return cancelled_problem(operation) if cancel else operation.error
-
-
-def cancelled_problem(operation: Operation) -> Problem:
-    """Said of an operation that its caller cancelled."""
-    return problem("cancelled", "cancelled on request", instance=operation.target).problem
-
-
-def retry_entries(operation: Operation, clock: Clock) -> tuple[LogEntry, ...]:
-    """What retry writes (SOL003 5.4.14). Raises ProblemError `conflict` outside FAILED_TEMP."""
-    _only_from_failed_temp(operation, "retry")
-    return tuple(LogEntry(e.step, e.to, clock()) for e in on_retry(operation.status))
-
-
-def rollback_entries(operation: Operation, clock: Clock) -> tuple[LogEntry, ...]:
-    """What rollback writes (SOL003 5.4.15). Raises ProblemError `conflict` outside FAILED_TEMP, or once a removal
-    has started."""
-    _only_from_failed_temp(operation, "rollback")
-    if not rollback_allowed(operation.steps, operation.status):
-        raise problem(
-            "conflict",
-            f"{operation.type} of {operation.target} has begun to remove resources and cannot go back: "
-            f"`vnfm op retry {operation.id}` goes on, `vnfm op fail {operation.id}` gives up",
-            instance=operation.id,
-        )
-    return tuple(LogEntry(e.step, e.to, clock()) for e in on_rollback(operation.status))
-
-
-def check_fail_allowed(operation: Operation) -> None:
-    """Raises ProblemError `conflict` outside FAILED_TEMP (SOL003 5.4.16)."""
-    _only_from_failed_temp(operation, "fail")
-
-
-def _only_from_failed_temp(operation: Operation, action: str) -> None:
-    if operation.state is not LcmOperationState.FAILED_TEMP:
-        raise problem(
-            "conflict",
-            f"{action} is possible in FAILED_TEMP only; operation {operation.id} is {operation.state}",
-            instance=operation.id,
-        )

@@ -11,7 +11,7 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
@@ -40,6 +40,7 @@ from vnfm.vim.errors import problem_of, unexplained
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
+S = TypeVar("S")
 
 ATTEMPTS = 8  # of one call over a plugin's deaths
 CONNECT_S = 45.0
@@ -68,6 +69,8 @@ class VimClient:
         self._manager_id = manager_id
         self._fence = fence
         self._seen: dict[str, tuple[int, float]] = {}  # image -> (generation of the connection, when it was there)
+        self._stubs: dict[Any, Any] = {}
+        self._stubs_of: grpc.aio.Channel | None = None
 
     async def put_image(self, sha256: str, image_format: str, blob: Path, say: Say) -> None:
         """Stat first; send only what is missing. Of many that want one image at the same time, the first ones ask."""
@@ -75,7 +78,7 @@ class VimClient:
             return
 
         async def call(channel: grpc.aio.Channel) -> None:
-            stub = rpc.ImagesStub(channel)
+            stub = self._stub(rpc.ImagesStub, channel)
             present = await stub.StatImage(pb.StatImageRequest(sha256=sha256), timeout=LIGHT_CALL_S)
             if not present.present:
                 say(f"sending image {sha256[:12]}")
@@ -102,14 +105,15 @@ class VimClient:
         request = convert.link_out(spec, self._owner(owner))
         return await self._again(
             "AllocateLink",
-            lambda ch: _last(rpc.NetworkStub(ch).AllocateLink(request, timeout=LIGHT_CALL_S), say),
+            lambda ch: _last(self._stub(rpc.NetworkStub, ch).AllocateLink(request, timeout=LIGHT_CALL_S), say),
         )
 
     async def allocate_sap(self, spec: SapSpec, owner: Owner, handles: Mapping[str, Handle], say: Say) -> Resource:
         """AllocateSap."""
         request = convert.sap_out(spec, self._owner(owner), handles)
         return await self._again(
-            "AllocateSap", lambda ch: _last(rpc.NetworkStub(ch).AllocateSap(request, timeout=LIGHT_CALL_S), say)
+            "AllocateSap",
+            lambda ch: _last(self._stub(rpc.NetworkStub, ch).AllocateSap(request, timeout=LIGHT_CALL_S), say),
         )
 
     async def allocate_compute(
@@ -118,14 +122,16 @@ class VimClient:
         """AllocateCompute."""
         request = convert.compute_out(spec, self._owner(owner), handles)
         return await self._again(
-            "AllocateCompute", lambda ch: _last(rpc.ComputeStub(ch).AllocateCompute(request, timeout=COMPUTE_S), say)
+            "AllocateCompute",
+            lambda ch: _last(self._stub(rpc.ComputeStub, ch).AllocateCompute(request, timeout=COMPUTE_S), say),
         )
 
     async def allocate_path(self, spec: PathSpec, owner: Owner, handles: Mapping[str, Handle], say: Say) -> Resource:
         """AllocatePath."""
         request = convert.path_out(spec, self._owner(owner), handles)
         return await self._again(
-            "AllocatePath", lambda ch: _last(rpc.NetworkStub(ch).AllocatePath(request, timeout=LIGHT_CALL_S), say)
+            "AllocatePath",
+            lambda ch: _last(self._stub(rpc.NetworkStub, ch).AllocatePath(request, timeout=LIGHT_CALL_S), say),
         )
 
     async def probe_path(
@@ -138,7 +144,7 @@ class VimClient:
         request.patience.FromMilliseconds(int(patience_s * 1000))
 
         async def call(channel: grpc.aio.Channel) -> ProbeResult:
-            answer = await rpc.NetworkStub(channel).ProbePath(request, timeout=patience_s + LIGHT_CALL_S)
+            answer = await self._stub(rpc.NetworkStub, channel).ProbePath(request, timeout=patience_s + LIGHT_CALL_S)
             return convert.probe_in(answer)
 
         return await self._again("ProbePath", call)
@@ -149,7 +155,7 @@ class VimClient:
         request.grace.FromMilliseconds(int(grace_s * 1000))
         await self._again(
             "Terminate",
-            lambda ch: _last(rpc.ResourcesStub(ch).Terminate(request, timeout=LIGHT_CALL_S + grace_s), say),
+            lambda ch: _last(self._stub(rpc.ResourcesStub, ch).Terminate(request, timeout=LIGHT_CALL_S + grace_s), say),
         )
 
     async def query_resources(self, resource_ids: Sequence[str]) -> tuple[Resource, ...]:
@@ -157,7 +163,7 @@ class VimClient:
         request = pb.QueryRequest(owner=self._owner(ANYONE), resource_ids=resource_ids)
 
         async def call(channel: grpc.aio.Channel) -> tuple[Resource, ...]:
-            stream: AsyncIterable[pb.Resource] = rpc.ResourcesStub(channel).QueryResources(
+            stream: AsyncIterable[pb.Resource] = self._stub(rpc.ResourcesStub, channel).QueryResources(
                 request, timeout=LIGHT_CALL_S
             )
             return tuple([convert.resource_in(r) async for r in stream])
@@ -168,7 +174,9 @@ class VimClient:
         """Everything of ours that is there, then None, then each change as it happens. Raises ProblemError
         `vim-unreachable` when the plugin is lost: watch again, and what is there comes anew."""
         request = pb.QueryRequest(owner=self._owner(ANYONE))
-        answers = self._stream("WatchResources", lambda ch: rpc.ResourcesStub(ch).WatchResources(request), FOREVER_S)
+        answers = self._stream(
+            "WatchResources", lambda ch: self._stub(rpc.ResourcesStub, ch).WatchResources(request), FOREVER_S
+        )
         async with contextlib.aclosing(answers):
             async for message in answers:
                 yield None if message.listed else convert.resource_in(message)
@@ -182,7 +190,10 @@ class VimClient:
             owner=self._owner(owner), resource_ids=resource_ids, interval_ms=interval_ms, count=count
         )
         answers = self._stream(
-            "WatchStats", lambda ch: rpc.ObservationStub(ch).WatchStats(request), CONNECT_S, pb.CAPABILITY_STATS
+            "WatchStats",
+            lambda ch: self._stub(rpc.ObservationStub, ch).WatchStats(request),
+            CONNECT_S,
+            pb.CAPABILITY_STATS,
         )
         async with contextlib.aclosing(answers):
             async for message in answers:
@@ -200,7 +211,7 @@ class VimClient:
         )
         request.duration.FromMilliseconds(int(order.seconds * 1000))
         answers = self._stream(
-            "Capture", lambda ch: rpc.ObservationStub(ch).Capture(request), CONNECT_S, pb.CAPABILITY_CAPTURE
+            "Capture", lambda ch: self._stub(rpc.ObservationStub, ch).Capture(request), CONNECT_S, pb.CAPABILITY_CAPTURE
         )
         async with contextlib.aclosing(answers):
             async for message in answers:
@@ -208,8 +219,17 @@ class VimClient:
 
     def exec(self, channel: grpc.aio.Channel, inputs: AsyncIterator[pb.ExecInput]) -> AsyncIterable[pb.ExecOutput]:
         """Exec, passed through."""
-        outputs: AsyncIterable[pb.ExecOutput] = rpc.ComputeStub(channel).Exec(inputs)
+        outputs: AsyncIterable[pb.ExecOutput] = self._stub(rpc.ComputeStub, channel).Exec(inputs)
         return outputs
+
+    def _stub(self, kind: Callable[[grpc.aio.Channel], S], channel: grpc.aio.Channel) -> S:
+        """One a channel: it costs a third of a call."""
+        if self._stubs_of is not channel:
+            self._stubs_of, self._stubs = channel, {}
+        stub: S | None = self._stubs.get(kind)
+        if stub is None:
+            stub = self._stubs[kind] = kind(channel)
+        return stub
 
     def _owner(self, owner: Owner) -> cpb.Owner:
         return convert.owner_out(owner, self._fence, self._manager_id)

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, event
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import OperationalError
 from store_bench import NOW, Bench, entry, outbox, played
 
@@ -23,9 +24,11 @@ from vnfm.model.needs import Isolation
 from vnfm.model.placement import Runtime
 from vnfm.model.problem import ProblemError, problem
 from vnfm.placement.types import Reservation
+from vnfm.store import costs
 from vnfm.store import tables as t
 from vnfm.store.group import tell
 from vnfm.store.rows import announce
+from vnfm.store.statements import new_row_unless_there
 
 MANY = 12
 
@@ -274,3 +277,16 @@ def test_kill_9_around_a_shared_commit_leaves_all_or_nothing_of_it(tmp_path: Pat
             await bench.journal.append(op, (entry(op, St.DONE),))
 
     played(tmp_path, story)
+
+
+# ---- the other database ----
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+def test_what_differs_between_the_databases_is_understood_by_both(dialect: str) -> None:
+    kind = sqlite.dialect() if dialect == "sqlite" else postgresql.dialect()
+    for statement in (costs._started(dialect), costs._crossed(dialect), new_row_unless_there(t.resource, dialect)):
+        text = str(statement.compile(dialect=kind))
+        assert " ON CONFLICT (" in text
+        assert " / (" in text or "DO NOTHING" in text or "hop_us" in text
+        assert "FLOOR" not in text.upper()  # whole numbers stay whole

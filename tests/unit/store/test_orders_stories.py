@@ -259,3 +259,24 @@ def test_an_instance_that_came_up_says_so(tmp_path: Path) -> None:
         assert (await bench.orders.vnf("t", up)).instantiation_state is InstantiationState.INSTANTIATED
 
     played(tmp_path, story)
+
+
+def test_packages_that_are_kept_in_memory_follow_what_is_done_to_them(tmp_path: Path) -> None:
+    async def story(bench: Bench) -> None:
+        async def usable() -> bool:
+            return "v" in await bench.packages.by_vnfd("t", ["v"])
+
+        assert not await usable()
+        package = await bench.package()
+        assert await usable()
+        assert await usable()
+        await bench.packages.change("t", package, OperationalState.DISABLED, NOW)
+        assert not await usable()
+        await bench.packages.change("t", package, OperationalState.ENABLED, NOW)
+        assert await usable()
+        assert await bench.packages.by_vnfd("another", ["v"]) == {}
+        await bench.packages.change("t", package, OperationalState.DISABLED, NOW)
+        await bench.packages.delete("t", package, NOW)
+        assert not await usable()
+
+    played(tmp_path, story)
