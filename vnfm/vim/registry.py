@@ -76,6 +76,7 @@ class VimRegistry:
             hosts=tuple(h for c in here for h in c.inventory.hosts),
             latencies=tuple(m for c in here for m in c.inventory.latencies),
             fabric=tuple(m for c in here for m in c.inventory.fabric),
+            licences=tuple(m for c in here for m in c.inventory.licences),
             absent=absent,
             capabilities={c.settings.name: _offered(c) for c in here if c.handshake},
         )
