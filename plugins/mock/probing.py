@@ -45,7 +45,7 @@ class Trip:
     whole: bool
 
 
-def stations(world: World, hosts: Sequence[pb.Host], path: Thing) -> list[Station]:
+def stations(world: World, hosts: Mapping[str, pb.Host], path: Thing) -> list[Station]:
     """A path's hops as they are now."""
     assert isinstance(path.spec, pb.AllocatePathRequest)
     manager_id = path.key[0]
@@ -60,7 +60,7 @@ def stations(world: World, hosts: Sequence[pb.Host], path: Thing) -> list[Statio
     return found
 
 
-def _instance(world: World, hosts: Sequence[pb.Host], manager_id: str, hop: pb.Hop, resource_id: str) -> Instance:
+def _instance(world: World, hosts: Mapping[str, pb.Host], manager_id: str, hop: pb.Hop, resource_id: str) -> Instance:
     thing = world.get(manager_id, resource_id)
     if thing is None:
         return Instance(resource_id, False, hop.ingress_cp_id, hop.egress_cp_id, "", "", 0)
@@ -81,12 +81,12 @@ def _sound_link(world: World, manager_id: str, port: pb.Port, thing: Thing) -> s
     return port.link.resource_id if link is not None and link.resource.state == pb.STATE_RUNNING else ""
 
 
-def _hop_us(hosts: Sequence[pb.Host], thing: Thing) -> int:
+def _hop_us(hosts: Mapping[str, pb.Host], thing: Thing) -> int:
     spec = thing.spec
     if not isinstance(spec, pb.AllocateComputeRequest):
         return 0
-    costs = (cost for host in hosts if host.id == spec.host_id for cost in host.costs)
-    return next((cost.hop_us for cost in costs if cost.runtime == spec.runtime), 0)
+    host = hosts.get(spec.host_id)
+    return next((cost.hop_us for cost in host.costs if cost.runtime == spec.runtime), 0) if host else 0
 
 
 def travel(way: Sequence[Station], number: int, most: int) -> Trip:
