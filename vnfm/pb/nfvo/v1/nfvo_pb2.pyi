@@ -1343,6 +1343,29 @@ class Vim(_message.Message):
 Global___Vim: _TypeAlias = Vim  # noqa: Y015
 
 @_typing.final
+class ReadInventoryRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REF_FIELD_NUMBER: _builtins.int
+    SUMMARY_ONLY_FIELD_NUMBER: _builtins.int
+    ref: _builtins.str
+    summary_only: _builtins.bool
+    """no lists: how much there is of what"""
+    def __init__(
+        self,
+        *,
+        ref: _builtins.str = ...,
+        summary_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ref", b"ref", "summary_only", b"summary_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadInventoryRequest: _TypeAlias = ReadInventoryRequest  # noqa: Y015
+
+@_typing.final
 class AddVimRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
