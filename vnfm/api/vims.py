@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, Protocol
 
@@ -66,16 +67,18 @@ class VimsServicer(rpc.VimsServicer):
         async def work() -> pb.Document:
             view = await self._view(request.ref)
             # ten thousand hosts take a second: off the event loop
-            return await asyncio.to_thread(lambda: _document(view.whole()))
+            return await asyncio.to_thread(lambda: pb.Document(body=struct(view.whole())))
 
         return await answered(context, work())
 
-    async def ReadInventory(self, request: pb.ReadInventoryRequest, context: Context) -> AsyncIterator[pb.Document]:
+    async def ReadInventory(
+        self, request: pb.ReadInventoryRequest, context: Context
+    ) -> AsyncIterator[pb.InventoryPiece]:
         """The same, in pieces."""
 
-        async def items() -> AsyncIterator[pb.Document]:
+        async def items() -> AsyncIterator[pb.InventoryPiece]:
             view = await self._view(request.ref)
-            yield await asyncio.to_thread(lambda: _document(view.head()))
+            yield await asyncio.to_thread(lambda: _piece(view.head()))
             pieces = iter(()) if request.summary_only else view.pieces()
             while piece := await asyncio.to_thread(_next, pieces):
                 yield piece
@@ -138,13 +141,13 @@ class VimsServicer(rpc.VimsServicer):
         return await answered(context, work())
 
 
-def _document(body: Mapping[str, Any]) -> pb.Document:
-    return pb.Document(body=struct(body))
+def _piece(document: Mapping[str, Any]) -> pb.InventoryPiece:
+    return pb.InventoryPiece(json=json.dumps(document, sort_keys=True, ensure_ascii=False))
 
 
-def _next(pieces: Iterator[Mapping[str, Any]]) -> pb.Document | None:
+def _next(pieces: Iterator[Mapping[str, Any]]) -> pb.InventoryPiece | None:
     piece = next(pieces, None)
-    return _document(piece) if piece is not None else None
+    return _piece(piece) if piece is not None else None
 
 
 def vim_message(connection: VimConnection) -> pb.Vim:

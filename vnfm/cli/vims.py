@@ -67,9 +67,11 @@ def read_inventory(
     pieces = session.client.guard(
         lambda: session.client.vims.ReadInventory(request, timeout=CALL_TIMEOUT_S, metadata=session.client.metadata)
     )
+    import json
+
     data: dict[str, Any] = {}
     for piece in session.client.follow(pieces):
-        for name, value in shapes.body(piece.body).items():
+        for name, value in json.loads(piece.json).items():
             if isinstance(value, list):
                 data[name] += value
             else:

@@ -1366,6 +1366,26 @@ class ReadInventoryRequest(_message.Message):
 Global___ReadInventoryRequest: _TypeAlias = ReadInventoryRequest  # noqa: Y015
 
 @_typing.final
+class InventoryPiece(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JSON_FIELD_NUMBER: _builtins.int
+    json: _builtins.str
+    """an object as text: ten thousand hosts take five times as long in a Struct"""
+    def __init__(
+        self,
+        *,
+        json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["json", b"json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InventoryPiece: _TypeAlias = InventoryPiece  # noqa: Y015
+
+@_typing.final
 class AddVimRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

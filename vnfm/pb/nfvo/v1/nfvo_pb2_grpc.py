@@ -1857,7 +1857,7 @@ class VimsStub:
         self.ReadInventory = channel.unary_stream(
                 '/vnfm.nfvo.v1.Vims/ReadInventory',
                 request_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.ReadInventoryRequest.SerializeToString,
-                response_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.Document.FromString,
+                response_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.InventoryPiece.FromString,
                 _registered_method=True)
         self.AddVim = channel.unary_unary(
                 '/vnfm.nfvo.v1.Vims/AddVim',
@@ -1934,7 +1934,7 @@ def add_VimsServicer_to_server(servicer, server):
             'ReadInventory': grpc.unary_stream_rpc_method_handler(
                     servicer.ReadInventory,
                     request_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.ReadInventoryRequest.FromString,
-                    response_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.Document.SerializeToString,
+                    response_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.InventoryPiece.SerializeToString,
             ),
             'AddVim': grpc.unary_unary_rpc_method_handler(
                     servicer.AddVim,
@@ -2054,7 +2054,7 @@ class Vims:
             target,
             '/vnfm.nfvo.v1.Vims/ReadInventory',
             vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.ReadInventoryRequest.SerializeToString,
-            vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.Document.FromString,
+            vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.InventoryPiece.FromString,
             options,
             channel_credentials,
             insecure,

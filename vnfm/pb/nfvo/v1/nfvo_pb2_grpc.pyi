@@ -512,7 +512,7 @@ class VimsStub:
     GetVim: _grpc.UnaryUnaryMultiCallable[_nfvo_pb2.GetRequest, _nfvo_pb2.Vim]
     GetInventory: _grpc.UnaryUnaryMultiCallable[_nfvo_pb2.GetRequest, _nfvo_pb2.Document]
     """All in one message, of 64 MiB at most: some 50,000 hosts."""
-    ReadInventory: _grpc.UnaryStreamMultiCallable[_nfvo_pb2.ReadInventoryRequest, _nfvo_pb2.Document]
+    ReadInventory: _grpc.UnaryStreamMultiCallable[_nfvo_pb2.ReadInventoryRequest, _nfvo_pb2.InventoryPiece]
     """The same document in pieces, whatever its size: first all but the lists, then pieces of `hosts`, `links`, `latencies`
     and `licences`, to be joined in the order in which they come.
     """
@@ -526,7 +526,7 @@ class VimsAsyncStub(VimsStub):
     GetVim: _aio.UnaryUnaryMultiCallable[_nfvo_pb2.GetRequest, _nfvo_pb2.Vim]  # type: ignore[assignment]
     GetInventory: _aio.UnaryUnaryMultiCallable[_nfvo_pb2.GetRequest, _nfvo_pb2.Document]  # type: ignore[assignment]
     """All in one message, of 64 MiB at most: some 50,000 hosts."""
-    ReadInventory: _aio.UnaryStreamMultiCallable[_nfvo_pb2.ReadInventoryRequest, _nfvo_pb2.Document]  # type: ignore[assignment]
+    ReadInventory: _aio.UnaryStreamMultiCallable[_nfvo_pb2.ReadInventoryRequest, _nfvo_pb2.InventoryPiece]  # type: ignore[assignment]
     """The same document in pieces, whatever its size: first all but the lists, then pieces of `hosts`, `links`, `latencies`
     and `licences`, to be joined in the order in which they come.
     """
@@ -561,7 +561,7 @@ class VimsServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _nfvo_pb2.ReadInventoryRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_nfvo_pb2.Document], _abc.AsyncIterator[_nfvo_pb2.Document]]:
+    ) -> _typing.Union[_abc.Iterator[_nfvo_pb2.InventoryPiece], _abc.AsyncIterator[_nfvo_pb2.InventoryPiece]]:
         """The same document in pieces, whatever its size: first all but the lists, then pieces of `hosts`, `links`, `latencies`
         and `licences`, to be joined in the order in which they come.
         """
