@@ -45,6 +45,7 @@ CREATE TABLE IF NOT EXISTS generation (manager_id TEXT, resource_id TEXT, at_ns 
 CREATE TABLE IF NOT EXISTS crossed (
   manager_id TEXT, resource_id TEXT, cp_id TEXT, path_id TEXT, in_packets INTEGER NOT NULL,
   out_packets INTEGER NOT NULL, PRIMARY KEY (manager_id, resource_id, cp_id, path_id));
+CREATE INDEX IF NOT EXISTS crossed_path ON crossed (manager_id, path_id);
 """
 
 
@@ -151,26 +152,32 @@ class World:
 
     def put(self, thing: Thing) -> None:
         """Make or replace it; when it was made first is kept, and so is each generation of a path."""
-        self._file.execute("INSERT OR IGNORE INTO born VALUES (?, ?, ?)", (*thing.key, self._clock_ns()))
         before = self._things.get(thing.key)
-        if isinstance(thing.spec, pb.AllocatePathRequest) and (before is None or before.digest != thing.digest):
-            switch = (*thing.key, self._clock_ns(), thing.spec.SerializeToString())
-            self._file.execute("INSERT INTO generation VALUES (?, ?, ?, ?)", switch)
-        row = (*thing.key, thing.resource.SerializeToString(), thing.spec.SerializeToString(), thing.digest)
-        self._file.execute("INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?)", row)
+        now_ns, spec = self._clock_ns(), thing.spec.SerializeToString()
+        row = (*thing.key, thing.resource.SerializeToString(), spec, thing.digest)
+        with self._file:
+            self._file.execute("BEGIN")
+            if before is None:
+                self._file.execute("INSERT OR IGNORE INTO born VALUES (?, ?, ?)", (*thing.key, now_ns))
+            if isinstance(thing.spec, pb.AllocatePathRequest) and (before is None or before.digest != thing.digest):
+                self._file.execute("INSERT INTO generation VALUES (?, ?, ?, ?)", (*thing.key, now_ns, spec))
+            self._file.execute("INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?)", row)
         self._know(thing)
 
     def remove(self, manager_id: str, resource_id: str) -> None:
         """Make it gone; success where it is not there. What a path has carried stays counted at the ports."""
         key = (manager_id, resource_id)
-        for table in ("object", "born", "fate", "crossed"):
-            self._file.execute(f"DELETE FROM {table} WHERE manager_id = ? AND resource_id = ?", key)
-        carried = self._file.execute(
-            "SELECT resource_id, cp_id, in_packets, out_packets FROM crossed WHERE manager_id = ? AND path_id = ?", key
-        ).fetchall()
-        self._file.execute("DELETE FROM crossed WHERE manager_id = ? AND path_id = ?", key)
-        for user_id, cp_id, into, out in carried:
-            self.cross(manager_id, user_id, cp_id, "", into, out)
+        with self._file:
+            self._file.execute("BEGIN")
+            for table in ("object", "born", "fate", "crossed"):
+                self._file.execute(f"DELETE FROM {table} WHERE manager_id = ? AND resource_id = ?", key)
+            carried = self._file.execute(
+                "SELECT resource_id, cp_id, in_packets, out_packets FROM crossed WHERE manager_id = ? AND path_id = ?",
+                key,
+            ).fetchall()
+            self._file.execute("DELETE FROM crossed WHERE manager_id = ? AND path_id = ?", key)
+            for user_id, cp_id, into, out in carried:
+                self.cross(manager_id, user_id, cp_id, "", into, out)
         self._forget(key)
         self._fates.pop(key, None)
 
@@ -206,6 +213,8 @@ class World:
 
     def set_fate(self, key: Key, fate: Fate | None) -> None:
         """An object's fate; None: it has none any more."""
+        if fate is None and key not in self._fates:
+            return
         self._file.execute("DELETE FROM fate WHERE manager_id = ? AND resource_id = ?", key)
         self._fates.pop(key, None)
         if fate is not None:
@@ -259,6 +268,8 @@ class World:
 
     def count(self, changed: Mapping[str, int]) -> None:
         """Keep new counts, before anything that they lead to."""
+        if not changed:
+            return
         self._file.executemany("INSERT OR REPLACE INTO count VALUES (?, ?)", changed.items())
         self._counts.update(changed)
 
