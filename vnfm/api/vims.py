@@ -24,6 +24,7 @@ from vnfm.vim.registry import VimRegistry
 
 Context = grpc.aio.ServicerContext[Any, Any]
 SETTLE_S = 20.0
+TELLING_S = 60.0  # more, for a plugin that is there and has much to tell
 
 
 class SettingsOf(Protocol):
@@ -95,10 +96,14 @@ class VimsServicer(rpc.VimsServicer):
     async def _expect_settled(self, connection: VimConnection) -> None:
         if await connection.settled(SETTLE_S):
             return
+        telling = connection.handshake is not None and connection.problem is None
+        if telling and await connection.settled(TELLING_S):
+            return
         name, found = connection.settings.name, connection.problem
+        waited_s = SETTLE_S + (TELLING_S if telling else 0)
         raise problem(
             found.word if found else "vim-unreachable",
-            f"VIM {name}: {found.detail}" if found else f"VIM {name} is not connected after {SETTLE_S:.0f} s",
+            f"VIM {name}: {found.detail}" if found else f"VIM {name} is not connected after {waited_s:.0f} s",
             instance=name,
         )
 
