@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from vnfm.lcm.ports import JoinedInventory
@@ -31,6 +32,8 @@ class VimRegistry:
         self._clients: dict[str, VimClient] = {}
         self.followers: list[Callable[[VimClient], None]] = []
         """Told of every VIM that is added."""
+        self._parts: tuple[tuple[str, int], ...] = ()
+        self._joined = JoinedInventory(0, ())
 
     def add(self, settings: VimSettings) -> VimConnection:
         """Open a connection. Raises ProblemError `already-exists`."""
@@ -71,15 +74,23 @@ class VimRegistry:
             for c, ok in zip(connections, settled, strict=True)
             if not ok
         }
-        return JoinedInventory(
-            version=sum(c.inventory.version for c in here),
-            hosts=tuple(h for c in here for h in c.inventory.hosts),
-            latencies=tuple(m for c in here for m in c.inventory.latencies),
-            fabric=tuple(m for c in here for m in c.inventory.fabric),
-            licences=tuple(m for c in here for m in c.inventory.licences),
-            absent=absent,
-            capabilities={c.settings.name: _offered(c) for c in here if c.handshake},
-        )
+        capabilities = {c.settings.name: _offered(c) for c in here if c.handshake}
+        return replace(self._join(here), absent=absent, capabilities=capabilities)
+
+    def _join(self, connections: Sequence[VimConnection]) -> JoinedInventory:
+        """The same tuples as long as no VIM tells anything new, so that what follows from them may be kept."""
+        parts = tuple((c.settings.name, c.inventory.version) for c in connections)
+        if parts != self._parts:
+            told = [c.inventory for c in connections]
+            self._parts = parts
+            self._joined = JoinedInventory(
+                version=sum(t.version for t in told),
+                hosts=tuple(h for t in told for h in t.hosts),
+                latencies=tuple(m for t in told for m in t.latencies),
+                fabric=tuple(m for t in told for m in t.fabric),
+                licences=tuple(m for t in told for m in t.licences),
+            )
+        return self._joined
 
     async def close(self) -> None:
         """Close all."""
