@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 
 from plugins.mock.config import Config
+from plugins.mock.distances import Distances
 from plugins.mock.fates import Fates
 from plugins.mock.script import Call, Do, Rule, fire
 from plugins.mock.taps import Taps
@@ -36,6 +37,7 @@ class Stage:
         self._fates = Fates(publish, clock_ns)
         self.clock_ns = clock_ns
         self.taps = Taps()
+        self.distances = Distances({}, ())
 
     def set(self, config: Config) -> None:
         """Go on with this configuration; objects stay unless it names another state file. What was to happen while no
@@ -45,6 +47,7 @@ class Stage:
             self._world = World(config.state_file, self.clock_ns)
         self._config = config
         self._hosts = {host.id: host for host in config.hosts}
+        self.distances = Distances(self._hosts, config.fabric)
         self._fates.arm_all(self._world)
 
     def close(self) -> None:
