@@ -10,16 +10,25 @@ from pathlib import Path
 from vnfm.lcm.ports import JoinedInventory
 from vnfm.model.problem import problem
 from vnfm.pb.vim.v1 import vim_pb2 as pb
+from vnfm.placement.types import Host
 from vnfm.vim.client import VimClient
 from vnfm.vim.connection import VimConnection, VimSettings
 
 INVENTORY_S = 30.0
+_Part = tuple[str, int, tuple[Host, ...]]
 
 
 def _offered(connection: VimConnection) -> frozenset[str]:
     told = connection.handshake.capabilities if connection.handshake else ()
     known = [c for c in told if c in pb.Capability.values()]
     return frozenset(pb.Capability.Name(c).removeprefix("CAPABILITY_") for c in known)
+
+
+def _same(parts: list[_Part], before: list[_Part]) -> bool:
+    """Hosts by identity: quick, and right also where a plugin counts no versions."""
+    if len(parts) != len(before):
+        return False
+    return all(a[:2] == b[:2] and a[2] is b[2] for a, b in zip(parts, before, strict=True))
 
 
 class VimRegistry:
@@ -32,7 +41,7 @@ class VimRegistry:
         self._clients: dict[str, VimClient] = {}
         self.followers: list[Callable[[VimClient], None]] = []
         """Told of every VIM that is added."""
-        self._parts: tuple[tuple[str, int], ...] = ()
+        self._parts: list[_Part] = []
         self._joined = JoinedInventory(0, ())
 
     def add(self, settings: VimSettings) -> VimConnection:
@@ -79,9 +88,9 @@ class VimRegistry:
 
     def _join(self, connections: Sequence[VimConnection]) -> JoinedInventory:
         """The same tuples as long as no VIM tells anything new, so that what follows from them may be kept."""
-        parts = tuple((c.settings.name, c.inventory.version) for c in connections)
-        if parts != self._parts:
-            told = [c.inventory for c in connections]
+        told = [c.inventory for c in connections]
+        parts = [(t.vim, t.version, t.hosts) for t in told]
+        if not _same(parts, self._parts):
             self._parts = parts
             self._joined = JoinedInventory(
                 version=sum(t.version for t in told),
