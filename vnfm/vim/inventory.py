@@ -26,33 +26,32 @@ class InventoryStore:
         self.latencies: tuple[ZoneLatency, ...] = ()
         self.fabric: tuple[FabricEdge, ...] = ()
         self.licences: tuple[Licence, ...] = ()
-        self._version = 0
-        self._draft = _Draft(vim, frozenset())
+        self._draft: _Draft | None = None
 
     def begin(self) -> None:
         """A new stream: what an earlier one left half-told is told again from the start. What was whole stays."""
-        self._version = 0
+        self._draft = None
 
     def take(self, chunk: pb.InventoryChunk, handshake: pb.HandshakeResponse | None) -> None:
         """Add a chunk; a chunk of another version begins anew."""
-        if chunk.version != self._version:
-            self._version = chunk.version
-            capabilities = handshake.capabilities if handshake else ()
-            self._draft = _Draft(self.vim, frozenset(HARDWARE_OF[c] for c in capabilities if c in HARDWARE_OF))
         draft = self._draft
+        if draft is None or chunk.version != draft.version:
+            capabilities = handshake.capabilities if handshake else ()
+            hardware = frozenset(HARDWARE_OF[c] for c in capabilities if c in HARDWARE_OF)
+            draft = self._draft = _Draft(self.vim, chunk.version, hardware)
         draft.add(chunk)
         if chunk.last:
             self.hosts, self.latencies = tuple(draft.hosts), tuple(draft.latencies)
             self.fabric, self.licences = tuple(draft.fabric), tuple(draft.licences)
-            self.version, self._version, self.complete = chunk.version, 0, True
-            self._draft = _Draft(self.vim, frozenset())
+            self.version, self.complete, self._draft = draft.version, True, None
 
 
 class _Draft:
     """A snapshot that is still being told."""
 
-    def __init__(self, vim: str, hardware: frozenset[Hardware]) -> None:
+    def __init__(self, vim: str, version: int, hardware: frozenset[Hardware]) -> None:
         self._vim = vim
+        self.version = version
         self._reader = HostReader(vim, hardware)
         self.hosts: list[Host] = []
         self.latencies: list[ZoneLatency] = []

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from vnfm.lcm.ports import JoinedInventory
 from vnfm.lcm.steps import Step
 from vnfm.model.problem import problem
 from vnfm.pb.vim.v1 import vim_pb2 as pb
+from vnfm.placement.types import Host
 from vnfm.vim.client import VimClient
 from vnfm.vim.connection import VimConnection, VimSettings
 
 INVENTORY_S = 30.0
+_Part = tuple[str, int, tuple[Host, ...]]
 
 
 def _offered(connection: VimConnection) -> frozenset[str]:
     told = connection.handshake.capabilities if connection.handshake else ()
     known = [c for c in told if c in pb.Capability.values()]
     return frozenset(pb.Capability.Name(c).removeprefix("CAPABILITY_") for c in known)
+
+
+def _same(parts: list[_Part], before: list[_Part]) -> bool:
+    """Hosts by identity: quick, and right also where a plugin counts no versions."""
+    if len(parts) != len(before):
+        return False
+    return all(a[:2] == b[:2] and a[2] is b[2] for a, b in zip(parts, before, strict=True))
 
 
 class VimRegistry:
@@ -30,9 +40,11 @@ class VimRegistry:
         self._manager_id = manager_id
         self._fence = fence
         self._clients: dict[str, VimClient] = {}
-        self._joined: tuple[tuple[tuple[str, int, int], ...], JoinedInventory] | None = None
         self.followers: list[Callable[[VimClient], None]] = []
         """Told of every VIM that is added."""
+        self._parts: list[_Part] = []
+        self._joined = JoinedInventory(0, ())
+        self._told = self._joined
 
     def add(self, settings: VimSettings) -> VimConnection:
         """Open a connection. Raises ProblemError `already-exists`."""
@@ -72,9 +84,6 @@ class VimRegistry:
         """Waits for those that start; leaves out those that stay away, and says why. Where nothing has changed it is
         the same one as before."""
         connections = list(self.connections())
-        versions = tuple((c.settings.name, c.generation, c.inventory.version) for c in connections)
-        if self._joined and self._joined[0] == versions and all(c.ready for c in connections):
-            return self._joined[1]
         settled = await asyncio.gather(*(c.settled(INVENTORY_S) for c in connections))
         here = [c for c, ok in zip(connections, settled, strict=True) if ok]
         absent = {
@@ -82,18 +91,26 @@ class VimRegistry:
             for c, ok in zip(connections, settled, strict=True)
             if not ok
         }
-        joined = JoinedInventory(
-            version=sum(c.inventory.version for c in here),
-            hosts=tuple(h for c in here for h in c.inventory.hosts),
-            latencies=tuple(m for c in here for m in c.inventory.latencies),
-            fabric=tuple(m for c in here for m in c.inventory.fabric),
-            licences=tuple(m for c in here for m in c.inventory.licences),
-            absent=absent,
-            capabilities={c.settings.name: _offered(c) for c in here if c.handshake},
-        )
-        now = tuple((c.settings.name, c.generation, c.inventory.version) for c in connections)
-        self._joined = (now, joined) if all(settled) else None
-        return joined
+        capabilities = {c.settings.name: _offered(c) for c in here if c.handshake}
+        joined, before = self._join(here), self._told
+        if joined.hosts is not before.hosts or (absent, capabilities) != (before.absent, before.capabilities):
+            self._told = replace(joined, absent=absent, capabilities=capabilities)
+        return self._told
+
+    def _join(self, connections: Sequence[VimConnection]) -> JoinedInventory:
+        """The same tuples as long as no VIM tells anything new, so that what follows from them may be kept."""
+        told = [c.inventory for c in connections]
+        parts = [(t.vim, t.version, t.hosts) for t in told]
+        if not _same(parts, self._parts):
+            self._parts = parts
+            self._joined = JoinedInventory(
+                version=sum(t.version for t in told),
+                hosts=tuple(h for t in told for h in t.hosts),
+                latencies=tuple(m for t in told for m in t.latencies),
+                fabric=tuple(m for t in told for m in t.fabric),
+                licences=tuple(m for t in told for m in t.licences),
+            )
+        return self._joined
 
     async def close(self) -> None:
         """Close all."""

@@ -65,6 +65,23 @@ def test_what_a_plugin_told_arrives_whole_however_it_was_cut() -> None:
         ]
 
 
+def test_what_a_broken_stream_left_is_forgotten_and_what_was_whole_stays() -> None:
+    made = data_centre(30, 1)
+    cut = [*chunks(4, made.hosts, chunk_bytes=300)]
+    for version in (4, 0):  # 0: a plugin that counts no versions
+        store = InventoryStore("m")
+        for chunk in cut:
+            chunk.version = version
+        for part in (cut[:5], cut, cut[:5], cut):
+            store.begin()
+            for chunk in part:
+                store.take(chunk, OFFER)
+            if store.complete:
+                assert [h.id for h in store.hosts] == [h.id for h in made.hosts]
+                assert Hardware.GPU in store.hosts[0].hardware[Runtime.VM]
+        assert store.complete
+
+
 def test_hosts_of_one_kind_share_what_they_have_in_common() -> None:
     hosts = _store(200).hosts
     kinds = {(frozenset(h.runtimes), tuple(sorted(h.costs.items()))) for h in hosts}
