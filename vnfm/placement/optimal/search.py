@@ -74,7 +74,7 @@ class Search:
         if not self.cloud.nodes:
             place = None
         effort = sum(len(c.vnfs) for c in self.chains) * len(self.cloud.nodes)
-        if effort * BOUND_S < 0.05 * whole:
+        if effort * BOUND_S < 0.1 * whole:
             self.bound = sum(chain_bounds(self.cloud).values())
         if place is not None and self.chains:
             self._place(place, self.chains, until, on_the_way=True)
