@@ -56,6 +56,8 @@ class Template:
     policies: dict[str, Entity] = field(default_factory=dict)
     groups: dict[str, Entity] = field(default_factory=dict)
     left_out: list[Entity] = field(default_factory=list)
+    _kinds: dict[tuple[int | str, ...], tuple[Entity, ...]] = field(default_factory=dict)
+    _askers: dict[str, list[str]] = field(default_factory=dict)
     _asks: dict[int, tuple[Ask, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -66,6 +68,7 @@ class Template:
 
     def absorb(self, other: Template) -> None:
         """Take another template's entities too, where their names are free."""
+        self._kinds.clear()
         self.nodes |= {k: v for k, v in other.nodes.items() if k not in self.nodes}
         self.groups |= {k: v for k, v in other.groups.items() if k not in self.groups}
         self.policies |= {k: v for k, v in other.policies.items() if k not in self.policies}
@@ -85,9 +88,11 @@ class Template:
 
     def nodes_of(self, *bases: str) -> Iterator[Entity]:
         """Node templates whose type is or derives from one of `bases`, in their order."""
-        for node in self.nodes.values():
-            if any(self.types.is_a(NODE, node.type, base) for base in bases):
-                yield node
+        key: tuple[int | str, ...] = (self.types.generation, *bases)
+        if key not in self._kinds:
+            found = (n for n in self.nodes.values() if any(self.types.is_a(NODE, n.type, base) for base in bases))
+            self._kinds[key] = tuple(found)
+        return iter(self._kinds[key])
 
     def policies_of(self, base: str) -> Iterator[Entity]:
         """Policies whose type is or derives from `base`."""
@@ -310,6 +315,14 @@ class Template:
                     self.types.assume(kind, entity.type, base)
                 self._say_unknown(entity, base, "import the file that defines it")
 
+    def _asked_by(self) -> Mapping[str, list[str]]:
+        """By which requirements each node is asked for."""
+        if not self._askers:
+            for node in self.nodes.values():
+                for ask in self.asks(node):
+                    self._askers.setdefault(ask.target, []).append(ask.written)
+        return self._askers
+
     def _foreign(self, name: str) -> bool:
         """Whether a type is of a kind that other descriptors are made of, and is known by its name alone."""
         return any(self.types.is_a(NODE, name, base) for base in (*NS_NODES, *PNF_NODES))
@@ -319,8 +332,7 @@ class Template:
         if self.seems_vnf(node.type, node.body):
             base = VNF
         elif not base:
-            asked_by = [a.written for n in self.nodes.values() for a in self.asks(n) if a.target == node.name]
-            base = by_shape(node.body, [a.written for a in self.asks(node)], asked_by)
+            base = by_shape(node.body, [a.written for a in self.asks(node)], self._asked_by().get(node.name, ()))
         if base:
             self.types.assume(NODE, node.type, base)
         self._say_unknown(node, base, "define it under node_types or put the file that does into the package")
