@@ -13,6 +13,9 @@ MAX_ADDRESSES = 1024
 
 def address_specs(cp: View) -> tuple[AddressSpec, ...]:
     """What the `protocol` of a CP says of its addresses; several of one family and dual stack are several entries."""
+    if "ip_address" in cp and "protocol" not in cp:  # as TOSCA's own ports have it
+        fixed = cp.text("ip_address")
+        return (AddressSpec("ipv6" if ":" in fixed else "ipv4", fixed=(fixed,)),) if _is_address(cp, fixed, "") else ()
     return tuple(
         spec
         for protocol in cp.entries("protocol", "associated_layer_protocol", "address_data")

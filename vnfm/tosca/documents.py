@@ -26,6 +26,7 @@ SECTIONS = (
     "artifact_types",
 )
 _VERSIONS = re.compile(r"^tosca_simple_(yaml_1_[0-3]|profile_for_nfv_1_0_0)$")
+_OTHERS = re.compile(rb"^(?:ETSI-)?Other-Definitions\s*:(.*(?:\n[ \t].*)*)", re.M | re.I)
 _MOST_CIRCLES = 8  # that are told: files that all import each other have thousands
 _WRITTEN_PER_FILE = 100  # import statements in all, for each file that may be imported
 _TEXTS = ("description", "metadata")
@@ -114,12 +115,16 @@ class _Walk:
             mappings = body.sub("topology_template").sub("substitution_mappings") if body is not None else Map()
             if mappings.get("node_type") in kinds:
                 found.setdefault(_distance(name, entry), []).append((name, mappings.place("node_type")))
+        listed = b" ".join(_OTHERS.findall(self.texts.get("TOSCA-Metadata/TOSCA.meta", b"")))
         for name, at in found[min(found)] if found else ():  # what lies further off may be a copy
+            if name.encode() in listed:
+                yield name
+                continue
             self.library.notes.warn(
                 "flavour-not-imported",
                 f"{name} substitutes the VNF of {entry}, which does not import it: it was read as a flavour",
                 at,
-                "import it in the entry",
+                "name it under Other-Definitions in TOSCA.meta, or import it",
             )
             yield name
 

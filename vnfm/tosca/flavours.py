@@ -6,6 +6,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from vnfm.tosca.documents import Document, Documents
@@ -16,6 +17,19 @@ from vnfm.tosca.template import Entity, Template
 from vnfm.tosca.types import NODE, TypeTable
 from vnfm.tosca.yamldoc import Map, Seq
 
+_KEYNAMES = frozenset(
+    [
+        *("tosca_definitions_version", "namespace", "metadata", "description", "dsl_definitions", "repositories"),
+        *("imports", "artifact_types", "data_types", "capability_types", "interface_types", "relationship_types"),
+        *("node_types", "group_types", "policy_types", "topology_template", "profile", "tosca_default_namespace"),
+    ]
+)
+_TOPOLOGY = frozenset(
+    [
+        *("description", "inputs", "outputs", "node_templates", "relationship_templates", "groups", "policies"),
+        *("substitution_mappings", "workflows", "metadata"),
+    ]
+)
 _SECTIONS = ("inputs", "substitution_mappings", "node_templates", "groups", "policies")
 
 
@@ -115,7 +129,12 @@ def read_flavours(templates: Sequence[Template], notes: Notes) -> list[FlavourTe
 def _topology(document: Document, notes: Notes) -> Map:
     """A document's topology; what belongs there and stands beside it is taken in."""
     body = document.body
-    topology = body.sub("topology_template")
+    topology = body.sub(_said_topology(body, notes))
+    for key in [k for k in topology if k not in _TOPOLOGY]:
+        near = get_close_matches(str(key), [s for s in _SECTIONS if s not in topology], 1, 0.8)
+        if near and isinstance(topology[key], Map | Seq):
+            notes.warn("keyname-form", f"{key} was read as {near[0]}", topology.place(key), "mend the word")
+            topology = _with_section(topology, near[0], topology, key)
     beside = [s for s in _SECTIONS if isinstance(body.get(s), Map | Seq) and s not in topology]
     if not beside or not (topology or "node_templates" in beside):
         return topology
@@ -125,12 +144,33 @@ def _topology(document: Document, notes: Notes) -> Map:
         body.place(beside[0]),
         "indent it, so that it belongs to the topology_template",
     )
-    result = Map(body.file, topology.mark)
+    for section in beside:
+        topology = _with_section(topology, section, body, section)
+    return topology
+
+
+def _with_section(topology: Map, section: str, body: Map, key: object) -> Map:
+    """A topology and, as one of its sections, what stands under a key of `body`."""
+    result = Map(topology.file or body.file, topology.mark)
     result.update(topology)
     result.marks, result.raw = dict(topology.marks), dict(topology.raw)
-    for section in beside:
-        result[section], result.marks[section] = body[section], body.marks[section]
+    result[section], result.marks[section] = body.get(key), body.marks.get(key, body.mark)
     return result
+
+
+def _said_topology(body: Map, notes: Notes) -> str:
+    """The key under which a document has its topology; every key that means nothing is told."""
+    found = "topology_template"
+    for key in body:
+        if key in _KEYNAMES or key in _SECTIONS or str(key).startswith(("template_", "x-")):
+            continue
+        near = get_close_matches(str(key), ["topology_template"], 1, 0.8)
+        if isinstance(body[key], Map) and found not in body and (near or key == "service_template"):
+            notes.warn("keyname-form", f"{key} was read as topology_template", body.place(key), "TOSCA 1.3 calls it so")
+            return str(key)
+        grave = isinstance(body[key], Map) and any(s in body[key] for s in _SECTIONS[1:])
+        (notes.error if grave else notes.warn)("keyname-unknown", f"{key} is no keyname of TOSCA", body.place(key))
+    return found
 
 
 def _given(entry: Template) -> dict[str, Any]:

@@ -48,6 +48,8 @@ _ENDINGS = {
 _BY_LENGTH = sorted(_ENDINGS, key=len, reverse=True)
 _WORDS = {"vnf": VNF, "vdu": COMPUTE, "cp": VDU_CP, "vl": LINK, "virtuallink": LINK}  # a whole last word
 
+_KINDS = (VNF, COMPUTE, UNIT, OS_CONTAINER, MCIOP, BLOCK, OBJECT, FILE, VDU_CP, EXT_CP, LINK)
+
 # What only one kind asks for, says or offers, the most telling first.
 _ASKS = {
     "virtualbinding": VDU_CP,
@@ -107,6 +109,9 @@ _POLICIES = {
 def by_name(names: Iterable[str]) -> str:
     """By how the names of a type, and of what it derives from, end; empty where that says nothing."""
     for name in names:
+        above = next((k for k in _KINDS if name.lower().startswith(f"{k.lower()}.")), "")
+        if above:  # tosca.nodes.nfv.Vdu.Compute.Helm
+            return above
         last = squeezed(re.split(r"[.:/]", name)[-1])
         ending = next((e for e in _BY_LENGTH if squeezed(name).endswith(e)), "")
         if ending or last in _WORDS:

@@ -11,7 +11,7 @@ from vnfm.model.vdu import ImageFormat, SwImage
 from vnfm.tosca.digests import PackageFile, algorithm_name, is_url, same
 from vnfm.tosca.notes import Notes, Place
 from vnfm.tosca.template import Entity, Template
-from vnfm.tosca.types import ARTIFACT
+from vnfm.tosca.types import ARTIFACT, take_missing
 from vnfm.tosca.units import size_bytes
 from vnfm.tosca.view import View
 from vnfm.tosca.yamldoc import Map
@@ -25,6 +25,7 @@ _KINDS = {
     "oci-layout": ImageFormat.OCI_ARCHIVE,
     "tar": ImageFormat.ROOTFS_TAR,
 }
+_FIELDS = ("name", "version", "checksum", "container_format", "disk_format", "min_disk", "min_ram", "size")
 _FILE_LIKE = re.compile(r"(^\.{0,2}/)|(\.(qcow2|img|raw|iso|vmdk|vdi|vhdx?|tar|tgz|gz|xz|zip)$)|(^Files/)", re.I)
 
 
@@ -48,16 +49,32 @@ class ImageReader:
             if isinstance(body, str) and name == "sw_image":
                 found.append(self._checked(data, self._image(data, body, artifacts.place(name)), artifacts.place(name)))
             elif isinstance(body, Map) and self._is_image(template, body):
-                own = template.view(entity, body.sub("properties"), f"{entity.name}.artifacts.{name}")
-                file = template.resolve(body.get("file"), entity)
-                if not isinstance(file, str) or not file:
-                    self.notes.error("artifact-file", f"{entity.name}: the artifact {name} names no file", body.place())
-                    continue
+                own = template.view(entity, self._fields(entity, body), f"{entity.name}.artifacts.{name}")
                 said = own if own.body else data
-                found.append(self._checked(said, self._image(said, file, body.place("file")), body.place("file")))
+                file = template.resolve(body.get("file"), entity)
+                if isinstance(file, str) and file:
+                    found.append(self._checked(said, self._image(said, file, body.place("file")), body.place("file")))
+                    continue
+                self.notes.warn("artifact-file", f"{entity.name}: the artifact {name} names no file", body.place())
+                if known := said.text("name"):
+                    found.append(self._checked(said, self._reference(said, known, known), body.place()))
         if not found and data.body:
             found.append(self._reference(data, data.text("name"), data.text("name")))
         return tuple(found)
+
+    def _fields(self, entity: Entity, body: Map) -> Map:
+        """What an artifact says of its image: its properties, and what stands beside them and belongs there."""
+        beside = Map(body.file, body.mark)
+        for key in (k for k in _FIELDS if k in body):
+            beside[key], beside.marks[key] = body[key], body.marks[key]
+            if key in body.raw:
+                beside.raw[key] = body.raw[key]
+        if not beside:
+            return body.sub("properties")
+        at = body.place(next(iter(beside)))
+        self.notes.warn("artifact-form", f"{entity.name}: {', '.join(beside)} of an image stand under properties", at)
+        take_missing(beside, body.sub("properties"))
+        return beside
 
     @staticmethod
     def _checked(data: View, image: SwImage, at: Place) -> SwImage:
@@ -93,6 +110,9 @@ class ImageReader:
     def _image(self, data: View, file: str, at: Place) -> SwImage:
         name = data.text("name") or posixpath.basename(file)
         path = "" if is_url(file) else self.locate(file, at)
+        if not path and not is_url(file) and _leads_out(file, at):
+            self.notes.warn("artifact-outside", f"{file} leads out of the package", at)
+            return self._reference(data, name, "")
         if not path:
             if not is_url(file) and _FILE_LIKE.search(file):
                 self.notes.warn("artifact-absent", f"{file} is not in the package", at, "add the image to the package")
@@ -150,6 +170,12 @@ class ImageReader:
         elif not same(held.sha256, written):
             note = self.notes.error if self.strict else self.notes.warn
             note("image-checksum", f"{path}: SHA-256 is {held.sha256}, the VNFD says {written}", place)
+
+
+def _leads_out(file: str, at: Place) -> bool:
+    """Whether a name leads out of the package, from the file that has it and from the root."""
+    from_file = posixpath.normpath(posixpath.join(posixpath.dirname(at.file), file))
+    return from_file.startswith("../") and posixpath.normpath(file).startswith("../")
 
 
 def _declared_checksum(data: View) -> str:

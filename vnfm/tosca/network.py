@@ -9,6 +9,7 @@ from dataclasses import replace
 from vnfm.model.connectivity import Bitrate, Cpd, CpKind, VirtualLinkDesc
 from vnfm.tosca.addresses import address_specs
 from vnfm.tosca.kinds import CP, EXT_CP, LINK, OS_CONTAINER, UNIT, VDU_CP, VDU_SUB_CP, VDUS, VIP_CP, VIRTUAL_CP
+from vnfm.tosca.notes import Place
 from vnfm.tosca.template import Entity, Template
 from vnfm.tosca.types import NODE
 from vnfm.tosca.view import View
@@ -66,7 +67,14 @@ def _link(node: Entity, properties: View) -> VirtualLinkDesc:
         if "dhcp_enabled" in layer3:
             dhcp = layer3.flag("dhcp_enabled")
         mtu = entry.sub("l2_protocol_data").whole("mtu") or mtu
-    least, most, plain = (bitrate(profile.sub(f"{k}bitrate_requirements")) for k in ("min_", "max_", ""))
+    for layer3 in [
+        *profile.entries("l3_protocol_data", "cidr", "ip_version"),
+        profile,
+        properties,
+    ]:  # as other profiles have it
+        if not cidrs and "cidr" in layer3 and (cidr := _cidr(layer3)):
+            cidrs.append(cidr)
+    least, most, plain = (_rates(profile, prefix) for prefix in ("min_", "max_", ""))
     qos, connectivity = profile.sub("qos"), properties.sub("connectivity_type")
     return VirtualLinkDesc(
         id=node.name,
@@ -90,6 +98,11 @@ def _link(node: Entity, properties: View) -> VirtualLinkDesc:
 def _protocols(holder: View) -> tuple[str, ...]:
     """`layer_protocols`; drafts had one `layer_protocol`."""
     return holder.texts("layer_protocols") or holder.texts("layer_protocol")
+
+
+def _rates(profile: View, prefix: str) -> Bitrate:
+    former = f"{prefix}bit_rate_requirements"  # of drafts
+    return bitrate(profile.sub(former if former in profile else f"{prefix}bitrate_requirements"))
 
 
 def bitrate(requirements: View) -> Bitrate:
@@ -124,7 +137,8 @@ def _cidr(layer3: View) -> str:
 
 def _vdu_cp(template: Template, node: Entity, mtu: dict[str, int]) -> Cpd:
     bound, trunk = _binding(template, node)
-    links = targets(template, node, "virtual_link", LINK, "VnfVirtualLink")
+    crossed = bool(_crossed(template, node))
+    links = targets(template, node, "virtual_binding" if crossed else "virtual_link", LINK, "VnfVirtualLink")
     if len(links) > 1:
         at = node.body.place("requirements")
         template.notes.warn("cp-link", f"{node.name} is on {len(links)} virtual links; {links[0]} counts", at)
@@ -151,7 +165,7 @@ def _vdu_cp(template: Template, node: Entity, mtu: dict[str, int]) -> Cpd:
 
 def _binding(template: Template, node: Entity) -> tuple[str, str]:
     """The VDU that a CP is of, or else the CP in whose trunk it is."""
-    asked = template.requirements(node, "virtual_binding")
+    asked = _crossed(template, node) or template.requirements(node, "virtual_binding")
     trunk = next((name for name, _ in template.requirements(node, "trunk_binding")), "")
     vdus: list[str] = []
     for name, at in asked:
@@ -188,6 +202,17 @@ def _binding(template: Template, node: Entity) -> tuple[str, str]:
         at = node.body.place("requirements")
         template.notes.warn("cp-binding", f"{node.name} is bound to {len(vdus)} VDUs; {vdus[0]} counts", at)
     return (vdus[0] if vdus else ""), trunk
+
+
+def _crossed(template: Template, node: Entity) -> list[tuple[str, Place]]:
+    """Where the binding names a link and the link a VDU, what is meant as the binding."""
+    binding, link = (template.requirements(node, name) for name in ("virtual_binding", "virtual_link"))
+    if not any(template.is_node(name, LINK) for name, _ in binding):
+        return []
+    vdus = [(name, at) for name, at in link if template.is_node(name, *VDUS)]
+    if vdus:
+        template.notes.warn("cp-binding", f"{node.name}: virtual_binding and virtual_link are crossed", vdus[0][1])
+    return vdus
 
 
 def _unbound(template: Template, node: Entity) -> None:

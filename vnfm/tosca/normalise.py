@@ -99,7 +99,7 @@ class Normaliser:
         if not describes(template):
             for node in template.left_out:  # they are what there is
                 at = node.body.place("type")
-                self.notes.error("type-unknown", f"{node.name} is of the type {node.type}, which nobody defines", at)
+                self.notes.error("type-unknown", f"{node.name}: nothing is known of the type {node.type}", at)
         if not vdus:
             self.notes.warn("flavour-empty", f"the flavour {flavour.id} has no VDU", template.topology.place())
         description = next((self._property(template, v, "flavour_description") for v in vnfs_of(template)), "")

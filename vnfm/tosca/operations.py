@@ -59,6 +59,13 @@ class DetailReader:
                         "target-unknown", f"{node.name}: associatedVdu names {name}, which is no VDU", at
                     )
             artifacts = tuple(self._artifacts(node))
+            if not vdus:
+                self.template.notes.warn(
+                    "mciop-empty",
+                    f"{node.name} is associated with no VDU",
+                    node.body.place(),
+                    "add a requirement associatedVdu for each VDU that it deploys",
+                )
             if not artifacts:
                 self.template.notes.warn(
                     "mciop-empty",

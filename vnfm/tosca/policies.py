@@ -147,6 +147,13 @@ class PolicyReader:
             default = ""
         if not default and len(found) == 1:
             default = next(iter(found))
+        if not default and found:
+            self.template.notes.warn(
+                "level-default",
+                f"there are {len(found)} instantiation levels and no default_level",
+                self.template.topology.place("policies"),
+                "name one in default_level of InstantiationLevels",
+            )
         return tuple(replace(level, default=level.id == default) for level in found.values())
 
     def affinity(self) -> tuple[AffinityRule, ...]:

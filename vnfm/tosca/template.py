@@ -10,7 +10,7 @@ from vnfm.tosca.asks import Ask, asks_of, every_pair
 from vnfm.tosca.guess import by_name, by_shape, policy_by_name, squeezed
 from vnfm.tosca.kinds import NS_NODES, PNF_NODES, VNF
 from vnfm.tosca.notes import Notes, Place
-from vnfm.tosca.types import GROUP, NODE, POLICY, TypeTable
+from vnfm.tosca.types import GROUP, NODE, POLICY, TypeTable, take_missing
 from vnfm.tosca.view import View
 from vnfm.tosca.yamldoc import Map, Seq
 
@@ -24,7 +24,10 @@ _CAPABILITY_KEYS = (
     "description",
     "valid_source_types",
 )
-FUNCTIONS = ("get_input", "get_property", "get_attribute", "get_artifact", "get_operation_output", "concat", "token")
+FUNCTIONS = (
+    *("get_input", "get_property", "get_attribute", "get_artifact", "get_operation_output"),
+    *("concat", "join", "token"),
+)
 
 
 class Unresolved(Exception):
@@ -98,8 +101,11 @@ class Template:
         return node is not None and any(self.types.is_a(NODE, node.type, base) for base in bases)
 
     def properties(self, entity: Entity) -> View:
-        """An entity's properties, resolved."""
-        return self.view(entity, entity.body.sub("properties"), f"{entity.name}.properties")
+        """An entity's properties, resolved; those that it leaves out as the package's types have them."""
+        kind = POLICY if self.policies.get(entity.name) is entity else NODE
+        kind = GROUP if self.groups.get(entity.name) is entity else kind
+        said = _with(entity.body.sub("properties"), self.types.defaults(kind, entity.type))
+        return self.view(entity, said, f"{entity.name}.properties")
 
     def capability(self, entity: Entity, name: str) -> View:
         """A capability's properties, resolved."""
@@ -112,6 +118,7 @@ class Template:
         if any(_is_wrapped(v) for v in properties.values()):
             self.notes.warn("capability-form", f"{path}: `properties` stands once too often", properties.place())
             properties = _unwrapped(properties)
+        properties = _with(properties, self.types.capability_defaults(entity.type, name))
         return self.view(entity, properties, path)
 
     def view(self, entity: Entity, body: Map, path: str) -> View:
@@ -145,7 +152,7 @@ class Template:
     def resolve(self, value: Any, entity: Entity | None, calls: int = 0) -> Any:
         """`value` with its functions replaced; None for what only a run can tell."""
         if isinstance(value, Map):
-            if len(value) == 1 and next(iter(value)) in FUNCTIONS:
+            if len(value) == 1 and str(next(iter(value))).removeprefix("$") in FUNCTIONS:
                 try:
                     return self._call(value, entity, calls + 1)
                 except Unresolved:
@@ -171,7 +178,8 @@ class Template:
         if calls > MAX_CALLS:
             self.notes.warn("function-cycle", "functions lead into each other", value.place())
             raise Unresolved
-        name, argument = next(iter(value.items()))
+        key, argument = next(iter(value.items()))
+        name = str(key).removeprefix("$")  # as TOSCA 2.0 writes it
         if name == "get_input":
             return self._input(argument, value, entity, calls)
         if name == "get_property":
@@ -179,6 +187,10 @@ class Template:
         if name == "concat" and isinstance(argument, list):
             parts = [self.resolve(a, entity, calls) for a in argument]
             return None if None in parts else "".join(str(p) for p in parts)
+        if name == "join" and isinstance(argument, list) and argument and isinstance(argument[0], list):
+            parts = [self.resolve(a, entity, calls) for a in argument[0]]
+            glue = self.resolve(argument[1], entity, calls) if len(argument) > 1 else ""
+            return None if None in parts else str(glue).join(str(p) for p in parts)
         if name == "token" and isinstance(argument, list) and len(argument) == 3:
             text, separator, index = (self.resolve(a, entity, calls) for a in argument)
             parts = text.split(separator) if isinstance(text, str) and isinstance(separator, str) and separator else []
@@ -235,7 +247,10 @@ class Template:
 
     def _entities(self, section: str, kind: str) -> dict[str, Entity]:
         found: dict[str, Entity] = {}
-        for name, body, at in self._bodies(section):
+        bodies = [
+            (n, self._copied(b, section, 0) if isinstance(b, Map) else b, at) for n, b, at in self._bodies(section)
+        ]
+        for name, body, at in bodies:
             if not isinstance(body, Map):
                 note = self.notes.error if kind == NODE else self.notes.warn
                 note("template-form", f"{section}: {name} is no mapping", at, "often an indentation that is missing")
@@ -254,8 +269,22 @@ class Template:
             if name in found:
                 self.notes.error("template-duplicate", f"{section}: {name} is defined twice", at)
                 continue
+            if kind == NODE and (inherited := self.types.artifacts(entity_type)):
+                artifacts = _with(body.sub("artifacts"), inherited)
+                body = _together(Map(body.file, body.mark), body, list(body))
+                body["artifacts"] = artifacts
             found[name] = Entity(name, entity_type, body)
         return found
+
+    def _copied(self, body: Map, section: str, depth: int) -> Map:
+        """A template with what it has by `copy` of another one (TOSCA simple profile 3.8.3)."""
+        name = body.get("copy")
+        other = self.topology.sub(section).get(name) if isinstance(name, str) else None
+        if not isinstance(other, Map) or depth > MAX_CALLS:
+            if name is not None:
+                self.notes.warn("copy-unknown", f"copy names {str(name)[:60]}, which cannot be had", body.place("copy"))
+            return body
+        return _deeply(body, self._copied(other, section, depth + 1))
 
     def _know_types(self) -> None:
         """What types that nobody defines can only be, and which types are older than the standard."""
@@ -298,7 +327,13 @@ class Template:
 
     def _say_unknown(self, entity: Entity, base: str, hint: str) -> None:
         at = entity.body.place("type")
+        kind = next(
+            (k for k, e in ((POLICY, self.policies), (GROUP, self.groups)) if e.get(entity.name) is entity), NODE
+        )
+        missing = [t for t in self.types.lineage(kind, entity.type) if self.types.definition(kind, t) is None]
         what = f"{entity.name} is of the type {entity.type}, which nobody defines"
+        if missing and missing[0] != entity.type:
+            what = f"{entity.name} is of the type {entity.type}, which comes from {missing[0]}, which nobody defines"
         if base:
             self.notes.warn("type-guessed", f"{what}: it was read as {base}", at, hint)
             return
@@ -334,6 +369,17 @@ class Template:
             self.notes.error("template-form", f"{section}: expected a mapping", self.topology.place(section))
 
 
+def _with(said: Map, defaults: Map) -> Map:
+    """`said`, and of `defaults` what it has not. The place of a default is its own where it is in the same file."""
+    if all(said.get(key) is not None for key in defaults):
+        return said
+    result = _together(Map(said.file, said.mark), said, list(said))
+    take_missing(result, defaults)
+    if defaults.file != result.file:
+        result.marks |= {key: result.mark for key in defaults if said.get(key) is None}
+    return result
+
+
 def _together(properties: Map, body: Map, more: list[Any]) -> Map:
     """`properties`, and what stands beside them in `body` under the keys `more`."""
     result = Map(body.file, properties.mark)
@@ -342,6 +388,16 @@ def _together(properties: Map, body: Map, more: list[Any]) -> Map:
             result[key], result.marks[key] = holder[key], holder.marks.get(key, holder.mark)
             if key in holder.raw:
                 result.raw[key] = holder.raw[key]
+    return result
+
+
+def _deeply(body: Map, basis: Map) -> Map:
+    """`body`, and what it lacks of `basis` at any depth."""
+    result = _together(Map(body.file, body.mark), body, list(body))
+    for key, value in basis.items():
+        if isinstance(value, Map) and isinstance(result.get(key), Map):
+            result[key] = _deeply(result[key], value)
+    take_missing(result, basis)
     return result
 
 

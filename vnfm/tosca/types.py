@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from vnfm.tosca.kinds import FORMER
+from vnfm.tosca.sol001 import PREFIX
 from vnfm.tosca.yamldoc import Map
 
 NODE, POLICY, GROUP, ARTIFACT = "node_types", "policy_types", "group_types", "artifact_types"
@@ -22,6 +23,7 @@ class TypeTable:
     load_ours: Callable[[], None]
     _lineage: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     _assumed: dict[tuple[str, str], str] = field(default_factory=dict)
+    _defaults: dict[tuple[str, str, str], Map] = field(default_factory=dict)
     _missed: bool = False
 
     def definition(self, section: str, name: str) -> Map | None:
@@ -70,9 +72,49 @@ class TypeTable:
         for ancestor in self.lineage(section, name):
             definition = self.definition(section, ancestor)
             if definition is not None and prop in (properties := definition.sub("properties")):
+                if not isinstance(properties[prop], Map) and properties[prop] is not None:
+                    return properties, prop  # the value in the place of its definition
                 holder = properties.sub(prop)
                 return (holder, "default") if "default" in holder else None
         return None
+
+    def defaults(self, section: str, name: str) -> Map:
+        """What the package's own types say of properties that a template leaves out, the nearest type first."""
+        key = (section, name, "")
+        if key not in self._defaults:
+            self._defaults[key] = _defaults_of(d.sub("properties") for d in self._own(section, name))
+        return self._defaults[key]
+
+    def capability_defaults(self, name: str, capability: str) -> Map:
+        """The same for a capability of a node type: what node types say of it, then what its own type says."""
+        key = (NODE, name, capability)
+        if key not in self._defaults:
+            holders: list[Map] = []
+            for definition in self._own(NODE, name):
+                stated = definition.sub("capabilities")
+                kind = stated.sub(capability).get("type", stated.get(capability))
+                holders.append(stated.sub(capability).sub("properties"))
+                if isinstance(kind, str):
+                    holders += [d.sub("properties") for d in self._own("capability_types", kind)]
+            self._defaults[key] = _defaults_of(holders)
+        return self._defaults[key]
+
+    def artifacts(self, name: str) -> Map:
+        """The artifacts that a package's own node types have, the nearest type first."""
+        key = (ARTIFACT, name, "")
+        if key not in self._defaults:
+            found = Map()
+            for definition in self._own(NODE, name):
+                take_missing(found, definition.sub("artifacts"))
+            self._defaults[key] = found
+        return self._defaults[key]
+
+    def _own(self, section: str, name: str) -> Iterator[Map]:
+        """The definitions of a type and what it derives from, as far as they are the package's."""
+        for ancestor in self.lineage(section, name):
+            definition = self.definition(section, ancestor)
+            if definition is not None and not definition.file.startswith(PREFIX):
+                yield definition
 
     def allowed(self, section: str, name: str, prop: str) -> tuple[str, ...]:
         """The values that the nearest definition of a property allows; empty where it does not list them."""
@@ -115,3 +157,27 @@ class TypeTable:
                     seen.add(plain)
                     yield plain
             current = definition.get("derived_from") if definition is not None else None
+
+
+def take_missing(into: Map, other: Map) -> None:
+    """Add what `into` has not, with its place."""
+    for key, value in other.items():
+        if into.get(key) is None:
+            into[key], into.marks[key] = value, other.marks.get(key, other.mark)
+            if key in other.raw:
+                into.raw[key] = other.raw[key]
+            into.file = into.file or other.file
+
+
+def _defaults_of(holders: Iterable[Map]) -> Map:
+    found = Map()
+    for properties in holders:
+        for name in properties:
+            plain = not isinstance(properties[name], Map)  # the value in the place of its definition
+            holder, key = (properties, name) if plain else (properties.sub(name), "default")
+            if found.get(name) is None and holder.get(key) is not None:
+                found[name], found.marks[name] = holder[key], holder.marks.get(key, holder.mark)
+                found.file = found.file or holder.file
+                if key in holder.raw:
+                    found.raw[name] = holder.raw[key]
+    return found

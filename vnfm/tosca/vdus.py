@@ -94,9 +94,9 @@ class VduReader:
         compute = self.template.capability(node, "virtual_compute")
         memory = compute.sub("virtual_memory").size_bytes("virtual_mem_size", bare=MEMORY_BARE_BYTES, must=True)
         cpu = compute.sub("virtual_cpu").cpu_milli("num_virtual_cpu", must=True)
-        older = self.template.capability(node, "nfv_compute")  # of the NFV profile 1.0
-        memory = memory or older.size_bytes("mem_size", bare=MEMORY_BARE_BYTES)
-        cpu = cpu or older.cpu_milli("num_cpus")
+        older = [self.template.capability(node, name) for name in ("nfv_compute", "host")]  # of profiles before SOL001
+        memory = memory or max(o.size_bytes("mem_size", bare=MEMORY_BARE_BYTES) for o in older)
+        cpu = cpu or max(o.cpu_milli("num_cpus") for o in older)
         self._positive(compute, cpu, memory)
         if not (cpu and memory):
             what = "memory" if cpu else "CPU" if memory else "CPU and memory"
@@ -111,6 +111,8 @@ class VduReader:
         disk = next((i for i in images if i is not container and i.format not in CONTAINER_FORMATS), None)
         if disk is None and container is None:
             disk = next((s.image for s in attached if s.image is not None), None)
+        if disk is None and container is None and "image" in properties:  # by name, as profiles before SOL001 had it
+            disk = SwImage(properties.text("image"), "", ImageFormat.REFERENCE, properties.text("image"))
         if disk is not None and container is None and _is_container_name(properties, disk):
             disk, container = None, disk
         needs = needed.with_compute(needed.needs_of_capabilities(compute), compute, memory)
@@ -120,7 +122,7 @@ class VduReader:
             vdu,
             cpu_milli=cpu,
             memory_bytes=memory,
-            disk_bytes=_disk_bytes(compute, attached, disk),
+            disk_bytes=_disk_bytes(compute, attached, disk) or max(o.size_bytes("disk_size") for o in older),
             disk_image=disk,
             containers=own,
             user_data=self._boot_data(properties),
@@ -251,8 +253,9 @@ class VduReader:
     def _boot_data(self, properties: View) -> bytes:
         """boot_data as a text, as `content` or as a file's name (6.2.74 BootData and its forerunners)."""
         value = properties.body.get("boot_data")
-        if value is None:
-            return b""
+        if value is None:  # as China Mobile's and Tacker's profiles have it
+            inside = properties.sub("bootdata").sub("user_data").text("contents")
+            return (inside or properties.text("user_data")).encode()
         if isinstance(value, str):
             path = "" if "\n" in value else self.images.locate(value, properties.at("boot_data"))
             return self.read_text(path) if path else value.encode()

@@ -72,7 +72,8 @@ class View:
             if len(item.body) == 1 and inner:
                 found += inner
             else:
-                found.append((item.text("name") or item.text("id") or number, item))
+                own = next((k for k in item.body if str(k).endswith("_id") or k == "id"), "name")
+                found.append((item.text(own) or item.text("name") or number, item))
         return found
 
     def text(self, key: str, default: str = "") -> str:

@@ -349,3 +349,125 @@ def test_a_policy_that_has_its_name_inside(tmp_path: Path) -> None:
       properties: { aspects: { out: { max_scale_level: 1, step_deltas: one } } }
     """
     assert [a.id for a in only(read(tmp_path, vnfd(policies=policy))).scaling_aspects] == ["out"]
+
+
+OWN_TYPES = (
+    TYPES
+    + """
+  acme.Box:
+    derived_from: tosca.nodes.nfv.Vdu.Compute
+    properties:
+      vdu_profile: { default: { min_number_of_instances: 2, max_number_of_instances: 7 } }
+    capabilities:
+      virtual_compute:
+        type: acme.Power
+        properties: { virtual_cpu: { type: tosca.datatypes.nfv.VirtualCpu, default: { num_virtual_cpu: 4 } } }
+    artifacts:
+      sw_image: { type: tosca.artifacts.nfv.SwImage, file: images/box:1 }
+  acme.Box2: { derived_from: acme.Box }
+  acme.Plug: { derived_from: tosca.nodes.nfv.VduCp, properties: { layer_protocols: { default: [ ipv6 ] } } }
+capability_types:
+  acme.Power:
+    derived_from: tosca.capabilities.nfv.VirtualCompute
+    properties: { virtual_memory: { type: tosca.datatypes.nfv.VirtualMemory, default: { virtual_mem_size: 8 GB } } }
+policy_types:
+  acme.Aspects:
+    derived_from: tosca.policies.nfv.ScalingAspects
+    properties: { aspects: { default: { out: { max_scale_level: 2, step_deltas: [ one ] } } } }
+"""
+)
+
+
+def test_what_a_type_says_holds_for_its_templates(tmp_path: Path) -> None:
+    nodes = """
+    box: { type: acme.Box2 }
+    plug: { type: acme.Plug, requirements: [ virtual_binding: box ] }
+    """
+    reading = read(tmp_path, vnfd(block(nodes, 4), types=OWN_TYPES, policies="- grow: { type: acme.Aspects }"))
+    flavour = only(reading)
+    (vdu,) = flavour.vdus
+    assert (vdu.cpu_milli, vdu.memory_bytes, vdu.min_instances, vdu.max_instances) == (4000, 8 * 10**9, 2, 7)
+    assert vdu.disk_image is not None
+    assert vdu.disk_image.path == "images/box:1"
+    assert flavour.cps[0].layer_protocols == ("ipv6",)
+    assert [(a.id, a.max_level) for a in flavour.scaling_aspects] == [("out", 2)]
+
+
+def test_a_binding_and_a_link_that_are_crossed(tmp_path: Path) -> None:
+    nodes = """
+    lan: { type: tosca.nodes.nfv.VnfVirtualLink }
+    port: { type: tosca.nodes.nfv.VduCp, requirements: [ virtual_binding: lan, virtual_link: vdu1 ] }
+    """
+    reading = read(tmp_path, vnfd(VDU + block(nodes, 4)))
+    assert [(c.vdu_id, c.virtual_link) for c in only(reading).cps] == [("vdu1", "lan")]
+    assert warned(reading, "cp-binding")
+
+
+def test_types_that_are_named_after_the_standard_s(tmp_path: Path) -> None:
+    types = TYPES + "  tosca.nodes.nfv.Vdu.Compute.Helm.my: { derived_from: tosca.nodes.nfv.Vdu.Compute.Helm }\n"
+    reading = read(tmp_path, vnfd(block("box: { type: tosca.nodes.nfv.Vdu.Compute.Helm.my }", 4), types=types))
+    assert [v.id for v in only(reading).vdus] == ["box"]
+    assert [m for m in warned(reading, "type-guessed") if "which comes from tosca.nodes.nfv.Vdu.Compute.Helm," in m]
+
+
+def test_what_other_profiles_call_things(tmp_path: Path) -> None:
+    nodes = """
+    box:
+      type: tosca.nodes.nfv.Vdu.Compute
+      properties: { image: theirs, bootdata: { user_data: { contents: "#!/bin/sh" } } }
+    lan:
+      type: tosca.nodes.nfv.VnfVirtualLink
+      properties:
+        vl_profile: { max_bit_rate_requirements: { root: 7 }, l3_protocol_data: [ { cidr: 10.1.0.0/24 } ] }
+    """
+    flavour = only(read(tmp_path, vnfd(block(nodes, 4))))
+    (box,) = flavour.vdus
+    assert box.user_data == b"#!/bin/sh"
+    assert box.disk_image is not None
+    assert box.disk_image.path == "theirs"
+    assert (flavour.virtual_links[0].cidrs, flavour.virtual_links[0].max_bitrate.root_bps) == (("10.1.0.0/24",), 7)
+
+
+@pytest.mark.parametrize(
+    ("artifact", "code", "path"),
+    [
+        ("{ type: tosca.artifacts.nfv.SwImage, name: theirs, checksum: { hash: ab } }", "artifact-file", "theirs"),
+        ("{ type: tosca.artifacts.nfv.SwImage, file: a/b:1, name: theirs, version: '2' }", "artifact-form", "a/b:1"),
+        ("{ type: tosca.artifacts.nfv.SwImage, file: ../../etc/passwd }", "artifact-outside", ""),
+    ],
+)
+def test_an_image_that_is_named_in_another_way(tmp_path: Path, artifact: str, code: str, path: str) -> None:
+    nodes = "box: { type: tosca.nodes.nfv.Vdu.Compute, artifacts: { sw_image: " + artifact + " } }"
+    reading = read(tmp_path, vnfd(block(nodes, 4)))
+    image = only(reading).vdus[0].disk_image
+    assert image is not None
+    assert image.path == path
+    assert warned(reading, code)
+
+
+@pytest.mark.parametrize("key", ["topology_templates", "topolgy_template", "service_template"])
+def test_a_topology_by_a_name_that_is_nearly_right(tmp_path: Path, key: str) -> None:
+    meta = "TOSCA-Meta-File-Version: 1.0\nCSAR-Version: 1.1\nCreated-By: us\nEntry-Definitions: vnfd.yaml\n"
+    text = vnfd().replace("topology_template:", f"{key}:").replace("node_templates:", "nodes_templates:")
+    reading = read(tmp_path, text, **{"TOSCA-Metadata/TOSCA.meta": meta})
+    assert [v.id for v in only(reading).vdus] == ["vdu1"]
+    assert warned(reading, "keyname-form")
+
+
+def test_a_key_that_means_nothing_is_told_and_refuses_where_nodes_are_below(tmp_path: Path) -> None:
+    assert warned(read(tmp_path, vnfd() + "colour: red\n"), "keyname-unknown")
+    reading = read(tmp_path, vnfd() + "more: { node_templates: {} }\n")
+    assert [f.code for f in reading.findings if f.severity == "error"] == ["keyname-unknown"]
+
+
+def test_a_copy_of_another_template(tmp_path: Path) -> None:
+    more = "two: { type: tosca.nodes.nfv.Vdu.Compute, copy: vdu1, properties: { name: second } }"
+    one, two = only(read(tmp_path, vnfd(VDU + block(more, 4)))).vdus
+    assert (two.name, two.cpu_milli, two.max_instances) == ("second", one.cpu_milli, one.max_instances)
+
+
+def test_values_in_the_place_of_definitions(tmp_path: Path) -> None:
+    types = TYPES.replace("{ type: string, default: Acme }", "Acme Limited")
+    reading = read(tmp_path, vnfd(types=types))
+    assert reading.vnfd is not None
+    assert reading.vnfd.provider == "Acme Limited"

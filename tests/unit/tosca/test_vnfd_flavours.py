@@ -51,6 +51,17 @@ def test_templates_that_nobody_imports_but_that_substitute_the_vnf(tmp_path: Pat
     assert [f.code for f in reading.findings].count("flavour-not-imported") == 2
 
 
+def test_the_metadata_may_name_the_templates(tmp_path: Path) -> None:
+    meta = "TOSCA-Meta-File-Version: 1.0\nCSAR-Version: 1.1\nCreated-By: us\nEntry-Definitions: top.yaml\n"
+    files = {
+        "TOSCA-Metadata/TOSCA.meta": meta + "Other-Definitions: types.yaml, low/small.yaml\n",
+        "low/small.yaml": lower("a", "properties: { flavour_id: small }"),
+    }
+    reading = read(tmp_path, files)
+    assert vdus(reading) == {"small": ["a"]}
+    assert "flavour-not-imported" not in {f.code for f in reading.findings}
+
+
 def test_a_copy_further_off_is_no_flavour_of_its_own(tmp_path: Path) -> None:
     small = lower("a", "properties: { flavour_id: small }")
     assert vdus(read(tmp_path, {"small.yaml": small, "Files/old/small.yaml": small})) == {"small": ["a"]}
