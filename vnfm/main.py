@@ -10,7 +10,13 @@ OFFLINE = ("validate", "graph", "extract", "build")
 
 def main() -> None:
     """The command's entry point."""
-    words = sys.argv[1:]
+    try:
+        _run(sys.argv[1:])
+    except KeyboardInterrupt:  # while something is loaded; commands see to it by themselves
+        raise SystemExit(130) from None
+
+
+def _run(words: list[str]) -> None:
     if words[:1] == ["package"] and words[1:2] and words[1] in OFFLINE:
         _offline(words[1:])
         return

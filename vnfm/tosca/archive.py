@@ -37,6 +37,7 @@ _EOCD = b"PK\x05\x06"
 _ZIP64_EOCD = b"PK\x06\x06"
 _ZIP64_LOCATOR = b"PK\x06\x07"
 _EOCD_BYTES, _LOCATOR_BYTES, _ZIP64_EOCD_BYTES = 22, 20, 56
+_VERSION_CONTROL = (".git", ".hg", ".svn")
 _UTF8_FLAG = 0x800
 _DOS_FOLDER = 0x10
 
@@ -111,6 +112,22 @@ def small_file(archive: Archive, name: str, most: int) -> bytes:
 
 
 @dataclass(frozen=True)
+class Below:
+    """The files of one folder of an archive."""
+
+    archive: Archive
+    prefix: str
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        cut = len(self.prefix)
+        return {name[cut:]: size for name, size in self.archive.sizes.items() if name.startswith(self.prefix)}
+
+    def stream(self, name: str) -> Iterator[bytes]:
+        return self.archive.stream(self.prefix + name)
+
+
+@dataclass(frozen=True)
 class _Zip:
     zipped: zipfile.ZipFile
     entries: dict[str, zipfile.ZipInfo]
@@ -148,6 +165,8 @@ def _walk(root: Path, limits: Limits, notes: Notes) -> dict[str, int]:
         folder = pending.pop()
         for item in sorted(os.scandir(folder), key=lambda i: i.name):
             name = str(Path(item.path).relative_to(root))
+            if item.name in _VERSION_CONTROL:
+                continue  # thousands of files, and never the package's
             if item.is_symlink() or not (item.is_dir() or item.is_file()):
                 notes.error("archive-link", f"{name} is a link or a special file", Place(name), "put the file itself")
             elif reason := bad_name(name, limits):

@@ -21,7 +21,6 @@ from vnfm.tosca.names import clean_source, is_junk, is_yaml
 from vnfm.tosca.notes import Notes
 from vnfm.tosca.signatures.sign import SigningKey
 
-_NOT_PACKED = (".git", ".svn", ".hg")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _PACKED_SUFFIXES = (".qcow2", ".gz", ".tgz", ".xz", ".zst", ".zip", ".png", ".jpg")
 _FIELDS = ("vnf_product_name", "vnf_provider_id", "vnf_package_version")
@@ -65,7 +64,7 @@ def _build(folder: Path, archive: Archive, out: Path, now: datetime, notes: Note
         meta_text = _with_manifest(meta_raw, name).encode()
     own_output = out.resolve()
     names = [n for n in archive.sizes if n not in (META, name) and (folder / n).resolve() != own_output]
-    names = [n for n in names if not is_junk(n) and n.partition("/")[0] not in _NOT_PACKED]
+    names = [n for n in names if not is_junk(n)]
     if private := [n for n in names if _is_private_key(archive, n)]:
         detail = f"{private[0]} is a private key, which must not go into a package; keep it elsewhere"
         raise problem("bad-package", detail, instance=str(folder))

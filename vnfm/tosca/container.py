@@ -6,17 +6,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import IO
 
-from vnfm.tosca.archive import CHUNK, DAMAGE, Archive, UnsafeArchive, open_archive, open_zip, small_file
+from vnfm.tosca.archive import CHUNK, DAMAGE, Archive, Below, UnsafeArchive, open_archive, open_zip, small_file
 from vnfm.tosca.entry import MOST_FILES, is_tosca, likely_entry
+from vnfm.tosca.entryzip import unnamed_file, with_packed_entry
 from vnfm.tosca.layout import find_meta
 from vnfm.tosca.limits import Limits
 from vnfm.tosca.names import is_junk, is_yaml
@@ -24,7 +23,6 @@ from vnfm.tosca.notes import Notes, Place
 from vnfm.tosca.signatures.cms import MAX_BYTES, looks_like_cms
 from vnfm.tosca.signatures.trust import PEM_HEAD
 from vnfm.tosca.signatures.verify import GOOD_DIGESTS
-from vnfm.tosca.zippedentry import with_zipped_entry
 
 MOST_FOLDERS = 4  # around a package
 _ZIP = b"PK\x03\x04"
@@ -43,20 +41,19 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The package's own files, and what lay around them. `alone` is the file's name where it is one YAML file; `entry`
-    is the one in the archive that TOSCA.meta names as the entry, where it does."""
+    """The package's own files, and what lay around them. `alone` is the file's name where it is one YAML file."""
 
     archive: Archive
     envelope: Envelope | None = None
     alone: str = ""
-    entry: str = ""
 
 
 @contextmanager
 def open_package(path: Path, limits: Limits, notes: Notes) -> Iterator[Opened]:
     """The package at `path`, checked. Raises UnsafeArchive where nothing of it can be used.
 
-    A CSAR inside a zip is unpacked into a file without a name, so that nothing stays whatever happens.
+    A zip inside is unpacked into memory, or where it is large into a file without a name: nothing stays whatever
+    happens.
     """
     if is_yaml(path.name) and path.is_file():
         notes.warn(
@@ -70,10 +67,10 @@ def open_package(path: Path, limits: Limits, notes: Notes) -> Iterator[Opened]:
         outer = _without_top_folder(whole, limits, notes)
         envelope = _envelope(outer, limits, notes)
         if envelope is None:
-            with with_zipped_entry(outer, limits, notes) as (archive, entry):
-                yield Opened(archive, entry=entry)
+            with with_packed_entry(outer, limits, notes) as archive:
+                yield Opened(archive)
             return
-        with tempfile.TemporaryFile(prefix="vnfm-csar-") as inner:
+        with unnamed_file() as inner:
             digests = _unpack(outer, envelope.csar, inner, notes)
             with open_zip(inner, limits, notes) as packed:
                 archive = _without_top_folder(packed, limits, notes)
@@ -85,8 +82,8 @@ def open_package(path: Path, limits: Limits, notes: Notes) -> Iterator[Opened]:
                         hint="give the inner .csar",
                     )
                     raise UnsafeArchive
-                with with_zipped_entry(archive, limits, notes) as (complete, entry):
-                    yield Opened(complete, found, entry=entry)
+                with with_packed_entry(archive, limits, notes) as joined:
+                    yield Opened(joined, found)
 
 
 @dataclass(frozen=True)
@@ -123,22 +120,6 @@ def _named(path: Path, limits: Limits) -> dict[str, int]:
         sizes |= {n: beside.pop(n) for n in reached}
         pending += reached
     return sizes
-
-
-@dataclass(frozen=True)
-class _Below:
-    """The files of one folder of an archive."""
-
-    archive: Archive
-    prefix: str
-
-    @cached_property
-    def sizes(self) -> dict[str, int]:
-        cut = len(self.prefix)
-        return {name[cut:]: size for name, size in self.archive.sizes.items() if name.startswith(self.prefix)}
-
-    def stream(self, name: str) -> Iterator[bytes]:
-        return self.archive.stream(self.prefix + name)
 
 
 def _holds_entry(archive: Archive, limits: Limits) -> bool:
@@ -209,7 +190,7 @@ def _without_top_folder(archive: Archive, limits: Limits, notes: Notes) -> Archi
         if len(tops) != 1 or any("/" not in n and not is_junk(n) for n in inner.sizes):
             return archive
         prefix += f"{next(iter(tops))}/"
-        inner = _Below(archive, prefix)
+        inner = Below(archive, prefix)
         if _holds_entry(inner, limits) or _zips(inner):
             notes.warn(
                 "package-below-folder",

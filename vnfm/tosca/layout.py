@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from vnfm.tosca.archive import Archive, small_file
+from vnfm.tosca.archive import Archive, Below, small_file
 from vnfm.tosca.digests import is_url
 from vnfm.tosca.entry import is_tosca, likely_entry
 from vnfm.tosca.limits import Limits
@@ -71,7 +71,8 @@ def _entry(archive: Archive, meta: Meta | None, limits: Limits, notes: Notes) ->
     """The name of the entry definitions; empty where there is none, with a finding."""
     written = meta.get("entry-definitions") if meta else ""
     if written and clean_source(written) in archive.sizes:
-        return clean_source(written)
+        named = clean_source(written)
+        return _inside(archive, f"{named}/", limits) or named
     at_root = [n for n in archive.sizes if "/" not in n and is_yaml(n) and not is_junk(n)]
     if meta is None and len(at_root) == 1 and (len(archive.sizes) == 1 or is_tosca(archive, at_root[0], limits)):
         return at_root[0]
@@ -91,6 +92,18 @@ def _entry(archive: Archive, meta: Meta | None, limits: Limits, notes: Notes) ->
         return clean_source(written)
     notes.warn("entry-guessed", f"{what}: {guess} is taken as the entry", at if meta else Place(guess), hint)
     return guess
+
+
+def _inside(archive: Archive, prefix: str, limits: Limits) -> str:
+    """The entry within what is a zip and a folder (vnfm.tosca.entryzip); empty where there is none."""
+    inner = Below(archive, prefix)
+    metas = [n for n in inner.sizes if n.lower().endswith(".meta") and not is_junk(n)]
+    for name in metas:
+        said = parse_meta(as_text(small_file(inner, name, limits.manifest_bytes)), Notes(), name)
+        if (named := clean_source(said.get("entry-definitions"))) in inner.sizes:
+            return prefix + named
+    guess = likely_entry(inner, limits) if inner.sizes else ""
+    return prefix + guess if guess else ""
 
 
 def _manifest_name(archive: Archive, meta: Meta | None, entry: str, notes: Notes, *, strict: bool) -> str:

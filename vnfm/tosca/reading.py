@@ -29,6 +29,7 @@ from vnfm.tosca.sol001 import default_types_folder
 from vnfm.tosca.worker import run_child
 
 Digests = Literal["auto", "strict", "warn"]
+_TEMPORARY = Path(os.environ.get("TMPDIR") or "/tmp")  # asking tempfile writes there, and fails where there is no room
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ def read_package(
         notes.error("package-absent", f"{path} does not exist", hint="give a .csar file or a folder")
         return _result(path, notes, limits)
     try:
-        with full_disk_is_named(Path(tempfile.gettempdir())), open_package(path, limits, notes) as opened:
+        with full_disk_is_named(_TEMPORARY), open_package(path, limits, notes) as opened:
             wanted = _Wanted(digests, signature or SignaturePolicy(), flavour, types or default_types_folder())
             return _read(path, opened, wanted, limits, notes)
     except UnsafeArchive:
@@ -125,7 +126,7 @@ def _read(path: Path, opened: Opened, wanted: _Wanted, limits: Limits, notes: No
     archive = opened.archive
     exact = wanted.digests == "strict" or bool(opened.envelope and opened.envelope.signatures)
     layout = read_layout(archive, limits, notes, strict=exact, alone=opened.alone)
-    entry, manifest = opened.entry or layout.entry, layout.manifest
+    entry, manifest = layout.entry, layout.manifest
     signed = is_signed(layout, opened.envelope, archive)
     strict = wanted.digests == "strict" or (wanted.digests == "auto" and signed)
     listed = [*manifest.digests, *(layout.meta.digests if layout.meta else ())]

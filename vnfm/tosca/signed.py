@@ -286,7 +286,7 @@ def check_listed(
     listed = {clean_source(d.source) for d in layout.manifest.digests if d.digest or d.signature} | exempt
     mentioned = {clean_source(source) for source, _ in layout.manifest.sources}
     for other in files:
-        if other not in listed:
+        if other not in listed and not any(other[:at] in listed for at, c in enumerate(other) if c == "/"):
             more = ", so the signature does not protect it" if protects else ""
             how = "is listed without a hash" if other in mentioned else "is not listed"
             note(

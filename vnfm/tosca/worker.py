@@ -82,6 +82,9 @@ class Worker:
         except (OSError, ValueError) as error:
             self.close()
             raise WorkerLost("the reading process ended") from error
+        except BaseException:  # interrupted: what it answers later would be taken for the answer to the next
+            self.close()
+            raise
         return done, answer
 
     def close(self) -> None:

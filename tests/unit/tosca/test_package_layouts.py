@@ -210,6 +210,38 @@ def test_a_zip_around_the_package(tmp_path: Path, outer: Mapping[str, bytes], sa
     assert codes(reading) == said
 
 
+INNER = "VNFD-Meta-File-Version: 1.0\nEntry-Definitions: Definition/v.yaml\n"
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        {"TOSCA_VNFD.meta": INNER, "Definition/v.yaml": VNFD, "Definition/other.yaml": VNFD},
+        {"Definition/v.yaml": VNFD},
+    ],
+)
+def test_an_entry_that_is_a_zip_is_looked_into(tmp_path: Path, inner: Mapping[str, str | bytes]) -> None:
+    app = packed(inner)
+    text = f"{HEAD}\nSource: APPD/app.zip\nAlgorithm: SHA-256\nHash: {digest(app)}\n"
+    meta = TEXT.replace("Definitions/vnfd.yaml", "APPD/app.zip") + "Entry-Manifest: app.mf\n"
+    reading = read(tmp_path, {META: meta, "APPD/app.zip": app, "app.mf": text}, "strict")
+    assert reading.ok, reading.findings
+    assert reading.entry == "APPD/app.zip/Definition/v.yaml"
+    assert [(f.code, f.file, f.line) for f in reading.findings] == [("entry-packed", META, 4)]
+    reading.extract(reading.entry, tmp_path / "v.yaml")
+    assert (tmp_path / "v.yaml").read_bytes() == VNFD
+    reading.extract("APPD/app.zip", tmp_path / "app.zip")
+    assert (tmp_path / "app.zip").read_bytes() == app
+
+
+def test_an_entry_that_is_a_hostile_zip_is_refused(tmp_path: Path) -> None:
+    meta = TEXT.replace("Definitions/vnfd.yaml", "APPD/app.zip")
+    for name, code in (("../../evil", "archive-name"), ("C:/evil", "archive-name")):
+        reading = read(tmp_path, {META: meta, "APPD/app.zip": packed({"v.yaml": VNFD, name: "x"})})
+        assert code in {f.code for f in reading.findings if f.severity == "error"}
+    assert not read(tmp_path, {META: meta, "APPD/app.zip": b"PK\3\4 and no zip"}).ok
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -290,6 +322,16 @@ def test_all_parts_are_kept_under_the_names_of_every_version(tmp_path: Path, pre
         "tests": ("Files/Tests/a",),
         "licenses": ("Files/Licences/MIT",),
     }
+
+
+def test_version_control_in_a_folder_is_no_part_of_the_package(tmp_path: Path) -> None:
+    for name, data in {"vnfd.yaml": VNFD, ".git/objects/aa": b"x", "Files/.svn/entries": b"x", "Files/a": b"x"}.items():
+        (tmp_path / "p" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "p" / name).write_bytes(data)
+    (tmp_path / "p" / ".git" / "link").symlink_to("/etc/passwd")
+    reading = read_package(tmp_path / "p", digests="auto")
+    assert reading.ok
+    assert set(reading.files) == {"vnfd.yaml", "Files/a"}
 
 
 def test_one_yaml_file_is_read_as_a_package_with_a_warning(tmp_path: Path) -> None:

@@ -143,3 +143,23 @@ def test_the_shelf_keeps_types_and_bounds_itself() -> None:
     assert shelf.find(key_of(f"{MOST_FILES}.yaml", b"y")) is None  # another content
     body["topology_template"] = Map("t.yaml")
     assert not worth_keeping(body)
+
+
+def test_an_interrupted_reading_leaves_no_answer_for_the_next(
+    tmp_path: Path, pool: worker.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    csar = write_csar(tmp_path / "p.csar", {"vnfd.yaml": vnfd()})
+    other = write_csar(tmp_path / "q.csar", {"vnfd.yaml": vnfd(VDU.replace("vdu1", "another"))})
+    assert read_package(csar).ok
+
+    class Interrupting:
+        def register(self, *_: object) -> None:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(worker.select, "poll", Interrupting)
+        with pytest.raises(KeyboardInterrupt):
+            read_package(csar)
+    reading = read_package(other)
+    assert reading.vnfd is not None
+    assert [v.id for v in reading.vnfd.flavours[0].vdus] == ["another"]
