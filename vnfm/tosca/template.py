@@ -9,8 +9,9 @@ from typing import Any
 from vnfm.tosca.asks import Ask, asks_of, every_pair
 from vnfm.tosca.guess import by_name, by_shape, policy_by_name, squeezed
 from vnfm.tosca.kinds import NS_NODES, PNF_NODES, VNF
+from vnfm.tosca.maps import deeply, is_wrapped, together, unwrapped, with_defaults
 from vnfm.tosca.notes import Notes, Place
-from vnfm.tosca.types import GROUP, NODE, POLICY, TypeTable, take_missing
+from vnfm.tosca.types import GROUP, NODE, POLICY, TypeTable
 from vnfm.tosca.view import View
 from vnfm.tosca.yamldoc import Map, Seq
 
@@ -109,7 +110,7 @@ class Template:
         """An entity's properties, resolved; those that it leaves out as the package's types have them."""
         kind = POLICY if self.policies.get(entity.name) is entity else NODE
         kind = GROUP if self.groups.get(entity.name) is entity else kind
-        said = _with(entity.body.sub("properties"), self.types.defaults(kind, entity.type))
+        said = with_defaults(entity.body.sub("properties"), self.types.defaults(kind, entity.type))
         return self.view(entity, said, f"{entity.name}.properties")
 
     def capability(self, entity: Entity, name: str) -> View:
@@ -119,11 +120,11 @@ class Template:
         properties, forgotten = body.sub("properties"), [k for k in body if k not in _CAPABILITY_KEYS]
         if forgotten:
             self.notes.warn("capability-form", f"{path}: properties stand under `properties`", body.place(forgotten[0]))
-            properties = _together(properties, body, forgotten)
-        if any(_is_wrapped(v) for v in properties.values()):
+            properties = together(properties, body, forgotten)
+        if any(is_wrapped(v) for v in properties.values()):
             self.notes.warn("capability-form", f"{path}: `properties` stands once too often", properties.place())
-            properties = _unwrapped(properties)
-        properties = _with(properties, self.types.capability_defaults(entity.type, name))
+            properties = unwrapped(properties)
+        properties = with_defaults(properties, self.types.capability_defaults(entity.type, name))
         return self.view(entity, properties, path)
 
     def view(self, entity: Entity, body: Map, path: str) -> View:
@@ -275,8 +276,8 @@ class Template:
                 self.notes.error("template-duplicate", f"{section}: {name} is defined twice", at)
                 continue
             if kind == NODE and (inherited := self.types.artifacts(entity_type)):
-                artifacts = _with(body.sub("artifacts"), inherited)
-                body = _together(Map(body.file, body.mark), body, list(body))
+                artifacts = with_defaults(body.sub("artifacts"), inherited)
+                body = together(Map(body.file, body.mark), body, list(body))
                 body["artifacts"] = artifacts
             found[name] = Entity(name, entity_type, body)
         return found
@@ -289,7 +290,7 @@ class Template:
             if name is not None:
                 self.notes.warn("copy-unknown", f"copy names {str(name)[:60]}, which cannot be had", body.place("copy"))
             return body
-        return _deeply(body, self._copied(other, section, depth + 1))
+        return deeply(body, self._copied(other, section, depth + 1))
 
     def _know_types(self) -> None:
         """What types that nobody defines can only be, and which types are older than the standard."""
@@ -379,52 +380,6 @@ class Template:
             yield from ((str(k), v, raw.place(k)) for k, v in raw.items())
         elif raw is not None:
             self.notes.error("template-form", f"{section}: expected a mapping", self.topology.place(section))
-
-
-def _with(said: Map, defaults: Map) -> Map:
-    """`said`, and of `defaults` what it has not. The place of a default is its own where it is in the same file."""
-    if all(said.get(key) is not None for key in defaults):
-        return said
-    result = _together(Map(said.file, said.mark), said, list(said))
-    take_missing(result, defaults)
-    if defaults.file != result.file:
-        result.marks |= {key: result.mark for key in defaults if said.get(key) is None}
-    return result
-
-
-def _together(properties: Map, body: Map, more: list[Any]) -> Map:
-    """`properties`, and what stands beside them in `body` under the keys `more`."""
-    result = Map(body.file, properties.mark)
-    for holder, keys in ((body, more), (properties, list(properties))):
-        for key in keys:
-            result[key], result.marks[key] = holder[key], holder.marks.get(key, holder.mark)
-            if key in holder.raw:
-                result.raw[key] = holder.raw[key]
-    return result
-
-
-def _deeply(body: Map, basis: Map) -> Map:
-    """`body`, and what it lacks of `basis` at any depth."""
-    result = _together(Map(body.file, body.mark), body, list(body))
-    for key, value in basis.items():
-        if isinstance(value, Map) and isinstance(result.get(key), Map):
-            result[key] = _deeply(result[key], value)
-    take_missing(result, basis)
-    return result
-
-
-def _is_wrapped(value: Any) -> bool:
-    """Whether a value stands under one more `properties`; an additional capability may be called so."""
-    inner = value.get("properties") if isinstance(value, Map) and len(value) == 1 else None
-    return isinstance(inner, Map) and "requested_additional_capability_name" not in inner
-
-
-def _unwrapped(properties: Map) -> Map:
-    result = _together(Map(properties.file, properties.mark), properties, list(properties))
-    for key, value in properties.items():
-        if _is_wrapped(value):
-            result[key] = value["properties"]
-    return result
 
 
 def _descend(value: Any, keys: list[Any]) -> Any:

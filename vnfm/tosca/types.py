@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from vnfm.tosca.kinds import FORMER
+from vnfm.tosca.maps import take_missing
 from vnfm.tosca.sol001 import PREFIX
 from vnfm.tosca.yamldoc import Map
 
@@ -177,16 +178,6 @@ class TypeTable:
                     seen.add(plain)
                     yield plain
             current = definition.get("derived_from") if definition is not None else None
-
-
-def take_missing(into: Map, other: Map) -> None:
-    """Add what `into` has not, with its place."""
-    for key, value in other.items():
-        if into.get(key) is None:
-            into[key], into.marks[key] = value, other.marks.get(key, other.mark)
-            if key in other.raw:
-                into.raw[key] = other.raw[key]
-            into.file = into.file or other.file
 
 
 def _defaults_of(holders: Iterable[Map]) -> Map:
