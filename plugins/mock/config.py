@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from plugins.mock import script
+from plugins.mock.datacentre import DataCentre, data_centre
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.pluginkit.problems import invalid
 
@@ -17,6 +18,9 @@ DEFAULT_CPU_MILLI = 16_000
 DEFAULT_MEMORY_BYTES = 32 * GIB
 DEFAULT_DISK_BYTES = 512 * GIB
 DEFAULT_TRAFFIC_PPS = 10
+MOST_HOSTS = 100_000
+MOST_SEED = (1 << 53) - 1  # what a number of JSON holds
+_INVENTORY = ("hosts", "host", "latencies", "fabric", "licences")
 
 RUNTIMES: Mapping[str, pb.Runtime.ValueType] = {
     "VM": pb.RUNTIME_VM,
@@ -61,6 +65,7 @@ _HOST = {
         "only_tenant": _NAME,
         "price_per_vcpu": {"type": "number", "minimum": 0},
         "active": {"type": "boolean"},
+        "on_cost": {"type": "number", "minimum": 0},
         "can_open_workers": {"type": "boolean"},
         "costs": {
             "type": "object",
@@ -78,7 +83,7 @@ SCHEMA: Mapping[str, object] = {
         "traffic_pps": {"type": "integer", "minimum": 0, "maximum": 1_000_000},
         "hosts": {
             "anyOf": [
-                {"type": "integer", "minimum": 1, "maximum": 100_000},
+                {"type": "integer", "minimum": 1, "maximum": MOST_HOSTS},
                 {"type": "array", "minItems": 1, "items": {**_HOST, "required": ["id"]}},
             ]
         },
@@ -101,6 +106,24 @@ SCHEMA: Mapping[str, object] = {
                 "properties": {"a": _NAME, "b": _NAME, "bandwidth_bps": _AMOUNT, "one_way_us": _AMOUNT},
             },
         },
+        "licences": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["id", "site", "count"],
+                "properties": {"id": _NAME, "site": _NAME, "count": _AMOUNT},
+            },
+        },
+        "simulate": {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["hosts"],
+            "properties": {
+                "hosts": {"type": "integer", "minimum": 1, "maximum": MOST_HOSTS},
+                "seed": {"type": "integer", "minimum": 0, "maximum": MOST_SEED},
+            },
+        },
     },
 }
 
@@ -115,14 +138,37 @@ class Config:
     hosts: tuple[pb.Host, ...]
     latencies: tuple[pb.Latency, ...]
     fabric: tuple[pb.Fabric, ...]
+    licences: tuple[pb.Licence, ...] = ()
     traffic_pps: int = DEFAULT_TRAFFIC_PPS
 
 
 def parse(config: Mapping[str, Any], default_state: Path | None) -> Config:
-    """From what SCHEMA allows. `host` holds defaults for all hosts; `hosts` is a number, or a list with their own.
+    """From what SCHEMA allows. `host` holds defaults for all hosts; `hosts` is a number, or a list with their own;
+    `simulate` stands in place of these and makes a data centre.
 
-    INVALID_ARGUMENT where ids are doubled or a parent is not there.
+    INVALID_ARGUMENT where ids are doubled, a parent is not there, or both are told.
     """
+    told = _simulated(config) if "simulate" in config else _written(config)
+    state_file = config.get("state_file")
+    return Config(
+        rules=script.parse(config.get("script", ())),
+        state_file=Path(state_file) if state_file else default_state,
+        hosts=told.hosts,
+        latencies=tuple(pb.Latency(**entry) for entry in config.get("latencies", ())),
+        fabric=told.fabric,
+        licences=told.licences,
+        traffic_pps=config.get("traffic_pps", DEFAULT_TRAFFIC_PPS),
+    )
+
+
+def _simulated(config: Mapping[str, Any]) -> DataCentre:
+    if twice := [key for key in _INVENTORY if key in config]:
+        raise invalid("config/simulate", f"makes a whole data centre: leave out {', '.join(twice)}")
+    wanted = config["simulate"]
+    return data_centre(wanted["hosts"], wanted.get("seed", 0))
+
+
+def _written(config: Mapping[str, Any]) -> DataCentre:
     wanted = config.get("hosts", 1)
     entries: Sequence[Mapping[str, Any]] = (
         [{"id": f"host-{number}"} for number in range(1, wanted + 1)] if isinstance(wanted, int) else wanted
@@ -135,14 +181,10 @@ def parse(config: Mapping[str, Any], default_state: Path | None) -> Config:
     for host in hosts:
         if host.parent_id and host.parent_id not in ids:
             raise invalid("config/hosts", f"{host.id!r} has the parent {host.parent_id!r}, which is not there")
-    state_file = config.get("state_file")
-    return Config(
-        rules=script.parse(config.get("script", ())),
-        state_file=Path(state_file) if state_file else default_state,
-        hosts=hosts,
-        latencies=tuple(pb.Latency(**entry) for entry in config.get("latencies", ())),
-        fabric=tuple(pb.Fabric(**entry) for entry in config.get("fabric", ())),
-        traffic_pps=config.get("traffic_pps", DEFAULT_TRAFFIC_PPS),
+    return DataCentre(
+        hosts,
+        tuple(pb.Fabric(**entry) for entry in config.get("fabric", ())),
+        tuple(pb.Licence(**entry) for entry in config.get("licences", ())),
     )
 
 
@@ -175,6 +217,7 @@ def _host(entry: Mapping[str, Any]) -> pb.Host:
         only_tenant=entry.get("only_tenant", ""),
         price_per_vcpu=entry.get("price_per_vcpu", 1.0),
         active=entry.get("active", True),
+        on_cost=entry.get("on_cost", 0.0),
         costs=[_cost(name, entry.get("costs", {}).get(name, {})) for name in names],
         can_open_workers=entry.get("can_open_workers", False),
         refusals=[

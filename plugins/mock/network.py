@@ -85,7 +85,7 @@ class MockNetwork:
             most = 0
         trips = [probing.travel(way, number, most) for number in range(request.packets)]
         self._record(manager_id, thing.spec, trips)
-        return probing.answer(way, trips, trace=request.trace)
+        return probing.answer(way, trips, trace=request.trace, between=self._stage.distances.between_us)
 
     def _record(self, manager_id: str, path: pb.AllocatePathRequest, trips: Sequence[probing.Trip]) -> None:
         """Count what crossed the ports, and let captures see it."""
@@ -97,7 +97,7 @@ class MockNetwork:
         seen = [
             (begun_ns + number * _GAP_NS + passing.at_ns, number, passing)
             for number, trip in enumerate(trips)
-            for passing in probing.passings(trip)
+            for passing in probing.passings(trip, self._stage.distances.between_us)
         ]
         for at_ns, number, passing in sorted(seen, key=lambda each: each[0]):
             frame = probing.frame(path.match, ends, number, reply=passing.reply)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -33,6 +34,7 @@ OPTIONAL: Mapping[str, Callable[[Plugin], Plugin]] = {
     "PAUSE": lambda plugin: replace(plugin, capabilities=_but(plugin, pb.CAPABILITY_PAUSE)),
     "CPU_PINNING": lambda plugin: replace(plugin, capabilities=_but(plugin, pb.CAPABILITY_CPU_PINNING)),
     "HUGEPAGES": lambda plugin: replace(plugin, capabilities=_but(plugin, pb.CAPABILITY_HUGEPAGES)),
+    "GPU": lambda plugin: replace(plugin, capabilities=_but(plugin, pb.CAPABILITY_GPU)),
     "SRIOV": lambda plugin: replace(plugin, capabilities=_but(plugin, pb.CAPABILITY_SRIOV)),
 }
 """What `--without` can take away, since a VIM need not offer everything."""
@@ -49,11 +51,11 @@ def make_plugin(
     observation = MockObservation(stage)
 
     async def configure(given: Mapping[str, object], secrets: Mapping[str, str]) -> None:
-        wanted = config.parse(given, default_state)
+        wanted = await asyncio.to_thread(config.parse, given, default_state)  # a large data centre takes seconds
         stage.set(wanted)
         call = Call("Configure")
         await disturb(call, stage.fired(call))
-        await plugin.inventory.publish(wanted.hosts, wanted.latencies, wanted.fabric)
+        await plugin.inventory.publish(wanted.hosts, wanted.latencies, wanted.fabric, wanted.licences)
 
     async def close() -> None:
         stage.close()
@@ -77,6 +79,7 @@ def make_plugin(
         capabilities=(
             pb.CAPABILITY_PAUSE,
             pb.CAPABILITY_SRIOV,
+            pb.CAPABILITY_GPU,
             pb.CAPABILITY_CPU_PINNING,
             pb.CAPABILITY_HUGEPAGES,
             pb.CAPABILITY_JOIN_VXLAN,

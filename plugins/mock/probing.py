@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from plugins.mock import frames, rules
@@ -12,6 +12,8 @@ from vnfm.pb.vim.v1 import vim_pb2 as pb
 
 WIRE_US = 1  # one crossing of a link
 Passing = pb.ProbePathResponse.Passing
+Between = Callable[[str, str], int]
+"""Microseconds from one host to another, one way."""
 _PROBE_PORT = 33434
 
 
@@ -26,6 +28,7 @@ class Instance:
     ingress_link: str
     egress_link: str
     hop_us: int
+    host_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class Trip:
     whole: bool
 
 
-def stations(world: World, hosts: Sequence[pb.Host], path: Thing) -> list[Station]:
+def stations(world: World, hosts: Mapping[str, pb.Host], path: Thing) -> list[Station]:
     """A path's hops as they are now."""
     assert isinstance(path.spec, pb.AllocatePathRequest)
     manager_id = path.key[0]
@@ -60,7 +63,7 @@ def stations(world: World, hosts: Sequence[pb.Host], path: Thing) -> list[Statio
     return found
 
 
-def _instance(world: World, hosts: Sequence[pb.Host], manager_id: str, hop: pb.Hop, resource_id: str) -> Instance:
+def _instance(world: World, hosts: Mapping[str, pb.Host], manager_id: str, hop: pb.Hop, resource_id: str) -> Instance:
     thing = world.get(manager_id, resource_id)
     if thing is None:
         return Instance(resource_id, False, hop.ingress_cp_id, hop.egress_cp_id, "", "", 0)
@@ -69,7 +72,14 @@ def _instance(world: World, hosts: Sequence[pb.Host], manager_id: str, hop: pb.H
     ingress, egress = hop.ingress_cp_id or only, hop.egress_cp_id or only
     runs = thing.resource.state == pb.STATE_RUNNING
     return Instance(
-        resource_id, runs, ingress, egress, links.get(ingress, ""), links.get(egress, ""), _hop_us(hosts, thing)
+        resource_id,
+        runs,
+        ingress,
+        egress,
+        links.get(ingress, ""),
+        links.get(egress, ""),
+        _hop_us(hosts, thing),
+        thing.resource.host_id,
     )
 
 
@@ -81,12 +91,12 @@ def _sound_link(world: World, manager_id: str, port: pb.Port, thing: Thing) -> s
     return port.link.resource_id if link is not None and link.resource.state == pb.STATE_RUNNING else ""
 
 
-def _hop_us(hosts: Sequence[pb.Host], thing: Thing) -> int:
+def _hop_us(hosts: Mapping[str, pb.Host], thing: Thing) -> int:
     spec = thing.spec
     if not isinstance(spec, pb.AllocateComputeRequest):
         return 0
-    costs = (cost for host in hosts if host.id == spec.host_id for cost in host.costs)
-    return next((cost.hop_us for cost in costs if cost.runtime == spec.runtime), 0)
+    host = hosts.get(spec.host_id)
+    return next((cost.hop_us for cost in host.costs if cost.runtime == spec.runtime), 0) if host else 0
 
 
 def travel(way: Sequence[Station], number: int, most: int) -> Trip:
@@ -104,8 +114,17 @@ def _joined(before: Station, left: Instance, station: Station, entered: Instance
     return before.edge or station.edge or (left.egress_link != "" != entered.ingress_link)
 
 
-def passings(trip: Trip) -> list[pb.ProbePathResponse.Passing]:
-    """Where and when the packet was seen. An instance adds its latency at each end of a link, as on a real wire."""
+def _nowhere_far(host_a: str, host_b: str) -> int:
+    return 0
+
+
+def _link_us(left: Instance, entered: Instance, between: Between) -> int:
+    """An instance adds its latency at each end of a link, as on a real wire."""
+    return left.hop_us + max(WIRE_US, between(left.host_id, entered.host_id)) + entered.hop_us
+
+
+def passings(trip: Trip, between: Between = _nowhere_far) -> list[pb.ProbePathResponse.Passing]:
+    """Where and when the packet was seen."""
     seen: list[pb.ProbePathResponse.Passing] = []
     at_us = 0
     ways = [(False, trip.reached)] + ([(True, trip.reached[::-1])] if trip.whole else [])
@@ -115,7 +134,7 @@ def passings(trip: Trip) -> list[pb.ProbePathResponse.Passing]:
             if reply:
                 arriving, leaving = leaving, arriving
             if index:
-                at_us += stops[index - 1][1].hop_us + WIRE_US + instance.hop_us
+                at_us += _link_us(stops[index - 1][1], instance, between)
                 seen.append(_passing(station, instance, arriving, at_us, reply=reply, leaving=False))
             if index < len(stops) - 1 or not (trip.whole or reply):
                 seen.append(_passing(station, instance, leaving, at_us, reply=reply, leaving=True))
@@ -146,13 +165,15 @@ def counted(trips: Sequence[Trip]) -> Mapping[tuple[str, str], tuple[int, int]]:
     return {place: (into[place], out[place]) for place in {*into, *out} if place[0]}
 
 
-def answer(way: Sequence[Station], trips: Sequence[Trip], *, trace: bool) -> pb.ProbePathResponse:
+def answer(
+    way: Sequence[Station], trips: Sequence[Trip], *, trace: bool, between: Between = _nowhere_far
+) -> pb.ProbePathResponse:
     """Counts hop by hop; the median of equal times is any of them."""
     response = pb.ProbePathResponse(complete=all(trip.whole for trip in trips))
     for index in range(len(way) - 1):
         sent = sum(len(trip.reached) > index for trip in trips)
         received = sum(len(trip.reached) > index + 1 for trip in trips)
-        hop_us = way[index].instances[0].hop_us + WIRE_US + way[index + 1].instances[0].hop_us
+        hop_us = _link_us(way[index].instances[0], way[index + 1].instances[0], between)
         count = pb.ProbePathResponse.HopCount(
             to=way[index + 1].name, sent=sent, received=received, rtt_us=2 * hop_us if response.complete else 0
         )
@@ -161,7 +182,7 @@ def answer(way: Sequence[Station], trips: Sequence[Trip], *, trace: bool) -> pb.
     response.rtt_us = sum(count.rtt_us for count in response.hops)
     whole = next((trip for trip in trips if trip.whole), None)
     if trace and whole is not None:
-        response.passings.extend(passings(whole))
+        response.passings.extend(passings(whole, between))
     return response
 
 

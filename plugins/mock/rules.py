@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from plugins.mock.world import Thing, World
 from vnfm.pb.common.v1.common_pb2 import Handle, Owner
@@ -44,7 +44,7 @@ def need(world: World, owner: Owner, handle: Handle, kind: pb.Kind.ValueType, ab
     return thing
 
 
-def check_compute(world: World, hosts: Sequence[pb.Host], request: pb.AllocateComputeRequest) -> pb.Cost:
+def check_compute(world: World, hosts: Mapping[str, pb.Host], request: pb.AllocateComputeRequest) -> pb.Cost:
     """Images, links, volumes, and room on the host; returns what the realization costs there."""
     for sha256 in images(request):
         if world.image_bytes(sha256) is None:
@@ -58,38 +58,72 @@ def check_compute(world: World, hosts: Sequence[pb.Host], request: pb.AllocateCo
     if cost is None:
         name = pb.Runtime.Name(request.runtime)
         raise not_ready(f"host {host.id!r} does not offer {name}", retry=NEW_PLACEMENT)
-    _check_room(world, host, request, cost)
+    if host.only_tenant and host.only_tenant != request.owner.tenant:
+        raise not_ready(f"host {host.id!r} is for tenant {host.only_tenant!r} only", retry=NEW_PLACEMENT)
+    _check_room(world, host, request)
     return cost
 
 
-def known_host(hosts: Sequence[pb.Host], host_id: str) -> pb.Host:
-    """The host, where it is there and active."""
-    for host in hosts:
-        if host.id == host_id and host.active:
-            return host
-    raise no_capacity(f"host {host_id!r} is unknown or not active")
+def known_host(hosts: Mapping[str, pb.Host], host_id: str) -> pb.Host:
+    """The host, where it is there. One that is not active is switched on by what is put there."""
+    host = hosts.get(host_id)
+    if host is None:
+        raise no_capacity(f"host {host_id!r} is unknown")
+    return host
 
 
-def _check_room(world: World, host: pb.Host, request: pb.AllocateComputeRequest, cost: pb.Cost) -> None:
+_AMOUNTS = ("cpu_milli", "memory_bytes", "hugepage_bytes", "vfs", "gpus")
+Amounts = tuple[int, int, int, int, int]
+Overheads = Mapping[pb.Runtime.ValueType, int]
+
+
+def _check_room(world: World, host: pb.Host, request: pb.AllocateComputeRequest) -> None:
+    """Of the whole host, and of the cell that the request is bound to."""
     overheads = {each.runtime: each.memory_bytes for each in host.costs}
-    there = [
-        thing.spec
-        for thing in world.every()
-        if isinstance(thing.spec, pb.AllocateComputeRequest)
-        and thing.spec.host_id == host.id
-        and thing.spec.resource_id != request.resource_id
-    ]
-    free_cpu_milli = sum(cell.cpu_milli - cell.cpu_used_by_others_milli for cell in host.cells)
-    free_cpu_milli -= sum(spec.cpu_milli for spec in there)
-    free_bytes = sum(cell.memory_bytes - cell.memory_used_by_others_bytes for cell in host.cells)
-    free_bytes -= sum(spec.memory_bytes + overheads.get(spec.runtime, 0) for spec in there)
-    if request.cpu_milli > free_cpu_milli:
-        raise no_capacity(f"host {host.id!r} has {free_cpu_milli} cpu_milli free, {request.cpu_milli} were asked for")
-    wanted_bytes = request.memory_bytes + cost.memory_bytes
-    if wanted_bytes > free_bytes:
-        raise no_capacity(
-            f"host {host.id!r} has {free_bytes} memory_bytes free, {wanted_bytes} are needed, overhead included"
-        )
+    there = [spec for spec in world.computes_on(host.id) if spec.resource_id != request.resource_id]
+    wanted = _taken(request, overheads)
+    _check_fits(f"host {host.id!r}", host.cells, there, wanted, overheads)
+    if not request.HasField("numa_cell"):
+        return
+    if not 0 <= request.numa_cell < len(host.cells):
+        raise no_capacity(f"host {host.id!r} has no NUMA cell {request.numa_cell}")
+    bound = [spec for spec in there if spec.HasField("numa_cell") and spec.numa_cell == request.numa_cell]
+    where = f"NUMA cell {request.numa_cell} of host {host.id!r}"
+    _check_fits(where, [host.cells[request.numa_cell]], bound, wanted, overheads)
+
+
+def _check_fits(
+    where: str,
+    cells: Sequence[pb.NumaCell],
+    there: Sequence[pb.AllocateComputeRequest],
+    wanted: Amounts,
+    overheads: Overheads,
+) -> None:
+    free = [sum(amounts) for amounts in zip(*map(_left, cells), strict=True)]
+    for spec in there:
+        free = [left - taken for left, taken in zip(free, _taken(spec, overheads), strict=True)]
+    for name, left, amount in zip(_AMOUNTS, free, wanted, strict=True):
+        if amount and amount > left:
+            overhead = ", overhead included" if name == "memory_bytes" else ""
+            raise no_capacity(f"{where} has {left} {name} free, {amount} are needed{overhead}")
+
+
+def _left(cell: pb.NumaCell) -> Amounts:
+    """By others of one cell."""
+    return (
+        cell.cpu_milli - cell.cpu_used_by_others_milli,
+        cell.memory_bytes - cell.memory_used_by_others_bytes,
+        cell.hugepage_bytes,
+        cell.vfs,
+        cell.gpus,
+    )
+
+
+def _taken(spec: pb.AllocateComputeRequest, overheads: Overheads) -> Amounts:
+    """What a compute takes of its host. What huge pages back is no ordinary memory."""
+    ordinary_bytes = max(0, spec.memory_bytes - spec.hugepage_bytes) + overheads.get(spec.runtime, 0)
+    vfs = sum(port.vnic == pb.Port.DIRECT for port in spec.ports)
+    return spec.cpu_milli, ordinary_bytes, spec.hugepage_bytes, vfs, spec.gpus
 
 
 def check_path(world: World, request: pb.AllocatePathRequest) -> None:
@@ -127,34 +161,12 @@ def late_members(world: World, link: Thing) -> list[str]:
     if not isinstance(link.spec, pb.AllocateLinkRequest):
         return []
     named = {member.resource_id for member in link.spec.members}
-    manager_id, link_id = link.key
-    joined = {
-        thing.key[1] for thing in world.of(manager_id) for port in ports(thing) if port.link.resource_id == link_id
-    }
-    return sorted(joined - named) if named else []
+    return [user for user in users(world, link) if user not in named] if named else []
 
 
 def users(world: World, thing: Thing) -> list[str]:
     """Ids of what refers to it: ports and members of paths, mounts of volumes."""
-    manager_id, resource_id = thing.key
-    return sorted(
-        other.key[1]
-        for other in world.of(manager_id)
-        if other.key != thing.key and resource_id in set(_references(other))
-    )
-
-
-def _references(thing: Thing) -> Iterable[str]:
-    for port in ports(thing):
-        yield port.link.resource_id
-    if isinstance(thing.spec, pb.AllocateComputeRequest):
-        for mount in thing.spec.volumes:
-            yield mount.volume.resource_id
-    if isinstance(thing.spec, pb.AllocatePathRequest):
-        for hop in thing.spec.hops:
-            yield hop.compute.resource_id
-            yield hop.sap.resource_id
-            yield from (replica.resource_id for replica in hop.replicas)
+    return sorted(world.users(thing.key))
 
 
 def image_users(world: World, sha256: str) -> list[str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
 from plugins.mock.config import Config
+from plugins.mock.distances import Distances
 from plugins.mock.fates import Fates
 from plugins.mock.script import Call, Do, Rule, fire
 from plugins.mock.taps import Taps
@@ -31,10 +32,12 @@ class Stage:
 
     def __init__(self, publish: Callable[[pb.Resource], None], clock_ns: Callable[[], int] = time.time_ns) -> None:
         self._config: Config | None = None
+        self._hosts: Mapping[str, pb.Host] = {}
         self._world: World | None = None
         self._fates = Fates(publish, clock_ns)
         self.clock_ns = clock_ns
         self.taps = Taps()
+        self.distances = Distances({}, ())
 
     def set(self, config: Config) -> None:
         """Go on with this configuration; objects stay unless it names another state file. What was to happen while no
@@ -43,6 +46,8 @@ class Stage:
             self.close()
             self._world = World(config.state_file, self.clock_ns)
         self._config = config
+        self._hosts = {host.id: host for host in config.hosts}
+        self.distances = Distances(self._hosts, config.fabric)
         self._fates.arm_all(self._world)
 
     def close(self) -> None:
@@ -60,9 +65,9 @@ class Stage:
         return self._world
 
     @property
-    def hosts(self) -> Sequence[pb.Host]:
-        """The inventory's hosts."""
-        return self._config.hosts if self._config else ()
+    def hosts(self) -> Mapping[str, pb.Host]:
+        """The inventory's hosts by id."""
+        return self._hosts
 
     @property
     def traffic_pps(self) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +45,7 @@ CREATE TABLE IF NOT EXISTS generation (manager_id TEXT, resource_id TEXT, at_ns 
 CREATE TABLE IF NOT EXISTS crossed (
   manager_id TEXT, resource_id TEXT, cp_id TEXT, path_id TEXT, in_packets INTEGER NOT NULL,
   out_packets INTEGER NOT NULL, PRIMARY KEY (manager_id, resource_id, cp_id, path_id));
+CREATE INDEX IF NOT EXISTS crossed_path ON crossed (manager_id, path_id);
 """
 
 
@@ -90,6 +91,20 @@ class Thing:
         return Stamped(copy, self.digest, generation, frozenset(member.resource_id for member in named))
 
 
+def references(spec: Spec) -> Iterator[str]:
+    """Ids of what must stay as long as this does: links of ports, mounted volumes, members of paths."""
+    if isinstance(spec, pb.AllocateComputeRequest):
+        yield from (port.link.resource_id for port in spec.ports)
+        yield from (mount.volume.resource_id for mount in spec.volumes)
+    elif isinstance(spec, pb.AllocateSapRequest):
+        yield spec.port.link.resource_id
+    elif isinstance(spec, pb.AllocatePathRequest):
+        for hop in spec.hops:
+            yield hop.compute.resource_id
+            yield hop.sap.resource_id
+            yield from (replica.resource_id for replica in hop.replicas)
+
+
 class World:
     """All objects by (manager_id, resource_id); every change is in the file before the call goes on."""
 
@@ -99,7 +114,11 @@ class World:
         self._file.execute("PRAGMA journal_mode=WAL")
         self._file.execute("PRAGMA synchronous=OFF")  # it has to outlive the process, not the machine
         self._file.executescript(_TABLES)
-        self._things = {thing.key: thing for thing in self._load()}
+        self._things: dict[Key, Thing] = {}
+        self._on_host: dict[str, dict[Key, pb.AllocateComputeRequest]] = {}
+        self._users: dict[Key, set[str]] = {}
+        for thing in self._load():
+            self._know(thing)
         self._images: dict[str, int] = dict(self._file.execute("SELECT sha256, size_bytes FROM image"))
         self._counts: dict[str, int] = dict(self._file.execute("SELECT rule, calls FROM count"))
         self._fates: dict[Key, Fate] = {
@@ -123,30 +142,64 @@ class World:
         """All managers' objects."""
         return iter(self._things.values())
 
+    def computes_on(self, host_id: str) -> Iterable[pb.AllocateComputeRequest]:
+        """What all managers' computes on a host were made from."""
+        return self._on_host.get(host_id, {}).values()
+
+    def users(self, key: Key) -> frozenset[str]:
+        """Ids of the same manager's objects that refer to it."""
+        return frozenset(self._users.get(key, ()))
+
     def put(self, thing: Thing) -> None:
         """Make or replace it; when it was made first is kept, and so is each generation of a path."""
-        self._file.execute("INSERT OR IGNORE INTO born VALUES (?, ?, ?)", (*thing.key, self._clock_ns()))
         before = self._things.get(thing.key)
-        if isinstance(thing.spec, pb.AllocatePathRequest) and (before is None or before.digest != thing.digest):
-            switch = (*thing.key, self._clock_ns(), thing.spec.SerializeToString())
-            self._file.execute("INSERT INTO generation VALUES (?, ?, ?, ?)", switch)
-        row = (*thing.key, thing.resource.SerializeToString(), thing.spec.SerializeToString(), thing.digest)
-        self._file.execute("INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?)", row)
-        self._things[thing.key] = thing
+        now_ns, spec = self._clock_ns(), thing.spec.SerializeToString()
+        row = (*thing.key, thing.resource.SerializeToString(), spec, thing.digest)
+        with self._file:
+            self._file.execute("BEGIN")
+            if before is None:
+                self._file.execute("INSERT OR IGNORE INTO born VALUES (?, ?, ?)", (*thing.key, now_ns))
+            if isinstance(thing.spec, pb.AllocatePathRequest) and (before is None or before.digest != thing.digest):
+                self._file.execute("INSERT INTO generation VALUES (?, ?, ?, ?)", (*thing.key, now_ns, spec))
+            self._file.execute("INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?)", row)
+        self._know(thing)
 
     def remove(self, manager_id: str, resource_id: str) -> None:
         """Make it gone; success where it is not there. What a path has carried stays counted at the ports."""
         key = (manager_id, resource_id)
-        for table in ("object", "born", "fate", "crossed"):
-            self._file.execute(f"DELETE FROM {table} WHERE manager_id = ? AND resource_id = ?", key)
-        carried = self._file.execute(
-            "SELECT resource_id, cp_id, in_packets, out_packets FROM crossed WHERE manager_id = ? AND path_id = ?", key
-        ).fetchall()
-        self._file.execute("DELETE FROM crossed WHERE manager_id = ? AND path_id = ?", key)
-        for user_id, cp_id, into, out in carried:
-            self.cross(manager_id, user_id, cp_id, "", into, out)
-        self._things.pop(key, None)
+        with self._file:
+            self._file.execute("BEGIN")
+            for table in ("object", "born", "fate", "crossed"):
+                self._file.execute(f"DELETE FROM {table} WHERE manager_id = ? AND resource_id = ?", key)
+            carried = self._file.execute(
+                "SELECT resource_id, cp_id, in_packets, out_packets FROM crossed WHERE manager_id = ? AND path_id = ?",
+                key,
+            ).fetchall()
+            self._file.execute("DELETE FROM crossed WHERE manager_id = ? AND path_id = ?", key)
+            for user_id, cp_id, into, out in carried:
+                self.cross(manager_id, user_id, cp_id, "", into, out)
+        self._forget(key)
         self._fates.pop(key, None)
+
+    def _know(self, thing: Thing) -> None:
+        self._forget(thing.key)
+        self._things[thing.key] = thing
+        if isinstance(thing.spec, pb.AllocateComputeRequest):
+            self._on_host.setdefault(thing.spec.host_id, {})[thing.key] = thing.spec
+        for referred in references(thing.spec):
+            self._users.setdefault((thing.key[0], referred), set()).add(thing.key[1])
+
+    def _forget(self, key: Key) -> None:
+        known = self._things.pop(key, None)
+        if known is None:
+            return
+        if isinstance(known.spec, pb.AllocateComputeRequest):
+            del self._on_host[known.spec.host_id][key]
+        for referred in references(known.spec):
+            if (users := self._users.get((key[0], referred))) is not None:
+                users.discard(key[1])
+                if not users:
+                    del self._users[(key[0], referred)]
 
     def born_ns(self, key: Key) -> int:
         """When it was made; 0 where it is not there."""
@@ -160,6 +213,8 @@ class World:
 
     def set_fate(self, key: Key, fate: Fate | None) -> None:
         """An object's fate; None: it has none any more."""
+        if fate is None and key not in self._fates:
+            return
         self._file.execute("DELETE FROM fate WHERE manager_id = ? AND resource_id = ?", key)
         self._fates.pop(key, None)
         if fate is not None:
@@ -213,6 +268,8 @@ class World:
 
     def count(self, changed: Mapping[str, int]) -> None:
         """Keep new counts, before anything that they lead to."""
+        if not changed:
+            return
         self._file.executemany("INSERT OR REPLACE INTO count VALUES (?, ?)", changed.items())
         self._counts.update(changed)
 

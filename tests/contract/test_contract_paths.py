@@ -99,6 +99,8 @@ def _calls(caller: Caller, world: World) -> dict[pb.Capability.ValueType, Callab
     pinned.MergeFrom(world.compute_request())
     huge = pb.AllocateComputeRequest(hugepage_bytes=1 << 21)
     huge.MergeFrom(world.compute_request())
+    accelerated = pb.AllocateComputeRequest(gpus=1)
+    accelerated.MergeFrom(world.compute_request())
     direct = world.compute_request(port("in", new_id()))
     direct.ports[0].vnic = pb.Port.DIRECT
     steered = world.link_request()
@@ -134,6 +136,7 @@ def _calls(caller: Caller, world: World) -> dict[pb.Capability.ValueType, Callab
         pb.CAPABILITY_CPU_PINNING: lambda: compute.AllocateCompute(pinned, timeout=CALL_S),
         pb.CAPABILITY_HUGEPAGES: lambda: compute.AllocateCompute(huge, timeout=CALL_S),
         pb.CAPABILITY_SRIOV: lambda: compute.AllocateCompute(direct, timeout=CALL_S),
+        pb.CAPABILITY_GPU: lambda: compute.AllocateCompute(accelerated, timeout=CALL_S),
     }
 
 

@@ -16,7 +16,6 @@ from vnfm.model.lcm import LcmOperationState, LcmOperationType, VnfInstance
 from vnfm.model.package import Finding, VnfPackage
 from vnfm.model.problem import Problem
 from vnfm.pb.nfvo.v1 import nfvo_pb2 as pb
-from vnfm.placement.types import Host, Reservation
 from vnfm.store.orders import ChainRecord
 
 RUNNING = (LcmOperationState.STARTING, LcmOperationState.PROCESSING, LcmOperationState.ROLLING_BACK)
@@ -236,39 +235,4 @@ def probe_document(probe: Mapping[str, Any] | None) -> dict[str, Any] | None:
             {"from": h["from_"], **{k: h.get(k, 0) for k in ("to", "sent", "received", "rtt_us")}}
             for h in probe.get("hops", [])
         ],
-    }
-
-
-def host_document(host: Host, held: Sequence[Reservation]) -> dict[str, Any]:
-    """docs/surface.md, "vim inventory"."""
-    cpu = sum(c.cpu_milli for c in host.cells)
-    memory = sum(c.memory_bytes for c in host.cells)
-    cpu_used = sum(c.cpu_used_by_others_milli for c in host.cells) + sum(r.cpu_milli for r in held)
-    memory_used = sum(c.memory_used_by_others_bytes for c in host.cells) + sum(r.memory_bytes for r in held)
-    return {
-        "id": host.id,
-        "parent": host.parent or None,
-        "site": host.site,
-        "zone": host.zone,
-        "rack": host.rack,
-        "arch": host.arch,
-        "runtimes": sorted(r.value for r in host.runtimes),
-        "refusals": {r.value: why for r, why in host.refusals.items()},
-        "cpu": {"total_milli": cpu, "free_milli": max(0, cpu - cpu_used), "cells": len(host.cells)},
-        "memory_bytes": {"total": memory, "free": max(0, memory - memory_used)},
-        "disk_bytes": {
-            "total": host.disk_bytes,
-            "free": None if host.disk_bytes is None else max(0, host.disk_bytes - host.disk_used_by_others_bytes),
-        },
-        "trust": host.trust,
-        "measured": {
-            r.value: {
-                "start_ms": c.start_ms,
-                "memory_bytes": c.memory_bytes,
-                "hop_latency_us": c.hop_us,
-                "observed": sorted(c.observed),
-            }
-            for r, c in host.costs.items()
-        },
-        "identities": sorted(host.identities),
     }

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, Protocol
 
 import grpc.aio
 from google.protobuf import json_format
 
 from vnfm.api.errors import answered, streamed
-from vnfm.api.views import host_document, struct
+from vnfm.api.inventories import InventoryView
+from vnfm.api.views import struct
 from vnfm.model.problem import problem
 from vnfm.pb.nfvo.v1 import nfvo_pb2 as pb
 from vnfm.pb.nfvo.v1 import nfvo_pb2_grpc as rpc
 from vnfm.pb.vim.v1 import vim_pb2 as vim
-from vnfm.placement.snapshot import Snapshot
-from vnfm.placement.types import Reservation
-from vnfm.store.resources import Holdings, ResourceStore
+from vnfm.store.resources import ResourceStore
 from vnfm.store.vims import VimStore
 from vnfm.vim.connection import VimConnection, VimSettings
-from vnfm.vim.inventory import InventoryStore
 from vnfm.vim.registry import VimRegistry
 
 Context = grpc.aio.ServicerContext[Any, Any]
 SETTLE_S = 20.0
+TELLING_S = 60.0  # more, for a plugin that is there and has much to tell
 
 
 class SettingsOf(Protocol):
@@ -66,21 +66,44 @@ class VimsServicer(rpc.VimsServicer):
         """What it has, less what we hold, with costs as observed."""
 
         async def work() -> pb.Document:
-            connection = self._registry.get(request.ref).connection
-            await self._expect_settled(connection)
-            held = await self._resources.holdings()
-            # ten thousand hosts take seconds: off the event loop
-            return await asyncio.to_thread(_inventory_document, connection.inventory, held)
+            view = await self._view(request.ref)
+            # ten thousand hosts take a second: off the event loop
+            return await asyncio.to_thread(lambda: pb.Document(body=struct(view.whole())))
 
         return await answered(context, work())
+
+    async def ReadInventory(
+        self, request: pb.ReadInventoryRequest, context: Context
+    ) -> AsyncIterator[pb.InventoryPiece]:
+        """The same, in pieces."""
+
+        async def items() -> AsyncIterator[pb.InventoryPiece]:
+            view = await self._view(request.ref)
+            yield await asyncio.to_thread(lambda: _piece(view.head()))
+            pieces = iter(()) if request.summary_only else view.pieces()
+            while piece := await asyncio.to_thread(_next, pieces):
+                yield piece
+
+        async for item in streamed(context, items):
+            yield item
+
+    async def _view(self, ref: str) -> InventoryView:
+        connection = self._registry.get(ref).connection
+        await self._expect_settled(connection)
+        held = await self._resources.holdings()
+        return await asyncio.to_thread(InventoryView.of, connection.inventory, held)
 
     async def _expect_settled(self, connection: VimConnection) -> None:
         if await connection.settled(SETTLE_S):
             return
+        telling = connection.handshake is not None and connection.problem is None
+        if telling and await connection.settled(TELLING_S):
+            return
         name, found = connection.settings.name, connection.problem
+        waited_s = SETTLE_S + (TELLING_S if telling else 0)
         raise problem(
             found.word if found else "vim-unreachable",
-            f"VIM {name}: {found.detail}" if found else f"VIM {name} is not connected after {SETTLE_S:.0f} s",
+            f"VIM {name}: {found.detail}" if found else f"VIM {name} is not connected after {waited_s:.0f} s",
             instance=name,
         )
 
@@ -123,14 +146,13 @@ class VimsServicer(rpc.VimsServicer):
         return await answered(context, work())
 
 
-def _inventory_document(inventory: InventoryStore, held: Holdings) -> pb.Document:
-    snapshot = Snapshot.of(inventory.version, inventory.hosts).with_observed(held.observed)
-    on: dict[str, list[Reservation]] = {}
-    for reservation in held.reservations:
-        if reservation.vim == inventory.vim:
-            on.setdefault(reservation.host, []).append(reservation)
-    hosts = [host_document(h, on.get(h.id, ())) for h in snapshot.hosts]
-    return pb.Document(body=struct({"vim": inventory.vim, "version": inventory.version, "hosts": hosts}))
+def _piece(document: Mapping[str, Any]) -> pb.InventoryPiece:
+    return pb.InventoryPiece(json=json.dumps(document, sort_keys=True, ensure_ascii=False))
+
+
+def _next(pieces: Iterator[Mapping[str, Any]]) -> pb.InventoryPiece | None:
+    piece = next(pieces, None)
+    return _piece(piece) if piece is not None else None
 
 
 def vim_message(connection: VimConnection) -> pb.Vim:

@@ -41,9 +41,7 @@ def emit(data: Any, form: Format, table: Callable[[], RenderableType]) -> None:
     if form is Format.json:
         print(json.dumps(data, indent=2, ensure_ascii=False))
     elif form is Format.yaml:
-        import yaml
-
-        sys.stdout.write(yaml.safe_dump(data, sort_keys=False, allow_unicode=True))
+        sys.stdout.write(_yaml(data))
     else:
         console().print(table())
 
@@ -53,12 +51,19 @@ def emit_line(data: Any, form: Format, line: Callable[[], str]) -> None:
     if form is Format.json:
         print(json.dumps(data, ensure_ascii=False), flush=True)
     elif form is Format.yaml:
-        import yaml
-
-        sys.stdout.write("---\n" + yaml.safe_dump(data, sort_keys=False, allow_unicode=True))
+        sys.stdout.write("---\n" + _yaml(data))
         sys.stdout.flush()
     else:
         print(line(), flush=True)
+
+
+def _yaml(data: Any) -> str:
+    """By libyaml where there is one: a large inventory takes a third of the time."""
+    import yaml
+
+    dumper = yaml.CSafeDumper if yaml.__with_libyaml__ else yaml.SafeDumper
+    text: str = yaml.dump(data, Dumper=dumper, sort_keys=False, allow_unicode=True)
+    return text
 
 
 def say(text: str) -> None:

@@ -198,39 +198,6 @@ def vims(messages: Sequence[nfvo_pb2.Vim]) -> RenderableType:
     return grid("", ["VIM", "Kind", "State", "Plugin", "Runtimes", "Restarts", "Detail"], rows)
 
 
-def inventory(data: dict[str, Any]) -> RenderableType:
-    """`vim inventory`: a host a row, what was measured beneath."""
-    rows = []
-    for host in data.get("hosts", []):
-        cpu, memory = host.get("cpu") or {}, host.get("memory_bytes") or {}
-        rows.append(
-            (
-                host.get("id", ""),
-                host.get("parent") or "-",
-                ", ".join(host.get("runtimes") or []),
-                " ".join(f"{key}={value}" for key, value in cpu.items() if not isinstance(value, dict | list)),
-                f"{size(memory.get('free'))} of {size(memory.get('total'))}",
-                "\n".join(_measured(host.get("measured") or {})),
-            )
-        )
-    title = f"{data.get('vim', '')} (inventory version {data.get('version', '-')})"
-    return grid(title, ["Host", "Parent", "Runtimes", "CPU", "Memory free", "Measured"], rows)
-
-
-def _measured(measured: dict[str, Any]) -> list[str]:
-    lines = []
-    for runtime, cost in measured.items():
-        parts = []
-        if cost.get("start_ms") is not None:
-            parts.append(f"{cost['start_ms']} ms to start")
-        if cost.get("memory_bytes") is not None:
-            parts.append(size(cost["memory_bytes"]))
-        if cost.get("hop_latency_us") is not None:
-            parts.append(f"{cost['hop_latency_us']} us a hop")
-        lines.append(f"{runtime}: {', '.join(parts)}")
-    return lines
-
-
 def fields(data: dict[str, Any]) -> RenderableType:
     """Any document: a name and its value a row, lists of objects as tables beneath."""
     from rich.console import Group

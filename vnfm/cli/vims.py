@@ -8,12 +8,19 @@ from typing import Annotated, Any
 import typer
 from google.protobuf import json_format, struct_pb2
 
-from vnfm.cli import render, shapes
+from vnfm.cli import render, render_inventory, shapes
+from vnfm.cli.client import CALL_TIMEOUT_S
 from vnfm.cli.command import Session, client_command
 from vnfm.cli.errors import WrongUse
+from vnfm.cli.output import Format, say
 from vnfm.pb.nfvo.v1 import nfvo_pb2
 
 app = typer.Typer(no_args_is_help=True, help="VIM connections: the plugins that realize VNFs.")
+LISTS = ("hosts", "links", "latencies", "licences")
+ROWS = 50
+"""Hosts that a table shows; of more it shows what they are together."""
+MOST_HOSTS = 100_000
+MOST_SEED = (1 << 53) - 1
 VimArgument = Annotated[str, typer.Argument(metavar="NAME", help="The VIM connection's name.")]
 
 
@@ -32,11 +39,67 @@ def show(session: Session, vim: VimArgument) -> None:
 
 
 @client_command(app, "inventory")
-def inventory(session: Session, vim: VimArgument) -> None:
+def inventory(
+    session: Session,
+    vim: VimArgument,
+    summary: bool = typer.Option(False, "--summary", help="Only how much there is of what."),
+    every: bool = typer.Option(
+        False, "--all", help=f"A table of all hosts, also where there are more than {ROWS}; json and yaml have all."
+    ),
+) -> None:
     """The VIM's hosts: capacities, realizations offered, what was measured there."""
-    answer = session.client.call(session.client.vims.GetInventory, nfvo_pb2.GetRequest(ref=vim))
-    data = shapes.body(answer.body)
-    session.print(data, lambda: render.inventory(data))
+    enough = None if every or session.form is not Format.table else ROWS
+    data = read_inventory(session, vim, summary_only=summary, most_hosts=enough)
+    if "hosts" in data:
+        session.print(data, lambda: render_inventory.inventory(data))
+        return
+    session.print(data, lambda: render_inventory.summary(data))
+    if not summary:
+        say(f"{data['summary']['hosts']} hosts: --all prints a row for each, -o json all that is known")
+
+
+def read_inventory(
+    session: Session, vim: str, *, summary_only: bool = False, most_hosts: int | None = None
+) -> dict[str, Any]:
+    """The document of docs/surface.md, "vim inventory", put together from its pieces; without the lists where only the
+    summary is wanted, or there are more hosts than `most_hosts`."""
+    request = nfvo_pb2.ReadInventoryRequest(ref=vim, summary_only=summary_only)
+    pieces = session.client.guard(
+        lambda: session.client.vims.ReadInventory(request, timeout=CALL_TIMEOUT_S, metadata=session.client.metadata)
+    )
+    import json
+
+    data: dict[str, Any] = {}
+    for piece in session.client.follow(pieces):
+        for name, value in json.loads(piece.json).items():
+            if isinstance(value, list):
+                data[name] += value
+            else:
+                data[name] = value
+        if summary_only or (most_hosts is not None and data["summary"]["hosts"] > most_hosts):
+            pieces.cancel()  # type: ignore[no-untyped-call]  # the stubs leave it so
+            return data
+        for name in LISTS:
+            data.setdefault(name, [])
+    return data
+
+
+@client_command(app, "simulate")
+def simulate(
+    session: Session,
+    name: str = typer.Argument(metavar="NAME", help="A name for it."),
+    hosts: int = typer.Option(
+        ..., "--hosts", metavar="N", min=1, max=MOST_HOSTS, help="How many, worker VMs included."
+    ),
+    seed: int = typer.Option(0, "--seed", metavar="S", min=0, max=MOST_SEED, help="Another number, another cloud."),
+) -> None:
+    """Connect a data centre that nobody has: a mock VIM of N hosts, to try plans and lifecycles on."""
+    settings = struct_pb2.Struct()
+    settings.update({"simulate": {"hosts": hosts, "seed": seed}})
+    request = nfvo_pb2.AddVimRequest(name=name, kind="mock", config=settings)
+    made = shapes.vim(session.client.call(session.client.vims.AddVim, request))
+    data = {**made, "seed": seed, **read_inventory(session, name, summary_only=True)}
+    session.print(data, lambda: render_inventory.summary(data))
 
 
 @client_command(app, "add")

@@ -13,6 +13,7 @@ from vnfm.model.resources import (
     CaptureOrder,
     ComputeSpec,
     Handle,
+    Licence,
     LinkSpec,
     Owner,
     PathSpec,
@@ -80,6 +81,7 @@ class JoinedInventory:
     hosts: tuple[Host, ...]
     latencies: tuple[ZoneLatency, ...] = ()
     fabric: tuple[FabricEdge, ...] = ()
+    licences: tuple[Licence, ...] = ()
     absent: Mapping[str, str] = field(default_factory=dict)
     capabilities: Mapping[str, frozenset[str]] = field(default_factory=dict)
 

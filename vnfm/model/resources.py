@@ -121,6 +121,7 @@ class ComputeSpec:
     user_data_b64: str = ""
     ports: tuple[PortSpec, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict)
+    gpus: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,3 +285,13 @@ class CaptureOrder:
     max_packets: int = 0
     max_bytes: int = 0
     seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Licence:
+    """Software that is paid for by instances: `count` more of them may run in a site, our own included."""
+
+    vim: str
+    id: str
+    site: str
+    count: int

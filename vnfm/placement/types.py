@@ -110,6 +110,7 @@ class Host:
     only_tenant: str = ""
     price_per_vcpu: float = 0.0
     active: bool = True
+    on_cost: float = 0.0  # paid once by the first VNFC where it is not active, in the unit of the prices
 
     @property
     def key(self) -> HostKey:

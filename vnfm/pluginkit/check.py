@@ -225,6 +225,8 @@ def needed_capabilities(request: pb.AllocateComputeRequest) -> Iterable[tuple[st
         yield "cpu_pinned", pb.CAPABILITY_CPU_PINNING
     if request.hugepage_bytes:
         yield "hugepage_bytes", pb.CAPABILITY_HUGEPAGES
+    if request.gpus:
+        yield "gpus", pb.CAPABILITY_GPU
     if request.volumes:
         yield "volumes", pb.CAPABILITY_VOLUME
     if any(port.vnic == pb.Port.DIRECT for port in request.ports):

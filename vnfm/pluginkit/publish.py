@@ -10,7 +10,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 17
+"""Some 500 hosts: the manager reads a chunk between other work, so that one must not take long."""
 _CHUNK_OVERHEAD_BYTES = 64
 
 
@@ -23,12 +24,13 @@ def chunks(
     hosts: Sequence[pb.Host],
     latencies: Sequence[pb.Latency] = (),
     fabric: Sequence[pb.Fabric] = (),
+    licences: Sequence[pb.Licence] = (),
     *,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> Iterator[pb.InventoryChunk]:
     """One snapshot in chunks of at most `chunk_bytes`; only the final one has `last`."""
     chunk, size = pb.InventoryChunk(version=version), _CHUNK_OVERHEAD_BYTES
-    items: tuple[pb.Host | pb.Latency | pb.Fabric, ...] = (*hosts, *latencies, *fabric)
+    items: tuple[pb.Host | pb.Latency | pb.Fabric | pb.Licence, ...] = (*hosts, *latencies, *fabric, *licences)
     for item in items:
         item_bytes = item.ByteSize() + 8
         if size + item_bytes > chunk_bytes and size > _CHUNK_OVERHEAD_BYTES:
@@ -38,8 +40,10 @@ def chunks(
             chunk.hosts.append(item)
         elif isinstance(item, pb.Latency):
             chunk.latencies.append(item)
-        else:
+        elif isinstance(item, pb.Fabric):
             chunk.fabric.append(item)
+        else:
+            chunk.licences.append(item)
         size += item_bytes
     chunk.last = True
     yield chunk
@@ -63,12 +67,16 @@ class InventoryPublisher:
         return self._version
 
     async def publish(
-        self, hosts: Sequence[pb.Host], latencies: Sequence[pb.Latency] = (), fabric: Sequence[pb.Fabric] = ()
+        self,
+        hosts: Sequence[pb.Host],
+        latencies: Sequence[pb.Latency] = (),
+        fabric: Sequence[pb.Fabric] = (),
+        licences: Sequence[pb.Licence] = (),
     ) -> int:
         """Replace the whole inventory; returns its version. The messages must not be changed afterwards."""
         async with self._changed:
             self._version = max(self._version + 1, self._clock_us())
-            self._snapshot = list(chunks(self._version, hosts, latencies, fabric))
+            self._snapshot = list(chunks(self._version, hosts, latencies, fabric, licences))
             self._changed.notify_all()
             return self._version
 

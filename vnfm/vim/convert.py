@@ -14,6 +14,7 @@ from vnfm.model.resources import (
     Handle,
     HopCount,
     HopSpec,
+    Licence,
     LinkSpec,
     Owner,
     Passing,
@@ -142,6 +143,7 @@ def compute_out(spec: ComputeSpec, owner: cpb.Owner, handles: Mapping[str, Handl
         ports=[port_out(p, handles) for p in spec.ports],
         annotations=dict(spec.annotations),
         name=spec.name,
+        gpus=spec.gpus,
     )
     if spec.numa_cell is not None:
         request.numa_cell = spec.numa_cell
@@ -255,45 +257,93 @@ def stats_in(message: pb.StatsSample) -> StatsSample:
     )
 
 
-def host_in(vim: str, m: pb.Host, hardware: frozenset[Hardware]) -> Host:
-    """A host of the inventory; `hardware` is what the plugin's capabilities hand on to CONTAINER and VM."""
-    runtimes = frozenset(RUNTIME_IN[r] for r in m.runtimes if r in RUNTIME_IN)
-    return Host(
-        id=m.id,
-        vim=vim,
-        cells=tuple(
-            Cell(
-                cpu_milli=c.cpu_milli,
-                memory_bytes=c.memory_bytes,
-                cpu_used_by_others_milli=c.cpu_used_by_others_milli,
-                memory_used_by_others_bytes=c.memory_used_by_others_bytes,
-                hugepage_bytes=c.hugepage_bytes,
-                vfs=c.vfs,
-                gpus=c.gpus,
-            )
-            for c in m.cells
-        ),
-        runtimes=runtimes,
-        parent=m.parent_id,
-        identities=frozenset(m.identities),
-        site=m.site,
-        zone=m.zone,
-        rack=m.rack,
-        arch=m.arch,
-        refusals={RUNTIME_IN[r.runtime]: r.reason for r in m.refusals if r.runtime in RUNTIME_IN},
-        costs={
-            RUNTIME_IN[c.runtime]: RuntimeCost(c.start_ms, c.memory_bytes, c.hop_us, c.measured)
-            for c in m.costs
-            if c.runtime in RUNTIME_IN
-        },
-        hardware={r: hardware for r in runtimes if r is not Runtime.KATA},
-        disk_bytes=m.disk_bytes or None,
-        disk_used_by_others_bytes=m.disk_used_by_others_bytes,
-        trust=m.trust,
-        only_tenant=m.only_tenant,
-        price_per_vcpu=m.price_per_vcpu,
-        active=m.active,
-    )
+_Cost = tuple[pb.Runtime.ValueType, int, int, int, bool]
+
+
+class HostReader:
+    """Hosts of one VIM's inventory. Servers come in kinds: what many hosts have in common is kept once.
+
+    `hardware` is what the plugin's capabilities hand on to CONTAINER and VM.
+    """
+
+    def __init__(self, vim: str, hardware: frozenset[Hardware]) -> None:
+        self.vim = vim
+        self.hardware = hardware
+        self._offers: dict[
+            tuple[pb.Runtime.ValueType, ...], tuple[frozenset[Runtime], Mapping[Runtime, frozenset[Hardware]]]
+        ] = {}
+        self._costs: dict[tuple[_Cost, ...], Mapping[Runtime, RuntimeCost]] = {}
+        self._refusals: dict[tuple[tuple[pb.Runtime.ValueType, str], ...], Mapping[Runtime, str]] = {}
+        self._cells: dict[tuple[int, ...], Cell] = {}
+        self._words: dict[str, str] = {}
+
+    def read(self, m: pb.Host) -> Host:
+        """One host."""
+        runtimes, hardware = self._offer(tuple(m.runtimes))
+        word = self._words.setdefault
+        site, zone, rack, arch = m.site, m.zone, m.rack, m.arch
+        return Host(
+            id=m.id,
+            vim=self.vim,
+            cells=tuple([self._cell(c) for c in m.cells]),
+            runtimes=runtimes,
+            parent=m.parent_id,
+            identities=frozenset(m.identities),
+            site=word(site, site),
+            zone=word(zone, zone),
+            rack=word(rack, rack),
+            arch=word(arch, arch),
+            refusals=self._refused(tuple([(r.runtime, r.reason) for r in m.refusals])),
+            costs=self._costing(
+                tuple([(c.runtime, c.start_ms, c.memory_bytes, c.hop_us, c.measured) for c in m.costs])
+            ),
+            hardware=hardware,
+            disk_bytes=m.disk_bytes or None,
+            disk_used_by_others_bytes=m.disk_used_by_others_bytes,
+            trust=m.trust,
+            only_tenant=m.only_tenant,
+            price_per_vcpu=m.price_per_vcpu,
+            active=m.active,
+            on_cost=m.on_cost,
+        )
+
+    def _offer(
+        self, told: tuple[pb.Runtime.ValueType, ...]
+    ) -> tuple[frozenset[Runtime], Mapping[Runtime, frozenset[Hardware]]]:
+        known = self._offers.get(told)
+        if known is None:
+            runtimes = frozenset(RUNTIME_IN[r] for r in told if r in RUNTIME_IN)
+            known = runtimes, {r: self.hardware for r in runtimes if r is not Runtime.KATA}
+            self._offers[told] = known
+        return known
+
+    def _refused(self, told: tuple[tuple[pb.Runtime.ValueType, str], ...]) -> Mapping[Runtime, str]:
+        known = self._refusals.get(told)
+        if known is None:
+            known = self._refusals[told] = {RUNTIME_IN[r]: why for r, why in told if r in RUNTIME_IN}
+        return known
+
+    def _costing(self, told: tuple[_Cost, ...]) -> Mapping[Runtime, RuntimeCost]:
+        known = self._costs.get(told)
+        if known is None:
+            known = {RUNTIME_IN[c[0]]: RuntimeCost(*c[1:]) for c in told if c[0] in RUNTIME_IN}
+            self._costs[told] = known
+        return known
+
+    def _cell(self, c: pb.NumaCell) -> Cell:
+        told = (
+            c.cpu_milli,
+            c.memory_bytes,
+            c.cpu_used_by_others_milli,
+            c.memory_used_by_others_bytes,
+            c.hugepage_bytes,
+            c.vfs,
+            c.gpus,
+        )
+        known = self._cells.get(told)
+        if known is None:
+            known = self._cells[told] = Cell(*told)
+        return known
 
 
 def latency_in(vim: str, m: pb.Latency) -> ZoneLatency:
@@ -304,3 +354,8 @@ def latency_in(vim: str, m: pb.Latency) -> ZoneLatency:
 def fabric_in(vim: str, m: pb.Fabric) -> FabricEdge:
     """An edge of the network between hosts."""
     return FabricEdge(vim, m.a, m.b, m.bandwidth_bps, m.one_way_us)
+
+
+def licence_in(vim: str, m: pb.Licence) -> Licence:
+    """Software of which only so many may run."""
+    return Licence(vim, m.id, m.site, m.count)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from vnfm.model.resources import Licence
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.placement.types import FabricEdge, Hardware, Host, ZoneLatency
-from vnfm.vim.convert import fabric_in, host_in, latency_in
+from vnfm.vim.convert import HostReader, fabric_in, latency_in, licence_in
 
 HARDWARE_OF = {
     pb.CAPABILITY_SRIOV: Hardware.SRIOV,
     pb.CAPABILITY_CPU_PINNING: Hardware.CPU_PINNING,
     pb.CAPABILITY_HUGEPAGES: Hardware.HUGEPAGES,
+    pb.CAPABILITY_GPU: Hardware.GPU,
 }
 
 
@@ -23,27 +25,41 @@ class InventoryStore:
         self.hosts: tuple[Host, ...] = ()
         self.latencies: tuple[ZoneLatency, ...] = ()
         self.fabric: tuple[FabricEdge, ...] = ()
-        self._hosts: list[Host] = []
-        self._latencies: list[ZoneLatency] = []
-        self._fabric: list[FabricEdge] = []
-        self._version = 0
+        self.licences: tuple[Licence, ...] = ()
+        self._draft: _Draft | None = None
 
     def begin(self) -> None:
         """A new stream: what an earlier one left half-told is told again from the start. What was whole stays."""
-        self._version = 0
-        self._hosts, self._latencies, self._fabric = [], [], []
+        self._draft = None
 
     def take(self, chunk: pb.InventoryChunk, handshake: pb.HandshakeResponse | None) -> None:
         """Add a chunk; a chunk of another version begins anew."""
-        if chunk.version != self._version:
-            self._version = chunk.version
-            self._hosts, self._latencies, self._fabric = [], [], []
-        capabilities = handshake.capabilities if handshake else ()
-        hardware = frozenset(HARDWARE_OF[c] for c in capabilities if c in HARDWARE_OF)
-        self._hosts += [host_in(self.vim, h, hardware) for h in chunk.hosts]
-        self._latencies += [latency_in(self.vim, m) for m in chunk.latencies]
-        self._fabric += [fabric_in(self.vim, m) for m in chunk.fabric]
+        draft = self._draft
+        if draft is None or chunk.version != draft.version:
+            capabilities = handshake.capabilities if handshake else ()
+            hardware = frozenset(HARDWARE_OF[c] for c in capabilities if c in HARDWARE_OF)
+            draft = self._draft = _Draft(self.vim, chunk.version, hardware)
+        draft.add(chunk)
         if chunk.last:
-            self.hosts, self.latencies, self.fabric = tuple(self._hosts), tuple(self._latencies), tuple(self._fabric)
-            self.version, self._version, self.complete = chunk.version, 0, True
-            self._hosts, self._latencies, self._fabric = [], [], []
+            self.hosts, self.latencies = tuple(draft.hosts), tuple(draft.latencies)
+            self.fabric, self.licences = tuple(draft.fabric), tuple(draft.licences)
+            self.version, self.complete, self._draft = draft.version, True, None
+
+
+class _Draft:
+    """A snapshot that is still being told."""
+
+    def __init__(self, vim: str, version: int, hardware: frozenset[Hardware]) -> None:
+        self._vim = vim
+        self.version = version
+        self._reader = HostReader(vim, hardware)
+        self.hosts: list[Host] = []
+        self.latencies: list[ZoneLatency] = []
+        self.fabric: list[FabricEdge] = []
+        self.licences: list[Licence] = []
+
+    def add(self, chunk: pb.InventoryChunk) -> None:
+        self.hosts += [self._reader.read(h) for h in chunk.hosts]
+        self.latencies += [latency_in(self._vim, m) for m in chunk.latencies]
+        self.fabric += [fabric_in(self._vim, m) for m in chunk.fabric]
+        self.licences += [licence_in(self._vim, m) for m in chunk.licences]

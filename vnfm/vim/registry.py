@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from vnfm.lcm.ports import JoinedInventory
 from vnfm.model.problem import problem
 from vnfm.pb.vim.v1 import vim_pb2 as pb
+from vnfm.placement.types import Host
 from vnfm.vim.client import VimClient
 from vnfm.vim.connection import VimConnection, VimSettings
 
 INVENTORY_S = 30.0
+_Part = tuple[str, int, tuple[Host, ...]]
 
 
 def _offered(connection: VimConnection) -> frozenset[str]:
     told = connection.handshake.capabilities if connection.handshake else ()
     known = [c for c in told if c in pb.Capability.values()]
     return frozenset(pb.Capability.Name(c).removeprefix("CAPABILITY_") for c in known)
+
+
+def _same(parts: list[_Part], before: list[_Part]) -> bool:
+    """Hosts by identity: quick, and right also where a plugin counts no versions."""
+    if len(parts) != len(before):
+        return False
+    return all(a[:2] == b[:2] and a[2] is b[2] for a, b in zip(parts, before, strict=True))
 
 
 class VimRegistry:
@@ -31,6 +41,8 @@ class VimRegistry:
         self._clients: dict[str, VimClient] = {}
         self.followers: list[Callable[[VimClient], None]] = []
         """Told of every VIM that is added."""
+        self._parts: list[_Part] = []
+        self._joined = JoinedInventory(0, ())
 
     def add(self, settings: VimSettings) -> VimConnection:
         """Open a connection. Raises ProblemError `already-exists`."""
@@ -71,14 +83,23 @@ class VimRegistry:
             for c, ok in zip(connections, settled, strict=True)
             if not ok
         }
-        return JoinedInventory(
-            version=sum(c.inventory.version for c in here),
-            hosts=tuple(h for c in here for h in c.inventory.hosts),
-            latencies=tuple(m for c in here for m in c.inventory.latencies),
-            fabric=tuple(m for c in here for m in c.inventory.fabric),
-            absent=absent,
-            capabilities={c.settings.name: _offered(c) for c in here if c.handshake},
-        )
+        capabilities = {c.settings.name: _offered(c) for c in here if c.handshake}
+        return replace(self._join(here), absent=absent, capabilities=capabilities)
+
+    def _join(self, connections: Sequence[VimConnection]) -> JoinedInventory:
+        """The same tuples as long as no VIM tells anything new, so that what follows from them may be kept."""
+        told = [c.inventory for c in connections]
+        parts = [(t.vim, t.version, t.hosts) for t in told]
+        if not _same(parts, self._parts):
+            self._parts = parts
+            self._joined = JoinedInventory(
+                version=sum(t.version for t in told),
+                hosts=tuple(h for t in told for h in t.hosts),
+                latencies=tuple(m for t in told for m in t.latencies),
+                fabric=tuple(m for t in told for m in t.fabric),
+                licences=tuple(m for t in told for m in t.licences),
+            )
+        return self._joined
 
     async def close(self) -> None:
         """Close all."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from pathlib import Path
@@ -17,6 +18,24 @@ from vnfm.pb.nfvo.v1 import nfvo_pb2
 
 Run = Callable[..., Any]  # runs the command: exit_code, stdout, stderr
 Answer = Callable[[Any, grpc.ServicerContext], Any]
+
+
+def inventory_pieces(vim: str, hosts: int, piece: int = 2) -> list[nfvo_pb2.InventoryPiece]:
+    """What ReadInventory answers of so many hosts that are all alike."""
+    amount = {"total": 8 << 30, "free": 4 << 30}
+    found = {
+        "hosts": hosts,
+        **dict.fromkeys(("servers", "workers", "active", "zones", "racks", "switches", "links", "dedicated"), hosts),
+        "sites": [{"site": "s1", "zones": 1, "servers": hosts, "workers": 0}],
+        "runtimes": {"VM": hosts},
+        "cpu": {"total_milli": 4000, "free_milli": 1500},
+        **dict.fromkeys(("memory_bytes", "hugepage_bytes", "vfs", "gpus"), amount),
+    }
+    one = {"runtimes": ["VM"], "cpu": {"total_milli": 4000, "free_milli": 1500, "cells": 1}, "memory_bytes": amount}
+    all_hosts = [{"id": f"h{number}", **one} for number in range(hosts)]
+    lists = [{"hosts": all_hosts[at : at + piece]} for at in range(0, hosts, piece)]
+    documents = [{"vim": vim, "version": 7, "summary": found}, *lists, {"links": [{"a": "h0", "b": "tor"}]}]
+    return [nfvo_pb2.InventoryPiece(json=json.dumps(document)) for document in documents]
 
 
 class FakeManager:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from fake_manager import CHAIN_BODY, PLAN_BODY, FakeManager, Run, op, step, struct
+from fake_manager import CHAIN_BODY, PLAN_BODY, FakeManager, Run, inventory_pieces, op, step, struct
 
 from vnfm.pb.nfvo.v1 import nfvo_pb2
 
@@ -77,6 +77,40 @@ def test_a_package_has_the_documented_shape(manager: FakeManager, vnfm: Run) -> 
     assert set(wanted.split()) <= set(data)
 
 
+def test_an_inventory_in_pieces_becomes_one_document(manager: FakeManager, vnfm: Run) -> None:
+    manager.answer("ReadInventory", inventory_pieces("m", 5))
+    data = json.loads(vnfm("vim", "inventory", "m", "-o", "json").stdout)
+    assert [host["id"] for host in data["hosts"]] == ["h0", "h1", "h2", "h3", "h4"]
+    assert (data["vim"], data["version"], data["summary"]["hosts"]) == ("m", 7, 5)
+    assert data["links"] == [{"a": "h0", "b": "tor"}]
+    assert (data["latencies"], data["licences"]) == ([], [])
+
+
+def test_a_table_of_many_hosts_says_what_they_are_together_unless_all_are_asked_for(
+    manager: FakeManager, vnfm: Run
+) -> None:
+    manager.answer("ReadInventory", inventory_pieces("m", 51, piece=30))
+    short = vnfm("vim", "inventory", "m", "-o", "table")
+    assert "h0" not in short.stdout
+    assert "51 hosts: --all" in short.stderr
+    assert "1.5 of 4" in short.stdout
+    every = vnfm("vim", "inventory", "m", "-o", "table", "--all")
+    assert all(f"h{number}" in every.stdout for number in (0, 29, 30, 50))
+    assert "--all" not in every.stderr
+    assert not any(request.summary_only for request in manager.requests("ReadInventory"))
+
+
+def test_a_simulated_vim_is_a_mock_that_was_told_how_many_hosts(manager: FakeManager, vnfm: Run) -> None:
+    manager.answer("AddVim", nfvo_pb2.Vim(name="dc", kind="mock", state="CONNECTED"))
+    manager.answer("ReadInventory", inventory_pieces("dc", 3)[:1])
+    data = json.loads(vnfm("vim", "simulate", "dc", "--hosts", "3", "--seed", "9", "-o", "json").stdout)
+    assert (data["name"], data["kind"], data["seed"], data["summary"]["hosts"]) == ("dc", "mock", 9, 3)
+    (request,) = manager.requests("AddVim")
+    assert request.config == struct({"simulate": {"hosts": 3, "seed": 9}})
+    assert vnfm("vim", "simulate", "dc", "--hosts", "0").exit_code == 2
+    assert vnfm("vim", "simulate", "dc").exit_code == 2
+
+
 def test_vim_add_reads_its_settings_from_a_file(manager: FakeManager, vnfm: Run, tmp_path: Path) -> None:
     config = tmp_path / "mock.yaml"
     config.write_text("hosts: 3\nzones: [a, b]\n")
@@ -108,7 +142,8 @@ def test_vim_add_reads_its_settings_from_a_file(manager: FakeManager, vnfm: Run,
         (("op", "retry", "o", "--no-wait"), "ControlOpOcc", op("PROCESSING")),
         (("vim", "list"), "ListVims", [nfvo_pb2.Vim(name="local")]),
         (("vim", "show", "local"), "GetVim", nfvo_pb2.Vim(name="local")),
-        (("vim", "inventory", "local"), "GetInventory", nfvo_pb2.Document(body=struct({"vim": "local", "hosts": []}))),
+        (("vim", "inventory", "local"), "ReadInventory", inventory_pieces("local", 2)),
+        (("vim", "inventory", "local", "--summary"), "ReadInventory", inventory_pieces("local", 2)[:1]),
         (("vim", "remove", "local"), "RemoveVim", nfvo_pb2.DeleteResponse()),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 from fake_manager import CHAIN_BODY, PLAN_BODY, op, step, struct
 from rich.console import Console
 
-from vnfm.cli import render, render_chain, shapes
+from vnfm.cli import render, render_chain, render_inventory, shapes
 from vnfm.cli.progress import Board
 from vnfm.pb.common.v1 import common_pb2
 from vnfm.pb.nfvo.v1 import nfvo_pb2
@@ -98,11 +98,12 @@ def test_an_inventory_says_what_is_free_and_what_was_measured() -> None:
         "id": "h1",
         "parent": None,
         "runtimes": ["CONTAINER", "KATA"],
-        "cpu": {"total": 2, "free": 1},
+        "cpu": {"total_milli": 2000, "free_milli": 500, "cells": 1},
         "memory_bytes": {"total": 24 << 30, "free": 1536 << 20},
         "measured": {"KATA": {"start_ms": 2100, "memory_bytes": 220 << 20, "hop_latency_us": 180}},
     }
-    words = squeezed(drawn(render.inventory({"vim": "local", "version": 7, "hosts": [host]}), 120))
+    words = squeezed(drawn(render_inventory.inventory({"vim": "local", "version": 7, "hosts": [host]}), 120))
+    assert "0.5 of 2" in words
     assert "1.5 GiB of 24 GiB" in words
     assert "KATA: 2100 ms to start, 220 MiB, 180 us" in words
 

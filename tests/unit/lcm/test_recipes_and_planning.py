@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from ipaddress import ip_interface, ip_network
 
 import networkx as nx
@@ -17,9 +18,11 @@ from vnfm.model.codec import decode, encode
 from vnfm.model.needs import Isolation
 from vnfm.model.placement import Runtime
 from vnfm.model.problem import ProblemError
-from vnfm.model.resources import ResourceKind
+from vnfm.model.resources import Owner, ResourceKind
 from vnfm.model.vdu import ImageFormat, SwImage
+from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.types import Plan, Refusal
+from vnfm.vim.convert import compute_out, owner_out
 
 
 def steps_of(made: Planned) -> tuple[Step, ...]:
@@ -130,6 +133,23 @@ def test_a_hundred_vnfs_are_planned_and_their_steps_are_one_dag() -> None:
 
 
 # ---- planning ----
+
+
+def test_a_gpu_is_asked_for_where_there_is_one_and_of_who_has_it() -> None:
+    plain = vnfd("fw")
+    (flavour,) = plain.flavours
+    front = replace(flavour.vdus[0], needs=replace(flavour.vdus[0].needs, gpus=2))
+    known = packages(replace(plain, flavours=(replace(flavour, vdus=(front, *flavour.vdus[1:])),)))
+    assert isinstance(planned(chain("fw"), known).outcome, Refusal)
+    without, other = hosts().hosts
+    equipped = replace(other, cells=(replace(other.cells[0], gpus=2),))
+    made = planned(chain("fw"), known, Snapshot.of(1, [without, equipped]))
+    asked = {s.compute.name: (s.compute.host, s.compute.gpus) for s in steps_of(made) if s.compute}
+    assert asked["front-0"] == (equipped.id, 2)
+    assert asked["back-0"][1] == 0
+    (step,) = [s for s in steps_of(made) if s.compute and s.compute.gpus]
+    assert step.compute is not None
+    assert compute_out(step.compute, owner_out(Owner("t"), 1, "m"), {}).gpus == 2
 
 
 def test_a_need_lowered_or_raised_changes_the_realization() -> None:

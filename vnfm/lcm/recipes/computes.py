@@ -225,6 +225,7 @@ def compute_step(
             cpu_limit_milli=0 if vm else _cpu_limit(vdu),
             memory_bytes=vdu.memory_bytes,
             hugepage_bytes=vdu.needs.hugepage_bytes,
+            gpus=vdu.needs.gpus,
             cpu_pinned=vdu.needs.cpu_pinned,
             numa_cell=at.cell,
             containers=() if vm else tuple(_container(lane, c) for c in vdu.containers),

@@ -1343,6 +1343,49 @@ class Vim(_message.Message):
 Global___Vim: _TypeAlias = Vim  # noqa: Y015
 
 @_typing.final
+class ReadInventoryRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REF_FIELD_NUMBER: _builtins.int
+    SUMMARY_ONLY_FIELD_NUMBER: _builtins.int
+    ref: _builtins.str
+    summary_only: _builtins.bool
+    """no lists: how much there is of what"""
+    def __init__(
+        self,
+        *,
+        ref: _builtins.str = ...,
+        summary_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ref", b"ref", "summary_only", b"summary_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadInventoryRequest: _TypeAlias = ReadInventoryRequest  # noqa: Y015
+
+@_typing.final
+class InventoryPiece(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JSON_FIELD_NUMBER: _builtins.int
+    json: _builtins.str
+    """an object as text: ten thousand hosts take five times as long in a Struct"""
+    def __init__(
+        self,
+        *,
+        json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["json", b"json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InventoryPiece: _TypeAlias = InventoryPiece  # noqa: Y015
+
+@_typing.final
 class AddVimRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -1854,6 +1854,11 @@ class VimsStub:
                 request_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.GetRequest.SerializeToString,
                 response_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.Document.FromString,
                 _registered_method=True)
+        self.ReadInventory = channel.unary_stream(
+                '/vnfm.nfvo.v1.Vims/ReadInventory',
+                request_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.ReadInventoryRequest.SerializeToString,
+                response_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.InventoryPiece.FromString,
+                _registered_method=True)
         self.AddVim = channel.unary_unary(
                 '/vnfm.nfvo.v1.Vims/AddVim',
                 request_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.AddVimRequest.SerializeToString,
@@ -1882,7 +1887,16 @@ class VimsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetInventory(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """All in one message, of 64 MiB at most: some 50,000 hosts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReadInventory(self, request, context):
+        """The same document in pieces, whatever its size: first all but the lists, then pieces of `hosts`, `links`, `latencies`
+        and `licences`, to be joined in the order in which they come.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -1916,6 +1930,11 @@ def add_VimsServicer_to_server(servicer, server):
                     servicer.GetInventory,
                     request_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.GetRequest.FromString,
                     response_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.Document.SerializeToString,
+            ),
+            'ReadInventory': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReadInventory,
+                    request_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.ReadInventoryRequest.FromString,
+                    response_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.InventoryPiece.SerializeToString,
             ),
             'AddVim': grpc.unary_unary_rpc_method_handler(
                     servicer.AddVim,
@@ -2009,6 +2028,33 @@ class Vims:
             '/vnfm.nfvo.v1.Vims/GetInventory',
             vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.GetRequest.SerializeToString,
             vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.Document.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadInventory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/vnfm.nfvo.v1.Vims/ReadInventory',
+            vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.ReadInventoryRequest.SerializeToString,
+            vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.InventoryPiece.FromString,
             options,
             channel_credentials,
             insecure,

@@ -511,6 +511,11 @@ class VimsStub:
     ListVims: _grpc.UnaryStreamMultiCallable[_nfvo_pb2.ListRequest, _nfvo_pb2.Vim]
     GetVim: _grpc.UnaryUnaryMultiCallable[_nfvo_pb2.GetRequest, _nfvo_pb2.Vim]
     GetInventory: _grpc.UnaryUnaryMultiCallable[_nfvo_pb2.GetRequest, _nfvo_pb2.Document]
+    """All in one message, of 64 MiB at most: some 50,000 hosts."""
+    ReadInventory: _grpc.UnaryStreamMultiCallable[_nfvo_pb2.ReadInventoryRequest, _nfvo_pb2.InventoryPiece]
+    """The same document in pieces, whatever its size: first all but the lists, then pieces of `hosts`, `links`, `latencies`
+    and `licences`, to be joined in the order in which they come.
+    """
     AddVim: _grpc.UnaryUnaryMultiCallable[_nfvo_pb2.AddVimRequest, _nfvo_pb2.Vim]
     RemoveVim: _grpc.UnaryUnaryMultiCallable[_nfvo_pb2.GetRequest, _nfvo_pb2.DeleteResponse]
 
@@ -520,6 +525,11 @@ class VimsAsyncStub(VimsStub):
     ListVims: _aio.UnaryStreamMultiCallable[_nfvo_pb2.ListRequest, _nfvo_pb2.Vim]  # type: ignore[assignment]
     GetVim: _aio.UnaryUnaryMultiCallable[_nfvo_pb2.GetRequest, _nfvo_pb2.Vim]  # type: ignore[assignment]
     GetInventory: _aio.UnaryUnaryMultiCallable[_nfvo_pb2.GetRequest, _nfvo_pb2.Document]  # type: ignore[assignment]
+    """All in one message, of 64 MiB at most: some 50,000 hosts."""
+    ReadInventory: _aio.UnaryStreamMultiCallable[_nfvo_pb2.ReadInventoryRequest, _nfvo_pb2.InventoryPiece]  # type: ignore[assignment]
+    """The same document in pieces, whatever its size: first all but the lists, then pieces of `hosts`, `links`, `latencies`
+    and `licences`, to be joined in the order in which they come.
+    """
     AddVim: _aio.UnaryUnaryMultiCallable[_nfvo_pb2.AddVimRequest, _nfvo_pb2.Vim]  # type: ignore[assignment]
     RemoveVim: _aio.UnaryUnaryMultiCallable[_nfvo_pb2.GetRequest, _nfvo_pb2.DeleteResponse]  # type: ignore[assignment]
 
@@ -543,7 +553,18 @@ class VimsServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _nfvo_pb2.GetRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_nfvo_pb2.Document, _abc.Awaitable[_nfvo_pb2.Document]]: ...
+    ) -> _typing.Union[_nfvo_pb2.Document, _abc.Awaitable[_nfvo_pb2.Document]]:
+        """All in one message, of 64 MiB at most: some 50,000 hosts."""
+
+    @_abc_1.abstractmethod
+    def ReadInventory(
+        self,
+        request: _nfvo_pb2.ReadInventoryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_nfvo_pb2.InventoryPiece], _abc.AsyncIterator[_nfvo_pb2.InventoryPiece]]:
+        """The same document in pieces, whatever its size: first all but the lists, then pieces of `hosts`, `links`, `latencies`
+        and `licences`, to be joined in the order in which they come.
+        """
 
     @_abc_1.abstractmethod
     def AddVim(

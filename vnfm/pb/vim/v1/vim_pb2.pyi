@@ -69,6 +69,8 @@ class _CapabilityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Capability
     """Hop.replicas"""
     CAPABILITY_STATS: _Capability.ValueType  # 17
     CAPABILITY_CAPTURE: _Capability.ValueType  # 18
+    CAPABILITY_GPU: _Capability.ValueType  # 19
+    """hands on a host's GPUs"""
 
 class Capability(_Capability, metaclass=_CapabilityEnumTypeWrapper): ...
 
@@ -93,6 +95,8 @@ CAPABILITY_BALANCE: Capability.ValueType  # 16
 """Hop.replicas"""
 CAPABILITY_STATS: Capability.ValueType  # 17
 CAPABILITY_CAPTURE: Capability.ValueType  # 18
+CAPABILITY_GPU: Capability.ValueType  # 19
+"""hands on a host's GPUs"""
 Global___Capability: _TypeAlias = Capability  # noqa: Y015
 
 class _State:
@@ -286,6 +290,7 @@ class InventoryChunk(_message.Message):
     LATENCIES_FIELD_NUMBER: _builtins.int
     FABRIC_FIELD_NUMBER: _builtins.int
     LAST_FIELD_NUMBER: _builtins.int
+    LICENCES_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     last: _builtins.bool
     @_builtins.property
@@ -294,6 +299,8 @@ class InventoryChunk(_message.Message):
     def latencies(self) -> _containers.RepeatedCompositeFieldContainer[Global___Latency]: ...
     @_builtins.property
     def fabric(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fabric]: ...
+    @_builtins.property
+    def licences(self) -> _containers.RepeatedCompositeFieldContainer[Global___Licence]: ...
     def __init__(
         self,
         *,
@@ -302,10 +309,11 @@ class InventoryChunk(_message.Message):
         latencies: _abc.Iterable[Global___Latency] | None = ...,
         fabric: _abc.Iterable[Global___Fabric] | None = ...,
         last: _builtins.bool = ...,
+        licences: _abc.Iterable[Global___Licence] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fabric", b"fabric", "hosts", b"hosts", "last", b"last", "latencies", b"latencies", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fabric", b"fabric", "hosts", b"hosts", "last", b"last", "latencies", b"latencies", "licences", b"licences", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -333,6 +341,7 @@ class Host(_message.Message):
     COSTS_FIELD_NUMBER: _builtins.int
     CAN_OPEN_WORKERS_FIELD_NUMBER: _builtins.int
     REFUSALS_FIELD_NUMBER: _builtins.int
+    ON_COST_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     parent_id: _builtins.str
     """a worker VM's host, in this VIM"""
@@ -347,7 +356,10 @@ class Host(_message.Message):
     only_tenant: _builtins.str
     price_per_vcpu: _builtins.float
     active: _builtins.bool
+    """powered and in use; one that is not is switched on by the first compute on it"""
     can_open_workers: _builtins.bool
+    on_cost: _builtins.float
+    """what switching it on costs, once, where it is not active; in the unit of the prices"""
     @_builtins.property
     def identities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """"smbios:UUID", "machine-id:HASH", "nova-host:HASH": seen by another VIM, resolves by these"""
@@ -387,14 +399,43 @@ class Host(_message.Message):
         costs: _abc.Iterable[Global___Cost] | None = ...,
         can_open_workers: _builtins.bool = ...,
         refusals: _abc.Iterable[Global___RuntimeRefusal] | None = ...,
+        on_cost: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "arch", b"arch", "can_open_workers", b"can_open_workers", "cells", b"cells", "costs", b"costs", "disk_bytes", b"disk_bytes", "disk_used_by_others_bytes", b"disk_used_by_others_bytes", "id", b"id", "identities", b"identities", "only_tenant", b"only_tenant", "parent_id", b"parent_id", "price_per_vcpu", b"price_per_vcpu", "rack", b"rack", "refusals", b"refusals", "runtimes", b"runtimes", "site", b"site", "trust", b"trust", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "arch", b"arch", "can_open_workers", b"can_open_workers", "cells", b"cells", "costs", b"costs", "disk_bytes", b"disk_bytes", "disk_used_by_others_bytes", b"disk_used_by_others_bytes", "id", b"id", "identities", b"identities", "on_cost", b"on_cost", "only_tenant", b"only_tenant", "parent_id", b"parent_id", "price_per_vcpu", b"price_per_vcpu", "rack", b"rack", "refusals", b"refusals", "runtimes", b"runtimes", "site", b"site", "trust", b"trust", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Host: _TypeAlias = Host  # noqa: Y015
+
+@_typing.final
+class Licence(_message.Message):
+    """software that is paid for by instances: how many more may run in a site"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    SITE_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    site: _builtins.str
+    count: _builtins.int
+    """left by others; the manager subtracts its own"""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        site: _builtins.str = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "id", b"id", "site", b"site"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Licence: _TypeAlias = Licence  # noqa: Y015
 
 @_typing.final
 class NumaCell(_message.Message):
@@ -585,6 +626,7 @@ class AllocateComputeRequest(_message.Message):
     ANNOTATIONS_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     CPU_LIMIT_MILLI_FIELD_NUMBER: _builtins.int
+    GPUS_FIELD_NUMBER: _builtins.int
     resource_id: _builtins.str
     host_id: _builtins.str
     runtime: Global___Runtime.ValueType
@@ -598,6 +640,8 @@ class AllocateComputeRequest(_message.Message):
     """becomes the host name inside"""
     cpu_limit_milli: _builtins.int
     """may burst up to here; 0: cpu_milli is the limit too"""
+    gpus: _builtins.int
+    """CAPABILITY_GPU"""
     @_builtins.property
     def owner(self) -> _common_pb2.Owner: ...
     @_builtins.property
@@ -641,10 +685,11 @@ class AllocateComputeRequest(_message.Message):
         annotations: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         name: _builtins.str = ...,
         cpu_limit_milli: _builtins.int = ...,
+        gpus: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_numa_cell", b"_numa_cell", "boot", b"boot", "numa_cell", b"numa_cell", "owner", b"owner"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_numa_cell", b"_numa_cell", "annotations", b"annotations", "boot", b"boot", "containers", b"containers", "cpu_limit_milli", b"cpu_limit_milli", "cpu_milli", b"cpu_milli", "cpu_pinned", b"cpu_pinned", "host_id", b"host_id", "hugepage_bytes", b"hugepage_bytes", "init_containers", b"init_containers", "memory_bytes", b"memory_bytes", "name", b"name", "numa_cell", b"numa_cell", "owner", b"owner", "ports", b"ports", "resource_id", b"resource_id", "runtime", b"runtime", "user_data", b"user_data", "volumes", b"volumes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_numa_cell", b"_numa_cell", "annotations", b"annotations", "boot", b"boot", "containers", b"containers", "cpu_limit_milli", b"cpu_limit_milli", "cpu_milli", b"cpu_milli", "cpu_pinned", b"cpu_pinned", "gpus", b"gpus", "host_id", b"host_id", "hugepage_bytes", b"hugepage_bytes", "init_containers", b"init_containers", "memory_bytes", b"memory_bytes", "name", b"name", "numa_cell", b"numa_cell", "owner", b"owner", "ports", b"ports", "resource_id", b"resource_id", "runtime", b"runtime", "user_data", b"user_data", "volumes", b"volumes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__numa_cell: _TypeAlias = _typing.Literal["numa_cell"]  # noqa: Y015
     _WhichOneofArgType__numa_cell: _TypeAlias = _typing.Literal["_numa_cell", b"_numa_cell"]  # noqa: Y015
