@@ -47,14 +47,14 @@ class _Joined:
 @contextmanager
 def with_packed_entry(archive: Archive, limits: Limits, notes: Notes) -> Iterator[Archive]:
     """The archive, and with it the files of the zip that is its entry, if it is one."""
-    name = _packed_entry(archive, limits)
+    name, at = _packed_entry(archive, limits)
     if not name:
         yield archive
         return
     notes.warn(
         "entry-packed",
         f"the entry {name} is a zip: the VNFD in it is read",
-        Place(name),
+        at,
         "SOL004 4.1.2: Entry-Definitions names the VNFD itself",
     )
     with unnamed_file() as file:
@@ -69,15 +69,18 @@ def with_packed_entry(archive: Archive, limits: Limits, notes: Notes) -> Iterato
             yield _Joined(archive, inner, f"{name}/")
 
 
-def _packed_entry(archive: Archive, limits: Limits) -> str:
+def _packed_entry(archive: Archive, limits: Limits) -> tuple[str, Place]:
+    """Its name, empty where the entry is none, and where TOSCA.meta says so."""
+    nothing = "", Place()
     meta = find_meta(archive)
     if not meta:
-        return ""
-    said = parse_meta(as_text(small_file(archive, meta, limits.manifest_bytes)), Notes())
+        return nothing
+    said = parse_meta(as_text(small_file(archive, meta, limits.manifest_bytes)), Notes(), meta)
     name = clean_source(said.get("entry-definitions"))
     if name not in archive.sizes:
-        return ""
+        return nothing
     try:
-        return name if next(archive.stream(name), b"")[:4] == ZIP_HEAD else ""
+        is_zip = next(archive.stream(name), b"")[:4] == ZIP_HEAD
     except DAMAGE:
-        return ""
+        return nothing
+    return (name, said.place("entry-definitions")) if is_zip else nothing

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 
 from vnfm.model.vdu import ImageFormat, SwImage
 from vnfm.tosca.digests import PackageFile, algorithm_name, is_url, same
+from vnfm.tosca.maps import take_missing
 from vnfm.tosca.notes import Notes, Place
 from vnfm.tosca.template import Entity, Template
-from vnfm.tosca.types import ARTIFACT, take_missing
+from vnfm.tosca.types import ARTIFACT
 from vnfm.tosca.units import size_bytes
 from vnfm.tosca.view import View
 from vnfm.tosca.yamldoc import Map

@@ -9,8 +9,9 @@ from typing import Any
 from vnfm.tosca.asks import Ask, asks_of, every_pair
 from vnfm.tosca.guess import by_name, by_shape, policy_by_name, squeezed
 from vnfm.tosca.kinds import NS_NODES, PNF_NODES, VNF
+from vnfm.tosca.maps import deeply, is_wrapped, together, unwrapped, with_defaults
 from vnfm.tosca.notes import Notes, Place
-from vnfm.tosca.types import GROUP, NODE, POLICY, TypeTable, take_missing
+from vnfm.tosca.types import GROUP, NODE, POLICY, TypeTable
 from vnfm.tosca.view import View
 from vnfm.tosca.yamldoc import Map, Seq
 
@@ -56,6 +57,8 @@ class Template:
     policies: dict[str, Entity] = field(default_factory=dict)
     groups: dict[str, Entity] = field(default_factory=dict)
     left_out: list[Entity] = field(default_factory=list)
+    _kinds: dict[tuple[int | str, ...], tuple[Entity, ...]] = field(default_factory=dict)
+    _askers: dict[str, list[str]] = field(default_factory=dict)
     _asks: dict[int, tuple[Ask, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -66,6 +69,7 @@ class Template:
 
     def absorb(self, other: Template) -> None:
         """Take another template's entities too, where their names are free."""
+        self._kinds.clear()
         self.nodes |= {k: v for k, v in other.nodes.items() if k not in self.nodes}
         self.groups |= {k: v for k, v in other.groups.items() if k not in self.groups}
         self.policies |= {k: v for k, v in other.policies.items() if k not in self.policies}
@@ -85,9 +89,11 @@ class Template:
 
     def nodes_of(self, *bases: str) -> Iterator[Entity]:
         """Node templates whose type is or derives from one of `bases`, in their order."""
-        for node in self.nodes.values():
-            if any(self.types.is_a(NODE, node.type, base) for base in bases):
-                yield node
+        key: tuple[int | str, ...] = (self.types.generation, *bases)
+        if key not in self._kinds:
+            found = (n for n in self.nodes.values() if any(self.types.is_a(NODE, n.type, base) for base in bases))
+            self._kinds[key] = tuple(found)
+        return iter(self._kinds[key])
 
     def policies_of(self, base: str) -> Iterator[Entity]:
         """Policies whose type is or derives from `base`."""
@@ -104,7 +110,7 @@ class Template:
         """An entity's properties, resolved; those that it leaves out as the package's types have them."""
         kind = POLICY if self.policies.get(entity.name) is entity else NODE
         kind = GROUP if self.groups.get(entity.name) is entity else kind
-        said = _with(entity.body.sub("properties"), self.types.defaults(kind, entity.type))
+        said = with_defaults(entity.body.sub("properties"), self.types.defaults(kind, entity.type))
         return self.view(entity, said, f"{entity.name}.properties")
 
     def capability(self, entity: Entity, name: str) -> View:
@@ -114,11 +120,11 @@ class Template:
         properties, forgotten = body.sub("properties"), [k for k in body if k not in _CAPABILITY_KEYS]
         if forgotten:
             self.notes.warn("capability-form", f"{path}: properties stand under `properties`", body.place(forgotten[0]))
-            properties = _together(properties, body, forgotten)
-        if any(_is_wrapped(v) for v in properties.values()):
+            properties = together(properties, body, forgotten)
+        if any(is_wrapped(v) for v in properties.values()):
             self.notes.warn("capability-form", f"{path}: `properties` stands once too often", properties.place())
-            properties = _unwrapped(properties)
-        properties = _with(properties, self.types.capability_defaults(entity.type, name))
+            properties = unwrapped(properties)
+        properties = with_defaults(properties, self.types.capability_defaults(entity.type, name))
         return self.view(entity, properties, path)
 
     def view(self, entity: Entity, body: Map, path: str) -> View:
@@ -270,8 +276,8 @@ class Template:
                 self.notes.error("template-duplicate", f"{section}: {name} is defined twice", at)
                 continue
             if kind == NODE and (inherited := self.types.artifacts(entity_type)):
-                artifacts = _with(body.sub("artifacts"), inherited)
-                body = _together(Map(body.file, body.mark), body, list(body))
+                artifacts = with_defaults(body.sub("artifacts"), inherited)
+                body = together(Map(body.file, body.mark), body, list(body))
                 body["artifacts"] = artifacts
             found[name] = Entity(name, entity_type, body)
         return found
@@ -284,7 +290,7 @@ class Template:
             if name is not None:
                 self.notes.warn("copy-unknown", f"copy names {str(name)[:60]}, which cannot be had", body.place("copy"))
             return body
-        return _deeply(body, self._copied(other, section, depth + 1))
+        return deeply(body, self._copied(other, section, depth + 1))
 
     def _know_types(self) -> None:
         """What types that nobody defines can only be, and which types are older than the standard."""
@@ -310,6 +316,14 @@ class Template:
                     self.types.assume(kind, entity.type, base)
                 self._say_unknown(entity, base, "import the file that defines it")
 
+    def _asked_by(self) -> Mapping[str, list[str]]:
+        """By which requirements each node is asked for."""
+        if not self._askers:
+            for node in self.nodes.values():
+                for ask in self.asks(node):
+                    self._askers.setdefault(ask.target, []).append(ask.written)
+        return self._askers
+
     def _foreign(self, name: str) -> bool:
         """Whether a type is of a kind that other descriptors are made of, and is known by its name alone."""
         return any(self.types.is_a(NODE, name, base) for base in (*NS_NODES, *PNF_NODES))
@@ -319,8 +333,7 @@ class Template:
         if self.seems_vnf(node.type, node.body):
             base = VNF
         elif not base:
-            asked_by = [a.written for n in self.nodes.values() for a in self.asks(n) if a.target == node.name]
-            base = by_shape(node.body, [a.written for a in self.asks(node)], asked_by)
+            base = by_shape(node.body, [a.written for a in self.asks(node)], self._asked_by().get(node.name, ()))
         if base:
             self.types.assume(NODE, node.type, base)
         self._say_unknown(node, base, "define it under node_types or put the file that does into the package")
@@ -367,52 +380,6 @@ class Template:
             yield from ((str(k), v, raw.place(k)) for k, v in raw.items())
         elif raw is not None:
             self.notes.error("template-form", f"{section}: expected a mapping", self.topology.place(section))
-
-
-def _with(said: Map, defaults: Map) -> Map:
-    """`said`, and of `defaults` what it has not. The place of a default is its own where it is in the same file."""
-    if all(said.get(key) is not None for key in defaults):
-        return said
-    result = _together(Map(said.file, said.mark), said, list(said))
-    take_missing(result, defaults)
-    if defaults.file != result.file:
-        result.marks |= {key: result.mark for key in defaults if said.get(key) is None}
-    return result
-
-
-def _together(properties: Map, body: Map, more: list[Any]) -> Map:
-    """`properties`, and what stands beside them in `body` under the keys `more`."""
-    result = Map(body.file, properties.mark)
-    for holder, keys in ((body, more), (properties, list(properties))):
-        for key in keys:
-            result[key], result.marks[key] = holder[key], holder.marks.get(key, holder.mark)
-            if key in holder.raw:
-                result.raw[key] = holder.raw[key]
-    return result
-
-
-def _deeply(body: Map, basis: Map) -> Map:
-    """`body`, and what it lacks of `basis` at any depth."""
-    result = _together(Map(body.file, body.mark), body, list(body))
-    for key, value in basis.items():
-        if isinstance(value, Map) and isinstance(result.get(key), Map):
-            result[key] = _deeply(result[key], value)
-    take_missing(result, basis)
-    return result
-
-
-def _is_wrapped(value: Any) -> bool:
-    """Whether a value stands under one more `properties`; an additional capability may be called so."""
-    inner = value.get("properties") if isinstance(value, Map) and len(value) == 1 else None
-    return isinstance(inner, Map) and "requested_additional_capability_name" not in inner
-
-
-def _unwrapped(properties: Map) -> Map:
-    result = _together(Map(properties.file, properties.mark), properties, list(properties))
-    for key, value in properties.items():
-        if _is_wrapped(value):
-            result[key] = value["properties"]
-    return result
 
 
 def _descend(value: Any, keys: list[Any]) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from vnfm.tosca.kinds import FORMER
+from vnfm.tosca.maps import take_missing
 from vnfm.tosca.sol001 import PREFIX
 from vnfm.tosca.yamldoc import Map
 
@@ -21,6 +22,7 @@ class TypeTable:
 
     definitions: dict[tuple[str, str], Map]
     load_ours: Callable[[], None]
+    generation: int = 0  # counts what was assumed: lineages before it may be others
     _lineage: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     _assumed: dict[tuple[str, str], str] = field(default_factory=dict)
     _defaults: dict[tuple[str, str, str], Map] = field(default_factory=dict)
@@ -47,7 +49,17 @@ class TypeTable:
     def assume(self, section: str, name: str, base: str) -> None:
         """From now on a type that nobody defines counts as derived from `base`."""
         self._assumed[section, name] = base
+        self.generation += 1
         self._lineage.pop((section, name), None)
+
+    def stand_ins(self) -> dict[tuple[str, str], str]:
+        """What nobody defines and what it counts as: guessed types, and names of older profiles."""
+        formers = {(NODE, name): base for name, (base, _) in FORMER.items()}
+        return {
+            (section, name): base
+            for (section, name), base in (formers | self._assumed).items()
+            if (section, name) not in self.definitions and (section, base) in self.definitions
+        }
 
     def former(self, section: str, name: str) -> tuple[str, str, str] | None:
         """The first name in the lineage that a draft or an older profile had: it, what it became, where it is from."""
@@ -116,6 +128,15 @@ class TypeTable:
             if definition is not None and not definition.file.startswith(PREFIX):
                 yield definition
 
+    def inherited(self, section: str, name: str, prop: str) -> Map | None:
+        """The nearest definition of a property that says its type."""
+        for ancestor in self.lineage(section, name):
+            definition = self.definition(section, ancestor)
+            stated = definition.sub("properties").get(prop) if definition is not None else None
+            if isinstance(stated, Map) and "type" in stated:
+                return stated
+        return None
+
     def allowed(self, section: str, name: str, prop: str) -> tuple[str, ...]:
         """The values that the nearest definition of a property allows; empty where it does not list them."""
         for ancestor in self.lineage(section, name):
@@ -157,16 +178,6 @@ class TypeTable:
                     seen.add(plain)
                     yield plain
             current = definition.get("derived_from") if definition is not None else None
-
-
-def take_missing(into: Map, other: Map) -> None:
-    """Add what `into` has not, with its place."""
-    for key, value in other.items():
-        if into.get(key) is None:
-            into[key], into.marks[key] = value, other.marks.get(key, other.mark)
-            if key in other.raw:
-                into.raw[key] = other.raw[key]
-            into.file = into.file or other.file
 
 
 def _defaults_of(holders: Iterable[Map]) -> Map:

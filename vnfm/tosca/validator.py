@@ -114,13 +114,38 @@ def _make_linear() -> None:
 def _merged(template: Template, version: object, types: TypeTable) -> dict[str, Any]:
     merged: dict[str, Any] = {section: {} for section in SECTIONS}
     for (section, name), definition in types.definitions.items():
-        merged[section][name] = plain(definition)
+        merged[section][name] = _with_types(plain(definition), section, name, types)
+    for (section, name), base in types.stand_ins().items():
+        merged[section][name] = {"derived_from": base}
     topology = plain(template.topology)
+    if isinstance(mappings := topology.get("substitution_mappings"), dict):
+        mappings.pop("substitution_filter", None)  # TOSCA 1.3 has it, and it stops there
     # Policies' targets and groups' members are looked up, so the templates that were taken in belong here.
-    topology["node_templates"] = {n.name: plain(n.body) for n in template.nodes.values()}
+    topology["node_templates"] = {n.name: _with_properties(plain(n.body)) for n in template.nodes.values()}
     merged["topology_template"] = topology
     merged["tosca_definitions_version"] = version if version in _VERSIONS else _VERSIONS[-1]
     return {key: value for key, value in merged.items() if value}
+
+
+def _with_types(definition: Any, section: str, name: str, types: TypeTable) -> Any:
+    """A definition whose properties all have a type: what refines an inherited one need not repeat it."""
+    properties = definition.get("properties") if isinstance(definition, dict) else None
+    if not isinstance(properties, dict):
+        return definition
+    for prop, stated in properties.items():
+        if isinstance(stated, dict) and "type" not in stated:
+            above = types.inherited(section, name, prop)
+            properties[prop] = {**plain(above), **stated} if above is not None else {"type": "string", **stated}
+    return definition
+
+
+def _with_properties(body: Any) -> Any:
+    """A node template whose capabilities all have properties, where it looks for them."""
+    capabilities = body.get("capabilities")
+    for name, stated in capabilities.items() if isinstance(capabilities, dict) else ():
+        if stated is None or (isinstance(stated, dict) and stated.get("properties") is None):
+            capabilities[name] = {**(stated or {}), "properties": {}}
+    return body
 
 
 def _note(template: Template, error: Exception, types: TypeTable, notes: Notes) -> None:

@@ -227,7 +227,7 @@ def test_an_entry_that_is_a_zip_is_looked_into(tmp_path: Path, inner: Mapping[st
     reading = read(tmp_path, {META: meta, "APPD/app.zip": app, "app.mf": text}, "strict")
     assert reading.ok, reading.findings
     assert reading.entry == "APPD/app.zip/Definition/v.yaml"
-    assert codes(reading) == {"entry-packed"}
+    assert [(f.code, f.file, f.line) for f in reading.findings] == [("entry-packed", META, 4)]
     reading.extract(reading.entry, tmp_path / "v.yaml")
     assert (tmp_path / "v.yaml").read_bytes() == VNFD
     reading.extract("APPD/app.zip", tmp_path / "app.zip")
