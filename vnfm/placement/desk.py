@@ -29,7 +29,11 @@ class Desk:
     def __init__(self, snapshot: Snapshot) -> None:
         places = Network.of(snapshot)
         self._base = snapshot
-        self.atlas: Atlas = atlas_of(snapshot, places, DEFAULT_WEIGHTS.switch_on * SCALE // GRAIN)
+        kept = snapshot.kept.made.get("atlas")
+        if not isinstance(kept, Atlas):
+            kept = atlas_of(snapshot, places, DEFAULT_WEIGHTS.switch_on * SCALE // GRAIN)
+            snapshot.kept.made["atlas"] = kept
+        self.atlas = kept
         self.network = replace(places, router=self)
         self._groups = groups_of(snapshot, self._attached(places))
         self._judged: dict[object, tuple[tuple[Candidate, ...], tuple[Refused, ...]]] = {}

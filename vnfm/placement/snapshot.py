@@ -34,6 +34,9 @@ ASSUMED_COSTS: Mapping[Runtime, RuntimeCost] = MappingProxyType(
 )
 
 
+COSTLESS = frozenset({"atlas"})  # what is kept that does not rest on the costs of realizations
+
+
 class Kept:
     """What is worked out from what the VIMs tell, kept for all snapshots of the same hosts, whatever they hold.
 
@@ -122,7 +125,11 @@ class Snapshot:
                 continue
             cost = _observed(host.costs.get(seen.runtime) or ASSUMED_COSTS[seen.runtime], seen)
             changed[key] = replace(host, costs={**host.costs, seen.runtime: cost})
-        return self.with_hosts(changed.values()) if changed else self
+        if not changed:
+            return self
+        seen = self.with_hosts(changed.values())
+        seen.kept.made.update((k, v) for k, v in self.kept.made.items() if k in COSTLESS)
+        return seen
 
     def holding(
         self, reservations: Iterable[Reservation], link_reservations: Iterable[LinkReservation] = ()

@@ -44,7 +44,7 @@ class VimRegistry:
         """Told of every VIM that is added."""
         self._parts: list[_Part] = []
         self._joined = JoinedInventory(0, ())
-        self._told = self._joined
+        self._told = (self._joined, self._joined)  # as joined, and with what is said of the connections
 
     def add(self, settings: VimSettings) -> VimConnection:
         """Open a connection. Raises ProblemError `already-exists`."""
@@ -92,10 +92,11 @@ class VimRegistry:
             if not ok
         }
         capabilities = {c.settings.name: _offered(c) for c in here if c.handshake}
-        joined, before = self._join(here), self._told
-        if joined.hosts is not before.hosts or (absent, capabilities) != (before.absent, before.capabilities):
-            self._told = replace(joined, absent=absent, capabilities=capabilities)
-        return self._told
+        joined, (base, told) = self._join(here), self._told
+        if joined is not base or (absent, capabilities) != (told.absent, told.capabilities):
+            told = replace(joined, absent=absent, capabilities=capabilities)
+            self._told = (joined, told)
+        return told
 
     def _join(self, connections: Sequence[VimConnection]) -> JoinedInventory:
         """The same tuples as long as no VIM tells anything new, so that what follows from them may be kept."""

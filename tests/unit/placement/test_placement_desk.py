@@ -12,7 +12,17 @@ from placement_builders import ALL, GIB, MIB, Isolation, Runtime, chain, cloud, 
 from vnfm.placement.desk import desk_of
 from vnfm.placement.engine import place
 from vnfm.placement.snapshot import Snapshot
-from vnfm.placement.types import Cell, End, FabricEdge, Link, LinkReservation, Plan, Reservation, ZoneLatency
+from vnfm.placement.types import (
+    Cell,
+    End,
+    FabricEdge,
+    Link,
+    LinkReservation,
+    ObservedCost,
+    Plan,
+    Reservation,
+    ZoneLatency,
+)
 
 RICH = tuple(Cell(8_000, 16 * GIB, hugepage_bytes=GIB, vfs=4) for _ in range(2))
 EDGES = (
@@ -130,3 +140,12 @@ def test_a_large_cloud_by_zones_and_one_by_fabric_tell_the_latencies_that_the_vi
     loose = planned(asked, cloud(*hosts, latencies=told, fabric=[FabricEdge("local", h.id, "t", 0, 7) for h in hosts]))
     assert [x.latency_us for x in loose.links][1] == 14 + 10
     assert isinstance(place(asked, cloud(*hosts, latencies=told, fabric=EDGES[:1])), Plan)
+
+
+def test_a_cost_that_was_seen_is_judged_anew_on_the_same_estate() -> None:
+    snapshot = _cloud()
+    asked = request(demand("x", max_startup_ms=1_000, artefacts={Runtime.KATA}))
+    assert not isinstance(place(asked, snapshot), Plan)
+    seen = snapshot.with_observed([ObservedCost("local", "s1", Runtime.KATA, start_ms=500)])
+    assert [a.host for a in planned(asked, seen).assignments] == ["s1"]
+    assert desk_of(seen).atlas is desk_of(snapshot).atlas
