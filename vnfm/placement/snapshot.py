@@ -34,7 +34,7 @@ ASSUMED_COSTS: Mapping[Runtime, RuntimeCost] = MappingProxyType(
 )
 
 
-COSTLESS = frozenset({"atlas"})  # what is kept that does not rest on the costs of realizations
+COSTLESS = ("atlas",)  # what is kept that does not rest on the costs of realizations
 
 
 class Kept:
@@ -127,9 +127,11 @@ class Snapshot:
             changed[key] = replace(host, costs={**host.costs, seen.runtime: cost})
         if not changed:
             return self
-        seen = self.with_hosts(changed.values())
-        seen.kept.made.update((k, v) for k, v in self.kept.made.items() if k in COSTLESS)
-        return seen
+        again = self.with_hosts(changed.values())
+        for name in COSTLESS:
+            if (made := self.kept.made.get(name)) is not None:
+                again.kept.made[name] = made
+        return again
 
     def holding(
         self, reservations: Iterable[Reservation], link_reservations: Iterable[LinkReservation] = ()
