@@ -33,8 +33,6 @@ class Task:
     paths_of: Mapping[str, tuple[PathBound, ...]]  # by link
     rules_of: Mapping[str, tuple[Rule, ...]]
     least_hop_us: Mapping[str, int]
-    least_score: tuple[int, ...]  # by position: the sum from there to the end
-    least_lightness: tuple[tuple[int, ...], ...]  # by position: for each demand from there on
     occupied: frozenset[HostKey]  # servers that we hold something on
 
 
@@ -47,8 +45,6 @@ def task_of(request: Request, snapshot: Snapshot, weights: Weights) -> Task:
     candidates = {i: j[0] for i, j in judged.items()}
     links = {link.id: link for link in request.links}
     ends = {e.id: e for e in request.ends}
-    least = [min((c.score for c in candidates[d.id]), default=0) for d in demands]
-    light = tuple(min((c.lightness for c in candidates[d.id]), default=0) for d in demands)
     return Task(
         request=request,
         snapshot=snapshot,
@@ -65,8 +61,6 @@ def task_of(request: Request, snapshot: Snapshot, weights: Weights) -> Task:
         rules_of={d.id: tuple(r for r in request.rules if any(d.id in g for g in r.groups)) for d in demands},
         least_hop_us={d.id: min((c.hop_us for c in candidates[d.id]), default=0) for d in demands}
         | {e.id: end_hop_us(e, snapshot) for e in request.ends},
-        least_score=tuple(sum(least[i:]) for i in range(len(least) + 1)),
-        least_lightness=tuple(light[i:] for i in range(len(light) + 1)),
         occupied=frozenset(snapshot.root(machine) for machine in desk.loads),
     )
 
