@@ -16,8 +16,10 @@ from vnfm.cli.command import OutputOption, ReadChoice
 from vnfm.cli.main import app as app
 from vnfm.cli.output import chosen
 from vnfm.tools import package as package_files
+from vnfm.tools import placement as placement_files
 
 package_files.register(packages.app)
+app.add_typer(placement_files.app, name="placement")
 
 
 class Local:
