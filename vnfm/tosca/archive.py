@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, Protocol
 
-from vnfm.tosca.limits import Limits
+from vnfm.tosca.limits import MIB, Limits
 from vnfm.tosca.names import mended
 from vnfm.tosca.notes import Notes, Place
 
@@ -170,7 +170,7 @@ def _walk(root: Path, limits: Limits, notes: Notes) -> dict[str, int]:
             if item.is_symlink() or not (item.is_dir() or item.is_file()):
                 notes.error("archive-link", f"{name} is a link or a special file", Place(name), "put the file itself")
             elif reason := bad_name(name, limits):
-                notes.error("archive-name", f"{name!r} is refused: {reason}")
+                notes.error("archive-name", f"{name!r} is refused: {reason}", Place(name))
             elif item.is_dir():
                 pending.append(Path(item.path))
             else:
@@ -253,7 +253,9 @@ def _check_entries(zipped: zipfile.ZipFile, packed: int, limits: Limits, notes: 
         notes.error("archive-size", f"{total} bytes unpacked, at most {limits.total_bytes}")
         raise UnsafeArchive
     if total > limits.ratio_from_bytes and total > limits.ratio * max(1, packed):
-        notes.error("archive-ratio", f"{total} bytes unpacked are more than {limits.ratio} times the package's size")
+        larger = f"{total // MIB} MiB unpacked are more than {limits.ratio} times the package's size"
+        most = max(infos, key=lambda i: i.file_size)
+        notes.error("archive-ratio", larger, Place(_name(most)), "no real file packs so well: leave it out")
         raise UnsafeArchive
     if _overlap(infos, packed):
         notes.error("archive-overlap", "entries of the zip overlap", hint="write the archive anew")
@@ -267,7 +269,7 @@ def _check_entries(zipped: zipfile.ZipFile, packed: int, limits: Limits, notes: 
             continue  # the folder that was packed
         if problem := _entry_problem(info, name, limits):
             code, reason = problem
-            notes.error(code, f"{info.orig_filename!r} is refused: {reason}")
+            notes.error(code, f"{info.orig_filename!r} is refused: {reason}", Place(name))
             continue
         if name.rstrip("/") in seen:
             notes.error("archive-duplicate", f"{name!r} is in the archive twice", Place(name))

@@ -19,8 +19,12 @@ class Place:
 
 @dataclass(slots=True)
 class Notes:
-    """What was noticed so far. The number of findings is bounded, a hostile file could make millions."""
+    """What was noticed so far. The number of findings is bounded, a hostile file could make millions.
 
+    `package` is the name of what is read: what is about no file in it is about that.
+    """
+
+    package: str = ""
     findings: list[Finding] = field(default_factory=list)
     most: int = 500
     _known: set[Finding] = field(default_factory=set)
@@ -44,7 +48,7 @@ class Notes:
         if not at.line and at.file.lower().endswith((".yaml", ".yml", ".meta", ".mf")):
             at = Place(at.file, 1, 1)  # of the file as a whole
         hint = hint or HINTS.get(code, "")
-        finding = Finding(at.file, at.line, at.column, severity, code, _clean(message), hint)
+        finding = Finding(_clean(at.file or self.package), at.line, at.column, severity, code, _clean(message), hint)
         if finding not in self._known:
             self._known.add(finding)
             self.findings.append(finding)

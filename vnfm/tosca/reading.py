@@ -110,7 +110,7 @@ def read_package(
     whether it has to be signed, and by whom: one that is there and does not hold always refuses. With `flavour` only
     that one is read. Blocks for the time of a child process (about 0.3 s); may be called from several threads at once.
     """
-    limits, notes = limits or Limits(), Notes()
+    limits, notes = limits or Limits(), Notes(_name(path))
     if not os.path.exists(path):
         notes.error("package-absent", f"{path} does not exist", hint="give a .csar file or a folder")
         return _result(path, notes, limits)
@@ -120,6 +120,11 @@ def read_package(
             return _read(path, opened, wanted, limits, notes)
     except UnsafeArchive:
         return _result(path, notes, limits)
+
+
+def _name(path: Path) -> str:
+    """What people call the package; empty where the file is one of ours, which has no suffix."""
+    return path.resolve().name if path.suffix or path.is_dir() else ""
 
 
 def _read(path: Path, opened: Opened, wanted: _Wanted, limits: Limits, notes: Notes) -> PackageReading:
