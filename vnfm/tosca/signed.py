@@ -342,6 +342,13 @@ def _check_listed(
     report = signed.report
     protects = report.option == 1 and signed.manifest
     if not layout.manifest.digests and not protects:
+        if layout.manifest_name and not (layout.meta and layout.meta.digests):
+            (notes.error if strict and not report.option else notes.warn)(
+                "digest-missing",
+                f"{layout.manifest_name} lists no file with its hash, so nothing shows whether one was changed",
+                Place(layout.manifest_name),
+                "list every file with its hash (`vnfm package build` does)",
+            )
         return False
     exempt = {layout.manifest_name, *report.files, *layout.parts.get("certificate", ())}
     note = notes.error if strict and protects else notes.warn

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography import x509
 from csar_writer import META, manifest, vnfd, write_csar
-from signing import NOW, identity, sign
+from signing import NOW, Identity, identity, sign
 
-from vnfm.tosca import PackageReading, SignaturePolicy, TrustStore, read_package
+from vnfm.model.problem import ProblemError
+from vnfm.tosca import PackageReading, SignaturePolicy, SigningKey, TrustStore, read_package
 
 ROOT = identity("Root", authority=True)
 VENDOR = identity("Vendor", ROOT)
@@ -119,3 +125,57 @@ def test_a_signed_manifest_that_lists_nothing_protects_nothing(tmp_path: Path) -
         reading = read_package(write_csar(tmp_path / "p.csar", FILES | files), signature=REQUIRE)
         assert errors(reading) == {"digest-missing"}
         assert reading.signature.state == "PARTIAL"
+
+
+@pytest.mark.parametrize(("digests", "ok"), [("strict", False), ("auto", True), ("warn", True)])
+def test_an_unsigned_manifest_that_lists_nothing_is_told(tmp_path: Path, digests: str, ok: bool) -> None:
+    package = write_csar(tmp_path / "p.csar", {**FILES, "vnfd.mf": manifest({})})
+    reading = read_package(package, digests=digests)  # type: ignore[arg-type]
+    assert reading.ok == ok
+    assert [f.code for f in reading.findings] == ["digest-missing"]
+    assert reading.findings[0].hint
+
+
+def version_1(tmp_path: Path) -> Identity:
+    """A certificate of X.509 version 1, which ROOT issued."""
+    who = identity("Elder", ROOT, rsa_bits=2048)
+    for name, data in {"key": who.key_pem, "ca.key": ROOT.key_pem, "ca.pem": ROOT.pem}.items():
+        (tmp_path / name).write_bytes(data)
+    request = ["openssl", "req", "-new", "-key", "key", "-subj", "/CN=Elder", "-out", "csr"]
+    issue = ["openssl", "x509", "-req", "-in", "csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-set_serial", "7"]
+    for command in (request, [*issue, "-days", "30", "-out", "cert"]):
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    return Identity(who.key, x509.load_pem_x509_certificate((tmp_path / "cert").read_bytes()))
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl here to issue it")
+def test_a_certificate_of_version_1_has_a_reason_and_a_hint_of_its_own(tmp_path: Path) -> None:
+    elder = version_1(tmp_path)
+    if elder.certificate.version is not x509.Version.v1:
+        pytest.skip("this openssl issues version 3 only")
+    text = manifest(FILES)
+    package = write_csar(tmp_path / "p.csar", {**FILES, "vnfd.mf": text + sign(text, elder)})
+    now = SignaturePolicy(required=True, trust=TRUST, at=elder.certificate.not_valid_before_utc)
+    found = [f for f in read_package(package, signature=now).findings if f.severity == "error"]
+    assert [f.code for f in found] == ["signature-certificate-version"]
+    assert "version 3" in found[0].hint
+    assert "<" not in found[0].message
+    with pytest.raises(ProblemError, match="version 3"):
+        SigningKey.load(tmp_path / "key", tmp_path / "cert")
+
+
+@pytest.mark.parametrize(
+    ("who", "reason"),
+    [
+        ({"rsa_bits": 1024}, "1024 bits"),
+        ({"end": datetime.now(UTC) - timedelta(days=1), "begin": NOW - timedelta(days=999)}, "ran out"),
+        ({"begin": datetime.now(UTC) + timedelta(days=1), "end": datetime.now(UTC) + timedelta(days=9)}, "holds from"),
+    ],
+)
+def test_nothing_is_signed_with_what_would_be_refused(tmp_path: Path, who: dict[str, Any], reason: str) -> None:
+    signer = identity("Vendor", ROOT, **{"end": datetime.now(UTC) + timedelta(days=9), **who})
+    (tmp_path / "key").write_bytes(signer.key_pem)
+    (tmp_path / "cert").write_bytes(signer.pem)
+    with pytest.raises(ProblemError, match=reason) as caught:
+        SigningKey.load(tmp_path / "key", tmp_path / "cert")
+    assert caught.value.problem.word == "bad-key"
