@@ -13,6 +13,7 @@ from cryptography import x509
 from csar_writer import META, manifest, vnfd, write_csar
 from signing import NOW, Identity, identity, sign
 
+from vnfm.app import PackageRules, package_reader
 from vnfm.model.problem import ProblemError
 from vnfm.tosca import PackageReading, SignaturePolicy, SigningKey, TrustStore, read_package
 
@@ -179,3 +180,15 @@ def test_nothing_is_signed_with_what_would_be_refused(tmp_path: Path, who: dict[
     with pytest.raises(ProblemError, match=reason) as caught:
         SigningKey.load(tmp_path / "key", tmp_path / "cert")
     assert caught.value.problem.word == "bad-key"
+
+
+@pytest.mark.parametrize("asked", ["warn", "warn+require"])
+def test_a_manager_with_a_trust_store_takes_no_changed_package_whatever_a_caller_asks(
+    tmp_path: Path, asked: str
+) -> None:
+    signer = identity("Vendor", end=datetime.now(UTC) + timedelta(days=9))
+    (tmp_path / "trusted.pem").write_bytes(signer.pem)
+    text = manifest(FILES)
+    package = write_csar(tmp_path / "p.csar", {**FILES, "Files/a": b"b", "vnfd.mf": text + sign(text, signer)})
+    reading = package_reader(PackageRules(trust_store=tmp_path / "trusted.pem"))(package, asked)
+    assert errors(reading) == {"digest-mismatch"}  # type: ignore[arg-type]
