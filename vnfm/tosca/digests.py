@@ -15,6 +15,8 @@ from vnfm.tosca.notes import Notes, Place
 from vnfm.tosca.sniff import Sniffer
 
 ALGORITHMS = {"sha224": "sha224", "sha256": "sha256", "sha384": "sha384", "sha512": "sha512"}
+_CHANGED = "the file was changed after the manifest was written: build the package anew"
+_CHANGED_SIGNED = "the file is not the one that was signed: get the package anew from its provider"
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -79,9 +81,17 @@ def verify(
     notes: Notes,
     *,
     strict: bool,
-) -> None:
-    """Note each digest that does not hold: an error where strict, else a warning."""
-    note = notes.error if strict else notes.warn
+    signed: bool = False,
+) -> bool:
+    """Whether all digests hold. Notes each that does not: an error where strict, else a warning; where the package is
+    `signed` it cannot be mended here."""
+    holds = True
+
+    def note(code: str, message: str, at: Place, hint: str = "") -> None:
+        nonlocal holds
+        holds = False
+        (notes.error if strict else notes.warn)(code, message, at, hint)
+
     for entry in entries:
         source, at = clean_source(entry.source), entry.place
         if not entry.digest and not entry.algorithm:
@@ -100,8 +110,9 @@ def verify(
                 "digest-mismatch",
                 f"{entry.source}: {entry.algorithm} is {digests[source, algorithm]}, the package says {entry.digest}",
                 at,
-                "the file was changed after the manifest was written: build the package anew",
+                _CHANGED_SIGNED if signed else _CHANGED,
             )
+    return holds
 
 
 def same(actual: str, written: str) -> bool:

@@ -24,7 +24,7 @@ from vnfm.tosca.limits import Limits
 from vnfm.tosca.names import is_yaml
 from vnfm.tosca.notes import Notes, Place
 from vnfm.tosca.ocifolder import stream_folder, survey_folders
-from vnfm.tosca.signed import SignaturePolicy, SignatureReport, check_listed, check_signatures, is_signed
+from vnfm.tosca.signed import SignaturePolicy, SignatureReport, check_covered, check_signatures, is_signed
 from vnfm.tosca.sol001 import default_types_folder
 from vnfm.tosca.worker import run_child
 
@@ -106,7 +106,8 @@ def read_package(
 
     Raises ProblemError no-space where the folder for temporary files is full.
 
-    `digests` says whether a digest that does not hold refuses the package (auto: where it is signed); `signature`
+    `digests` says whether a digest that does not hold refuses the package (auto: where it is signed; warn
+    does not count where a signature is relied upon); `signature`
     whether it has to be signed, and by whom: one that is there and does not hold always refuses. With `flavour` only
     that one is read. Blocks for the time of a child process (about 0.3 s); may be called from several threads at once.
     """
@@ -132,13 +133,14 @@ def _read(path: Path, opened: Opened, wanted: _Wanted, limits: Limits, notes: No
     exact = wanted.digests == "strict" or bool(opened.envelope and opened.envelope.signatures)
     layout = read_layout(archive, limits, notes, strict=exact, alone=opened.alone)
     entry, manifest = layout.entry, layout.manifest
-    signed = is_signed(layout, opened.envelope, archive)
-    strict = wanted.digests == "strict" or (wanted.digests == "auto" and signed)
+    claims = is_signed(layout, opened.envelope, archive)
+    strict = wanted.digests == "strict" or (wanted.digests == "auto" and claims)
     listed = [*manifest.digests, *(layout.meta.digests if layout.meta else ())]
     files, computed = survey(archive, listed, notes)
-    verify(listed, files, computed, notes, strict=strict)
-    report = check_signatures(archive, layout, opened.envelope, wanted.signature, notes)
-    check_listed(layout, files, report, notes, strict=strict)
+    signed = check_signatures(archive, layout, opened.envelope, wanted.signature, notes)
+    firm = strict or signed.binding
+    holds = verify(listed, files, computed, notes, strict=firm, signed=claims)
+    report = check_covered(layout, files, signed, notes, strict=firm, broken=not holds)
     files |= survey_folders(archive, files, notes, strict=strict)
     vnfd = None
     if entry in files:

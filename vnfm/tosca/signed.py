@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import posixpath
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from cryptography import x509
 
 MAX_SIGNED_FILES = 200
+_ANEW = "get the package anew from its provider"
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,30 @@ class SignaturePolicy:
 
 @dataclass(frozen=True, slots=True)
 class SignatureReport:
-    """`option` is 1 (manifest), 2 (whole CSAR) or 0 (unsigned). VERIFIED: by someone whom the operator trusts; INTACT:
-    no trust store was there to ask."""
+    """`option` is 1 (manifest or single files), 2 (whole CSAR) or 0 (unsigned). VERIFIED: all of the package, by
+    someone whom the operator trusts; INTACT: no trust store was there to ask; PARTIAL: what is signed holds, but not
+    every file is; FAILED: a signature, or a digest that it covers, does not hold."""
 
-    state: Literal["UNSIGNED", "VERIFIED", "INTACT", "FAILED"] = "UNSIGNED"
+    state: Literal["UNSIGNED", "VERIFIED", "INTACT", "PARTIAL", "FAILED"] = "UNSIGNED"
     option: int = 0
     subjects: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """What is signed. `report` is about the signatures alone, not yet about what they leave out; `manifest` says
+    whether the manifest has a signature, `single` are the files of which one of their own holds."""
+
+    report: SignatureReport
+    policy: SignaturePolicy
+    manifest: bool = False
+    single: frozenset[str] = frozenset()
+
+    @property
+    def binding(self) -> bool:
+        """Whether somebody's signature is relied upon: then no other policy lets pass what it does not cover."""
+        return self.report.option != 0 and (self.policy.required or self.policy.trust is not None)
 
 
 class _Checker:
@@ -70,18 +88,19 @@ class _Checker:
 
     def check(
         self, signed: SignedData | None, content: ContentDigest, others: list[x509.Certificate], place: Place
-    ) -> None:
-        """Verify one signature; a finding where it does not hold."""
+    ) -> bool:
+        """Whether one signature holds; a finding where it does not."""
         if signed is None:
-            return
+            return False
         try:
             verified = verify_signature(signed, content, others, self.policy.trust, self.at)
         except SignatureFault as fault:
             self.fault(fault, place)
-            return
+            return False
         self.verified.append(verified)
         for doubt in verified.doubts:
             self.notes.warn(doubt.code, f"{place.file}: {doubt.message}", place, doubt.hint)
+        return True
 
     def digest_of(self, archive: Archive, name: str) -> ContentDigest:
         """A file's digests; each is computed once, however often the file is said to be signed."""
@@ -134,7 +153,7 @@ def is_signed(layout: Layout, envelope: Envelope | None, archive: Archive) -> bo
 
 def check_signatures(
     archive: Archive, layout: Layout, envelope: Envelope | None, policy: SignaturePolicy, notes: Notes
-) -> SignatureReport:
+) -> Signed:
     """Verify all that is signed; findings for what does not hold."""
     checker = _Checker(policy, notes)
     option, files = 0, list[str]()
@@ -142,8 +161,12 @@ def check_signatures(
         option = 2 if envelope.signatures else 0
         files += [*envelope.signatures, *envelope.certificates]
         _check_envelope(envelope, checker)
-    inner = _check_manifest(archive, layout, checker) + _check_files(archive, layout, checker)
-    return checker.report(option or (1 if inner else 0), tuple(dict.fromkeys(files + inner)))
+    around = _check_manifest(archive, layout, checker)
+    single, beside = _check_files(archive, layout, checker)
+    claimed = any(d.signature for d in layout.manifest.digests)
+    option = option or (1 if around or claimed else 0)
+    report = checker.report(option, tuple(dict.fromkeys([*files, *around, *beside])))
+    return Signed(report, policy, bool(around), frozenset(single))
 
 
 def _check_envelope(envelope: Envelope, checker: _Checker) -> None:
@@ -196,27 +219,33 @@ def _best(texts: list[bytes], signed: SignedData) -> ContentDigest:
     return lambda algorithm: hashlib.new(algorithm, chosen).digest()
 
 
-def _check_files(archive: Archive, layout: Layout, checker: _Checker) -> list[str]:
-    """Files of the package that are signed one by one."""
-    used: list[str] = []
+def _check_files(archive: Archive, layout: Layout, checker: _Checker) -> tuple[set[str], list[str]]:
+    """Files of the package that are signed one by one: those whose signatures hold, and the names of the signatures and
+    certificates."""
+    held, used = set[str](), list[str]()
     entries = [d for d in layout.manifest.digests if d.signature]
     if len(entries) > MAX_SIGNED_FILES:
         fault = SignatureFault("signature-malformed", f"more than {MAX_SIGNED_FILES} files are signed one by one")
         checker.fault(fault, Place(layout.manifest_name))
     for entry in entries[:MAX_SIGNED_FILES]:
         source, signature, certificate = (clean_source(n) for n in (entry.source, entry.signature, entry.certificate))
-        if is_url(source) or source not in archive.sizes:
+        if is_url(source):
+            continue
+        if source not in archive.sizes:
+            gone = SignatureFault("digest-absent-file", f"{source} is signed and not in the package", _ANEW)
+            checker.fault(gone, entry.place)
             continue
         if signature not in archive.sizes:
             absent = SignatureFault("signature-malformed", f"the signature {signature} is not in the package")
             checker.fault(absent, entry.place)
             continue
         used += [signature, *([certificate] if certificate in archive.sizes else [])]
-        held = {certificate: small_file(archive, certificate, MAX_BYTES)} if certificate in archive.sizes else {}
-        others = _read_all(held, checker) if held else _certificates(archive, layout, checker)[0]
+        own = {certificate: small_file(archive, certificate, MAX_BYTES)} if certificate in archive.sizes else {}
+        others = _read_all(own, checker) if own else _certificates(archive, layout, checker)[0]
         signed = checker.read(small_file(archive, signature, MAX_BYTES), Place(signature))
-        checker.check(signed, checker.digest_of(archive, source), others, Place(signature))
-    return used
+        if checker.check(signed, checker.digest_of(archive, source), others, Place(signature)):
+            held.add(source)
+    return held, used
 
 
 def _digest(archive: Archive, name: str, algorithm: str) -> bytes:
@@ -271,22 +300,66 @@ def _read_all(files: Mapping[str, bytes], checker: _Checker) -> list[x509.Certif
     return found
 
 
-def check_listed(
-    layout: Layout, files: Mapping[str, PackageFile], report: SignatureReport, notes: Notes, *, strict: bool
-) -> None:
+def check_covered(
+    layout: Layout, files: Mapping[str, PackageFile], signed: Signed, notes: Notes, *, strict: bool, broken: bool
+) -> SignatureReport:
+    """The report once it is known what the signatures leave out; `broken` says that a digest does not hold."""
+    uncovered = _check_listed(layout, files, signed, notes, strict=strict)
+    if signed.report.option == 1 and not signed.manifest:
+        uncovered = _check_single(layout, files, signed, notes)
+    report = signed.report
+    if report.state not in ("VERIFIED", "INTACT"):
+        return report
+    if broken:
+        return replace(report, state="FAILED")
+    return replace(report, state="PARTIAL") if uncovered else report
+
+
+def _check_single(layout: Layout, files: Mapping[str, PackageFile], signed: Signed, notes: Notes) -> bool:
+    """Where nobody signed the manifest its digests are anyone's: each file needs a signature of its own. The manifest
+    says which files are signatures and certificates, so what it says so of has to be called like one."""
+    endings = (*SIGNATURE_SUFFIXES, *CERTIFICATE_SUFFIXES)
+    exempt = {n for n in signed.report.files if n.lower().endswith(endings)}
+    exempt |= {layout.manifest_name, *layout.parts.get("certificate", ())}
+    exempt |= {n for n in files if "/" not in n and n.lower().endswith(CERTIFICATE_SUFFIXES)}
+    lacking = sorted(n for n in files if n not in exempt and n not in signed.single)
+    if lacking:
+        names = ", ".join(lacking[:5]) + (f" and {len(lacking) - 5} more" if len(lacking) > 5 else "")
+        note = notes.error if signed.policy.required else notes.warn
+        note(
+            "signature-partial",
+            f"only a part of the package is signed: neither the manifest nor {names}",
+            Place(layout.manifest_name),
+            "sign the manifest, or the whole package",
+        )
+    return bool(lacking)
+
+
+def _check_listed(
+    layout: Layout, files: Mapping[str, PackageFile], signed: Signed, notes: Notes, *, strict: bool
+) -> bool:
     """Files that the manifest does not list. Where its signature is what protects the package, they are unprotected."""
-    if not layout.manifest.digests:
-        return
+    report = signed.report
+    protects = report.option == 1 and signed.manifest
+    if not layout.manifest.digests and not protects:
+        if layout.manifest_name and not (layout.meta and layout.meta.digests):
+            (notes.error if strict and not report.option else notes.warn)(
+                "digest-missing",
+                f"{layout.manifest_name} lists no file with its hash, so nothing shows whether one was changed",
+                Place(layout.manifest_name),
+                "list every file with its hash (`vnfm package build` does)",
+            )
+        return False
     exempt = {layout.manifest_name, *report.files, *layout.parts.get("certificate", ())}
-    if protects := report.option == 1 and bool(layout.manifest.signature):
-        note = notes.error if strict else notes.warn
-    else:
+    note = notes.error if strict and protects else notes.warn
+    if not protects:
         exempt.add(layout.meta.name if layout.meta else META)
-        note = notes.warn
     listed = {clean_source(d.source) for d in layout.manifest.digests if d.digest or d.signature} | exempt
     mentioned = {clean_source(source) for source, _ in layout.manifest.sources}
+    uncovered = False
     for other in files:
         if other not in listed and not any(other[:at] in listed for at, c in enumerate(other) if c == "/"):
+            uncovered = protects
             more = ", so the signature does not protect it" if protects else ""
             how = "is listed without a hash" if other in mentioned else "is not listed"
             note(
@@ -295,3 +368,4 @@ def check_listed(
                 Place(layout.manifest_name),
                 "list it with its hash",
             )
+    return uncovered

@@ -283,7 +283,7 @@ def test_a_manifest_that_is_named_and_absent_refuses_only_where_strict(tmp_path:
     assert reading.ok
     assert [(f.code, f.line) for f in reading.findings] == [("manifest-missing", 5)]
     assert not read(tmp_path, files, "strict").ok
-    near = read(tmp_path, {**files, "GONE.MF": HEAD}, "strict")
+    near = read(tmp_path, {**files, "GONE.MF": manifest(ENTRY)}, "strict")
     assert near.ok
     assert codes(near) == {"manifest-guessed"}
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vnfm.model.problem import problem
+from vnfm.tosca.signatures.fault import SignatureFault
 from vnfm.tosca.signatures.trust import read_certificates
+from vnfm.tosca.signatures.verify import check_signer
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -25,7 +28,8 @@ class SigningKey:
     def load(key: Path, certificate: Path, password: bytes | None = None) -> SigningKey:
         """From PEM files; the signer's certificate comes first in its file.
 
-        Raises ProblemError `bad-key`: unreadable, of a kind that cannot sign here, or not the certificate's.
+        Raises ProblemError `bad-key`: unreadable, of a kind that cannot sign here, not the certificate's, or one whose
+        signatures would be refused now.
         """
         from cryptography.exceptions import UnsupportedAlgorithm
         from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -48,6 +52,12 @@ class SigningKey:
         if first.public_key() != private.public_key():
             detail = f"{key} is not the key of the first certificate in {certificate}"
             raise problem("bad-key", detail, instance=str(key))
+        try:
+            check_signer(first, datetime.now(UTC))
+        except (SignatureFault, ValueError) as error:
+            hint = f"; {error.hint}" if isinstance(error, SignatureFault) and error.hint else ""
+            detail = f"what is signed with {certificate} would be refused: {error}{hint}"
+            raise problem("bad-key", detail, instance=str(certificate)) from error
         return SigningKey(private, first, tuple(others))
 
     def sign(self, data: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".pem", ".crt", ".cer", ".cert", ".der")
 MAX_FILE_BYTES = 4 * 1024 * 1024
 MAX_CHAIN = 8
+_OBJECT = re.compile(r" \(encountered processing <.*>\)", re.DOTALL)
 PEM_HEAD = b"-----BEGIN CERTIFICATE-----"
 
 
@@ -66,12 +68,13 @@ class TrustStore:
     def check(self, certificate: x509.Certificate, others: Sequence[x509.Certificate], at: datetime) -> None:
         """Whether the signer's certificate is vouched for at that time, through `others` where needed.
 
-        Raises SignatureFault `signature-untrusted`.
+        Raises SignatureFault `signature-untrusted`, `signature-certificate-version`.
         """
         from cryptography.x509 import verification
 
         if certificate in self.certificates:
             return
+        check_version(certificate)
         name = certificate.subject.rfc4514_string()
         try:
             store = verification.Store(list(self.certificates))
@@ -82,11 +85,25 @@ class TrustStore:
             verifier.verify(certificate, [c for c in others if c != certificate])
         except (verification.VerificationError, ValueError) as error:
             issuer = certificate.issuer.rfc4514_string()
+            reason = _OBJECT.sub("", str(error))
             raise SignatureFault(
                 "signature-untrusted",
-                f"nothing in the trust store vouches for {name}, issued by {issuer} ({error})",
+                f"nothing in the trust store vouches for {name}, issued by {issuer} ({reason})",
                 "put the issuer's certificate into the trust store if you trust it",
             ) from error
+
+
+def check_version(certificate: x509.Certificate) -> None:
+    """Only certificates of version 3 say what they are for. Raises SignatureFault `signature-certificate-version`."""
+    from cryptography import x509 as x
+
+    if certificate.version is not x.Version.v3:
+        name = certificate.subject.rfc4514_string()
+        raise SignatureFault(
+            "signature-certificate-version",
+            f"the certificate of {name} is of X.509 version 1, which nobody can vouch for",
+            "have it issued anew as version 3 (`openssl x509 -req` does with -extfile), and sign with that",
+        )
 
 
 def _authority_policy() -> verification.ExtensionPolicy:

@@ -12,10 +12,11 @@ from vnfm.tosca.signatures import ber
 from vnfm.tosca.signatures.ber import BerError
 from vnfm.tosca.signatures.cms import DIGESTS, SignedData, Signer
 from vnfm.tosca.signatures.fault import SignatureFault
-from vnfm.tosca.signatures.trust import TrustStore
+from vnfm.tosca.signatures.trust import TrustStore, check_version
 
 if TYPE_CHECKING:
     from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric import rsa
 
 GOOD_DIGESTS = ("sha224", "sha256", "sha384", "sha512")
 MIN_RSA_BITS = 2048
@@ -95,6 +96,18 @@ def _verify_signer(
     return certificate.subject.rfc4514_string()
 
 
+def check_signer(certificate: x509.Certificate, at: datetime) -> None:
+    """Whether what is signed with this certificate's key can be verified elsewhere. Raises SignatureFault."""
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = certificate.public_key()
+    if isinstance(key, rsa.RSAPublicKey):
+        _check_bits(key)
+    check_version(certificate)
+    _check_dates(certificate, at)
+    _check_usage(certificate)
+
+
 def _certificate_of(signer: Signer, known: Sequence[x509.Certificate]) -> x509.Certificate:
     if not known:
         raise SignatureFault(
@@ -165,8 +178,7 @@ def _check_signature(signer: Signer, key: Any, content: ContentDigest) -> None:
     if not data:
         data, algorithm = content(digest), utils.Prehashed(algorithm)
     if isinstance(key, rsa.RSAPublicKey):
-        if key.key_size < MIN_RSA_BITS:
-            raise SignatureFault("signature-weak", f"the key has {key.key_size} bits", f"use {MIN_RSA_BITS} or more")
+        _check_bits(key)
         if not signer.algorithm.startswith(_RSA):
             raise ValueError("the key is an RSA key")
         key.verify(signer.signature, data, scheme, algorithm)
@@ -176,6 +188,11 @@ def _check_signature(signer: Signer, key: Any, content: ContentDigest) -> None:
         key.verify(signer.signature, data, ec.ECDSA(algorithm))
     else:
         raise ValueError(f"keys of the kind {type(key).__name__} are not known here")
+
+
+def _check_bits(key: rsa.RSAPublicKey) -> None:
+    if key.key_size < MIN_RSA_BITS:
+        raise SignatureFault("signature-weak", f"the key has {key.key_size} bits", f"use {MIN_RSA_BITS} or more")
 
 
 def _hash(name: str) -> Any:
