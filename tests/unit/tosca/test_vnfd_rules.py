@@ -199,3 +199,40 @@ def test_a_selected_flavour_that_no_template_states_is_refused(tmp_path: Path) -
     reading = read(tmp_path, text + mappings)
     assert named(reading, "flavour-without-template", "error"), reading.findings
     assert not reading.ok
+
+
+def test_a_key_that_comes_again_is_told_with_its_place(tmp_path: Path) -> None:
+    text = vnfd(VDU.replace("num_virtual_cpu: 2", "num_virtual_cpu: 2, num_virtual_cpu: 3"))
+    reading = read(tmp_path, text)
+    (found,) = named(reading, "key-duplicate", "warning")
+    line = next(n for n, row in enumerate(text.splitlines(), 1) if "num_virtual_cpu" in row)
+    assert (found.file, found.line, "num_virtual_cpu" in found.message) == ("vnfd.yaml", line, True)
+    assert reading.vnfd is not None
+    assert reading.vnfd.flavours[0].vdus[0].cpu_milli == 3000
+
+
+def test_of_a_section_that_comes_again_both_blocks_are_read(tmp_path: Path) -> None:
+    again = "  node_templates:\n" + block(VDU.replace("vdu1", "vdu2"), 4)
+    reading = read(tmp_path, vnfd(VDU) + again)
+    assert len(named(reading, "key-duplicate", "warning")) == 1
+    assert reading.ok
+    assert reading.vnfd is not None
+    assert [v.id for v in reading.vnfd.flavours[0].vdus] == ["vdu1", "vdu2"]
+
+
+def test_sections_put_together_may_not_say_one_node_twice(tmp_path: Path) -> None:
+    reading = read(tmp_path, vnfd(VDU) + "  node_templates:\n" + block(VDU, 4))
+    assert named(reading, "template-duplicate", "error")
+
+
+def test_properties_and_requirements_that_come_again_lose_nothing(tmp_path: Path) -> None:
+    split = ATTACHED.replace(
+        "        description: the only one\n", "      properties:\n        description: the only one\n"
+    )
+    split += "      requirements:\n        - virtual_storage: more\n"
+    more = block(SOUND, 4) + block(SOUND[SOUND.index("disk:") :].replace("disk:", "more:"), 4)
+    reading = read(tmp_path, vnfd(split + more))
+    assert len(named(reading, "key-duplicate", "warning")) == 2
+    assert reading.vnfd is not None
+    (vdu,) = reading.vnfd.flavours[0].vdus
+    assert (vdu.name, vdu.description, vdu.storages) == ("one", "the only one", ("disk", "more"))
