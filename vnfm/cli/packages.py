@@ -220,6 +220,6 @@ def enable(session: Session, package: str = typer.Argument(metavar="ID")) -> Non
 
 @client_command(app, "delete")
 def delete(session: Session, package: str = typer.Argument(metavar="ID")) -> None:
-    """Remove a package that is DISABLED and NOT_IN_USE."""
+    """Remove a package that is DISABLED and NOT_IN_USE: no VNF instance of it exists."""
     session.client.call(session.client.packages.DeletePackage, nfvo_pb2.GetRequest(ref=package))
     session.print({"deleted": package}, lambda: f"deleted {package}")
