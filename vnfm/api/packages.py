@@ -105,8 +105,9 @@ class PackagesServicer(rpc.PackagesServicer):
         """All of the tenant."""
 
         async def items() -> AsyncIterator[pb.Package]:
+            errors = await self._store.errors(tenant_of(context))
             for package in await self._store.all(tenant_of(context)):
-                yield package_message(package)
+                yield package_message(package, errors.get(package.id))
 
         async for item in streamed(context, items):
             yield item

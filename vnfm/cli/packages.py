@@ -62,21 +62,38 @@ def onboard(
             else:
                 chunks = upload(created.id, digest_policy, signature, reading(stream, total_bytes, file))
                 done = client.guard(lambda: client.packages.UploadPackage(chunks, metadata=client.metadata))
+        except Refused as error:
+            told = with_findings(session, created.id, error)
+            discard(session, created.id, keep_failed)
+            raise told from None
         except (CliError, OSError):
             discard(session, created.id, keep_failed)
             raise
     data = shapes.package(done)
     if done.onboarding_state != "ONBOARDED":
         discard(session, done.id or created.id, keep_failed)
-        lines = tuple(
-            f"  {f['severity']} {render.place(f)}: {f['message']}{' — ' + f['hint'] if f['hint'] else ''}"
-            for f in data["findings"]
-        )
         detail = f"{file} was not onboarded (state {done.onboarding_state})"
-        raise Refused(
-            data["error"] or own_problem("package-refused", "Package refused", detail), more=data, hints=lines
-        )
+        problem = data["error"] or own_problem("package-refused", "Package refused", detail)
+        raise Refused(problem, more=data, hints=finding_lines(data))
     session.print(data, lambda: render.package(done))
+
+
+def with_findings(session: Session, package_id: str, error: Refused) -> Refused:
+    """The refusal with all that was found in the package: its record has it, until it is discarded."""
+    try:
+        found = session.client.call(session.client.packages.GetPackage, nfvo_pb2.GetRequest(ref=package_id), 10)
+    except CliError:
+        return error
+    data = shapes.package(found)
+    return Refused(error.problem, more=data, hints=finding_lines(data)) if data["findings"] else error
+
+
+def finding_lines(data: shapes.Json) -> tuple[str, ...]:
+    """A line for each thing that was found, errors first."""
+    found = sorted(data["findings"], key=lambda f: f["severity"] != "error")
+    return tuple(
+        f"  {f['severity']} {render.place(f)}: {f['message']}{' — ' + f['hint'] if f['hint'] else ''}" for f in found
+    )
 
 
 def is_url(source: str) -> bool:
@@ -220,6 +237,6 @@ def enable(session: Session, package: str = typer.Argument(metavar="ID")) -> Non
 
 @client_command(app, "delete")
 def delete(session: Session, package: str = typer.Argument(metavar="ID")) -> None:
-    """Remove a package that is DISABLED and NOT_IN_USE."""
+    """Remove a package that is DISABLED and NOT_IN_USE: no VNF instance of it exists."""
     session.client.call(session.client.packages.DeletePackage, nfvo_pb2.GetRequest(ref=package))
     session.print({"deleted": package}, lambda: f"deleted {package}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from vnfm.model.codec import decode, encode
@@ -33,6 +33,7 @@ class Onboarded:
 
 
 KEPT_CONTENTS = 64  # of packages, in memory
+SHOWN_USERS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,17 @@ class PackageStore:
     async def error_of(self, tenant: str, ref: str) -> Problem | None:
         """Why onboarding failed."""
         return await self._db.read(lambda c: problem_or_none(_row(c, tenant, ref)["error"]))
+
+    async def errors(self, tenant: str) -> dict[str, Problem]:
+        """Why onboarding failed, by the id of each package of which it did."""
+        failed = (t.package.c.tenant == tenant, t.package.c.onboarding_state == OnboardingState.ERROR.value)
+        query = select(t.package.c.id, t.package.c.error).where(*failed)
+
+        def work(c: Connection) -> dict[str, Problem]:
+            found = ((row.id, problem_or_none(row.error)) for row in c.execute(query))
+            return {package_id: error for package_id, error in found if error is not None}
+
+        return await self._db.read(work)
 
     async def all(self, tenant: str) -> list[VnfPackage]:
         """Every package of the tenant."""
@@ -196,7 +208,8 @@ class PackageStore:
                     instance=package.id,
                 )
             if package.usage_state is UsageState.IN_USE:
-                raise problem("conflict", f"package {package.id} is IN_USE by VNF instances", instance=package.id)
+                detail = f"package {package.id} is IN_USE by {_users(c, package.id)}: delete these first"
+                raise problem("conflict", detail, instance=package.id)
             c.execute(delete(t.package).where(t.package.c.id == package.id))
             tell(c, PackageChanged())
             announce(
@@ -330,8 +343,22 @@ def _one(c: Connection, tenant: str, ref: str) -> VnfPackage:
 
 
 def _used(c: Connection) -> set[str]:
-    query = select(func.distinct(t.vnf_instance.c.package_id)).where(
-        (t.vnf_instance.c.instantiation_state == InstantiationState.INSTANTIATED.value)
+    return set(c.scalars(select(func.distinct(t.vnf_instance.c.package_id)).where(_uses())))
+
+
+def _users(c: Connection, package_id: str) -> str:
+    """The VNF instances that use a package, a few by name."""
+    of_it = (t.vnf_instance.c.package_id == package_id, _uses())
+    names = list(c.scalars(select(t.vnf_instance.c.name).where(*of_it).order_by(t.vnf_instance.c.name)))
+    told = ", ".join(names[:SHOWN_USERS])
+    more = f" and {len(names) - SHOWN_USERS} more" if len(names) > SHOWN_USERS else ""
+    return f"the VNF instance{'s' if len(names) > 1 else ''} {told}{more}"
+
+
+def _uses() -> ColumnElement[bool]:
+    """Whether an instance uses its package: while it exists (SOL005 9.5.2.5), what a terminated chain left does not."""
+    return (
+        (t.vnf_instance.c.chain_id == "")
+        | (t.vnf_instance.c.instantiation_state == InstantiationState.INSTANTIATED.value)
         | t.vnf_instance.c.id.in_(select(t.op_subject.c.subject_id).where(t.op_subject.c.open))
     )
-    return set(c.scalars(query))

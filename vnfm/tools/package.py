@@ -214,6 +214,9 @@ def graph(
     if not os.path.exists(path) or not os.path.isdir(out.parent):
         typer.echo(f"{path if not os.path.exists(path) else out.parent} does not exist", err=True)
         raise typer.Exit(WRONG_USE)
+    if out.suffix.lower() not in ("", ".svg"):
+        typer.echo(f"{out}: the picture is an SVG, name it {out.with_suffix('.svg').name}", err=True)
+        raise typer.Exit(WRONG_USE)
     try:
         reading = read(path, digests=digests, signature=signature, trust_store=trust_store)
         if reading.vnfd is None:
@@ -221,6 +224,10 @@ def graph(
             typer.echo(f"{path} has no usable VNFD: {first}", err=True)
             raise typer.Exit(REFUSED)
         out.write_text(draw_vnfd(reading.vnfd, flavour))
+        names = [f.id for f in reading.vnfd.flavours]
+        if not flavour and len(names) > 1:
+            others = ", ".join(names[1:])
+            typer.echo(f"drawn is the flavour {names[0]}; there are also (--flavour): {others}", err=True)
     except ProblemError as error:
         typer.echo(f"{error.problem.title}: {error.problem.detail}", err=True)
         raise typer.Exit(WRONG_USE if error.problem.word == "bad-trust-store" else REFUSED) from error

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import posixpath
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ from vnfm.tosca.signatures.trust import PEM_HEAD
 from vnfm.tosca.signatures.verify import GOOD_DIGESTS
 
 MOST_FOLDERS = 4  # around a package
+_FILE = re.compile(rb"""\bfile\s*:\s*(?:"([^"\n]+)"|'([^'\n]+)'|([^\s"'{}\[\],#][^\s{}\[\],]*))""")
 _ZIP = b"PK\x03\x04"
 
 
@@ -102,10 +105,11 @@ class _Beside:
 
 
 def _named(path: Path, limits: Limits) -> dict[str, int]:
-    """A YAML file and those beside it whose names stand in it, or in one of these, with their sizes. What cannot be
-    read is told when every file is."""
+    """A YAML file, those beside it whose names stand in it, or in one of these, and the artifacts that these name, with
+    their sizes. What cannot be read is told when every file is."""
     sizes = {path.name: path.stat().st_size}
     beside: dict[str, int] = {}
+    artifacts: dict[str, int] = {}
     with suppress(OSError):
         for item in islice(os.scandir(path.parent), limits.entries):
             if is_yaml(item.name) and item.is_file(follow_symlinks=False) and item.name not in sizes:
@@ -119,7 +123,22 @@ def _named(path: Path, limits: Limits) -> dict[str, int]:
         reached = [n for n in beside if os.fsencode(n) in text]
         sizes |= {n: beside.pop(n) for n in reached}
         pending += reached
-    return sizes
+        artifacts |= _artifacts(path.parent, text, limits.entries)
+    return artifacts | sizes
+
+
+def _artifacts(folder: Path, text: bytes, most: int) -> dict[str, int]:
+    """The files below `folder` that a template names as `file`, with their sizes; nothing outside, and no links."""
+    found: dict[str, int] = {}
+    root = folder.resolve()
+    for match in islice(_FILE.finditer(text), most):
+        written = next(g for g in match.groups() if g).decode(errors="replace")
+        name = posixpath.normpath(written.lstrip("/"))
+        with suppress(OSError, ValueError):
+            inside = not is_yaml(name) and (root / name).resolve() == root / name
+            if inside and (root / name).is_file():
+                found[name] = (root / name).stat().st_size
+    return found
 
 
 def _holds_entry(archive: Archive, limits: Limits) -> bool:

@@ -58,6 +58,7 @@ HINTS = {
     "image-unchecked": "write checksum: {algorithm: sha-256, hash: …}",
     "import-form": "write `imports:` with `- FILE` for each",
     "import-too-many": "put definitions together into fewer files",
+    "key-duplicate": "keep one of them",
     "keyname-unknown": "mend the word, or leave it out",
     "level-range": "widen the VDU's vdu_profile, or change the level",
     "level-unknown": "define it in a policy of the type InstantiationLevels",

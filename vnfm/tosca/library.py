@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vnfm.tosca.duplicates import joined
 from vnfm.tosca.limits import Limits
 from vnfm.tosca.notes import Notes, Place
 from vnfm.tosca.shelf import Shelf, key_of, worth_keeping
@@ -42,8 +43,11 @@ class Library:
         key = key_of(file, data)
         body = self.shelf.find(key)
         if body is None:
+            before = len(self.notes.findings)
             body = load(data, file, self.limits, self.notes)
-            if body is not None and worth_keeping(body):
+            if body is not None:
+                body = joined(body, self.notes)
+            if body is not None and len(self.notes.findings) == before and worth_keeping(body):
                 self.shelf.put(key, body, size)
                 self.learnt.append(file)
         return body

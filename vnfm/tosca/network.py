@@ -75,6 +75,13 @@ def _link(node: Entity, properties: View) -> VirtualLinkDesc:
         if not cidrs and "cidr" in layer3 and (cidr := _cidr(layer3)):
             cidrs.append(cidr)
     least, most, plain = (_rates(profile, prefix) for prefix in ("min_", "max_", ""))
+    if 0 < most.root_bps < least.root_bps or 0 < most.leaf_bps < least.leaf_bps:
+        profile.notes.warn(
+            "value-range",
+            f"{profile.path}: min_bitrate_requirements are above max_bitrate_requirements",
+            profile.at("min_bitrate_requirements"),
+            "lower the minimum, or raise the maximum",
+        )
     qos, connectivity = profile.sub("qos"), properties.sub("connectivity_type")
     return VirtualLinkDesc(
         id=node.name,

@@ -58,13 +58,19 @@ def _links_have_ends(flavour: Flavour, template: Template) -> None:
 
 def _sizes_can_be(flavour: Flavour, template: Template) -> None:
     rows = [(v.id, "CPU", v.cpu_milli, MAX_CPU_MILLI) for v in flavour.vdus]
+    limited = [c for v in flavour.vdus for c in (*v.containers, *v.init_containers)]
+    rows += [(c.id, "CPU limit", c.cpu_limit_milli, MAX_CPU_MILLI) for c in limited]
     rows += [(v.id, "memory", v.memory_bytes, MAX_MEMORY_BYTES) for v in flavour.vdus]
     rows += [(v.id, "disk", v.disk_bytes, MAX_DISK_BYTES) for v in flavour.vdus]
     rows += [(s.id, "size", s.size_bytes, MAX_DISK_BYTES) for s in flavour.storages]
     for name, what, value, most in rows:
         if value > most:
+            is_cpu = "CPU" in what
             template.notes.error(
-                "size-absurd", f"{name}: {what} of {value} is more than any machine has", _at(template, name)
+                "size-absurd",
+                f"{name}: {what} of {value} {'milli-CPU' if is_cpu else 'bytes'} is more than any machine has",
+                _at(template, name),
+                "a container counts in milli-CPU, a Vdu.Compute in CPUs" if is_cpu else "mind the unit",
             )
     for vdu in flavour.vdus:
         image, disk = vdu.disk_image, vdu.disk_bytes

@@ -44,6 +44,7 @@ class VduReader:
             properties = self.template.properties(node)
             data = properties.sub(holder)
             size = data.size_bytes(key, bare=STORAGE_BARE_BYTES, must=True)
+            data.above_nothing(key, size)
             if not size:  # as drafts and older profiles had it
                 word = next((w for w in ("size_of_storage", "size") if w in properties), "size_of_storage")
                 size = properties.size_bytes(word, bare=STORAGE_BARE_BYTES)
@@ -216,23 +217,39 @@ class VduReader:
         image = next(iter(self.images.images(self.template, node)), None)
         if image is None:
             view.notes.warn("image-missing", f"{node.name} has no image", node.body.place(), "add an artifact SwImage")
+        cpu, cpu_limit = (
+            view.cpu_milli(key, bare_milli=1, must=True) for key in ("requested_cpu_resources", "cpu_resource_limit")
+        )
+        memory, memory_limit = (
+            view.size_bytes(key, bare=MEMORY_BARE_BYTES, must=True)
+            for key in ("requested_memory_resources", "memory_resource_limit")
+        )
+        for key, value in (
+            ("requested_cpu_resources", cpu),
+            ("cpu_resource_limit", cpu_limit),
+            ("requested_memory_resources", memory),
+            ("memory_resource_limit", memory_limit),
+        ):
+            view.above_nothing(key, value)
+        if 0 < memory_limit < memory:
+            view.notes.error(
+                "size-limit",
+                f"{node.name}: requested {memory} bytes of memory, the limit is {memory_limit}",
+                view.at("memory_resource_limit"),
+            )
         return Container(
             id=node.name,
             image=image,
             command=view.texts("command") + view.texts("args"),
             env=view.mapping("env"),
-            cpu_milli=view.cpu_milli("requested_cpu_resources", bare_milli=1)
-            or view.cpu_milli("cpu_resource_limit", bare_milli=1),
-            memory_bytes=max(
-                view.size_bytes("memory_resource_limit", bare=MEMORY_BARE_BYTES),
-                view.size_bytes("requested_memory_resources", bare=MEMORY_BARE_BYTES),
-            ),
+            cpu_milli=cpu or cpu_limit,
+            memory_bytes=max(memory_limit, memory),
             linux_capabilities=view.texts("linux_capabilities"),
             sysctls=view.mapping("sysctls"),
-            cpu_limit_milli=view.cpu_milli("cpu_resource_limit", bare_milli=1),
+            cpu_limit_milli=cpu_limit,
             name=view.text("name"),
-            disk_bytes=view.size_bytes("ephemeral_storage_resource_limit")
-            or view.size_bytes("requested_ephemeral_storage_resources"),
+            disk_bytes=view.size_bytes("ephemeral_storage_resource_limit", must=True)
+            or view.size_bytes("requested_ephemeral_storage_resources", must=True),
             probes=probes(view),
             mounts=mounts(view),
             monitoring=monitoring(view),
@@ -276,9 +293,7 @@ class VduReader:
             ("virtual_cpu", "num_virtual_cpu", cpu),
             ("virtual_memory", "virtual_mem_size", memory),
         ):
-            inner = compute.sub(name)
-            if inner.text(key).strip()[:1].isdecimal() and value <= 0 and not compute.notes.failed:
-                compute.notes.error("value-range", f"{inner.path}.{key}: expected more than 0", inner.at(key))
+            compute.sub(name).above_nothing(key, value)
 
 
 def _scalars(properties: View, key: str) -> dict[str, str]:

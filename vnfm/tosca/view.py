@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from vnfm.tosca import units
 from vnfm.tosca.notes import Notes, Place
 from vnfm.tosca.yamldoc import Map, Seq
+
+_NOTHING = re.compile(r"\s*\+?0+(\.0*)?\s*[A-Za-z]*\s*$")
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,9 @@ class View:
         value = self.body.get(key)
         if value is None:
             return default
-        size = self._amount(key, default, lambda v: units.size_bytes(v, bare), must)
+        size = self._amount(
+            key, default, lambda v: units.size_bytes(v, bare), "a number and a unit, such as 512 MiB", must
+        )
         if bare > 1 and size and not units.has_unit(value):
             self.notes.warn(
                 "unit-missing",
@@ -150,17 +155,29 @@ class View:
 
     def time_us(self, key: str, bare_us: int = 10**6) -> int | None:
         """A time in microseconds."""
-        return self._amount(key, 0, lambda v: units.time_us(v, bare_us)) if key in self else None
+        return (
+            self._amount(key, 0, lambda v: units.time_us(v, bare_us), "a time, such as 5 ms") if key in self else None
+        )
 
     def cpu_milli(self, key: str, default: int = 0, bare_milli: int = 1000, *, must: bool = False) -> int:
         """An amount of CPU. `must` as for `whole`."""
-        return self._amount(key, default, lambda v: units.cpu_milli(v, bare_milli), must) if key in self else default
+        form = "milli-CPU, such as 250" if bare_milli == 1 else "a number of CPUs, such as 2 or 500m"
+        return (
+            self._amount(key, default, lambda v: units.cpu_milli(v, bare_milli), form, must) if key in self else default
+        )
 
     def rate_bps(self, key: str, default: int = 0) -> int:
         """A bit rate."""
-        return self._amount(key, default, units.rate_bps) if key in self else default
+        return self._amount(key, default, units.rate_bps, "a bit rate, such as 10 Mbps") if key in self else default
 
-    def _amount(self, key: str, default: int, read: Callable[[Any], int], must: bool = False) -> int:
+    def above_nothing(self, key: str, value: int) -> None:
+        """Refuse an amount that is written and comes to nothing."""
+        if value <= 0 and _NOTHING.match(self.body.text(key) or str(self.body.get(key))):
+            self.notes.error(
+                "value-range", f"{self.path}.{key}: expected more than 0", self.at(key), "write more than 0"
+            )
+
+    def _amount(self, key: str, default: int, read: Callable[[Any], int], form: str, must: bool = False) -> int:
         value = self.body[key]
         if isinstance(value, Map | Seq):
             self._wrong(key, "an amount")
@@ -169,7 +186,7 @@ class View:
             return read(value)
         except units.UnitError as error:
             note = self.notes.error if must and not isinstance(error, units.PlaceholderError) else self.notes.warn
-            note("value-unit", f"{self.path}.{key}: {error}", self.at(key))
+            note("value-unit", f"{self.path}.{key}: {error}", self.at(key), f"write {form}")
             return default
 
     def _wrong(self, key: str, expected: str, must: bool = False) -> None:

@@ -176,6 +176,8 @@ def test_a_client_killed_in_the_middle_leaves_no_half_package(
         process.kill()
         until(lambda: state_of(made, package).onboarding_state == "ERROR")
         assert state_of(made, package).error.type.endswith("upload-broken")
+        (listed,) = made.packages.ListPackages(pb.ListRequest())
+        assert listed.error.type.endswith("upload-broken")
         until(lambda: blobs(made) == [])
         first = pb.UploadPackageChunk(package_id=package, data=csar.read_bytes())
         assert made.packages.UploadPackage(iter([first]), timeout=60).onboarding_state == "ONBOARDED"

@@ -104,6 +104,31 @@ def test_the_default_socket_is_where_serve_listens() -> None:
     assert default_endpoint({"HOME": "/home/ann"}, 1000) == "unix:/home/ann/.local/state/vnfm/vnfm.sock"
 
 
+def test_a_refusal_as_a_status_shows_every_finding_of_the_record(
+    manager: FakeManager, vnfm: Run, tmp_path: Path
+) -> None:
+    csar = tmp_path / "bad.csar"
+    csar.write_bytes(b"x")
+    findings = [
+        nfvo_pb2.Finding(severity="warning", code="w", file="a.yaml", line=1, message="odd"),
+        nfvo_pb2.Finding(severity="error", code="e", file="a.yaml", line=3, message="first"),
+        nfvo_pb2.Finding(severity="error", code="e", file="a.yaml", line=4, message="second"),
+    ]
+    manager.answer("CreatePackage", nfvo_pb2.Package(id="p-1", onboarding_state="CREATED"))
+    refused = {"type": "urn:vnfm:problem:package-refused", "title": "Package refused", "detail": "first (and 1 more)"}
+    manager.refuse("UploadPackage", grpc.StatusCode.INVALID_ARGUMENT, **refused)
+    manager.answer("GetPackage", nfvo_pb2.Package(id="p-1", onboarding_state="ERROR", findings=findings))
+    manager.answer("DeletePackage", nfvo_pb2.DeleteResponse())
+    result = vnfm("package", "onboard", str(csar), "-o", "json")
+    assert result.exit_code == 1
+    data = json.loads(result.stdout)
+    assert data["problem"]["type"] == "urn:vnfm:problem:package-refused"
+    assert [f["message"] for f in data["findings"]] == ["odd", "first", "second"]
+    lines = [row.strip() for row in result.stderr.splitlines()]
+    assert lines[-3:] == ["error a.yaml:3: first", "error a.yaml:4: second", "warning a.yaml:1: odd"]
+    assert [r.ref for r in manager.requests("DeletePackage")] == ["p-1"]
+
+
 def test_a_refused_package_ends_with_1_shows_every_finding_and_is_taken_away(
     manager: FakeManager, vnfm: Run, tmp_path: Path
 ) -> None:

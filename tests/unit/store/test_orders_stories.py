@@ -185,18 +185,23 @@ def test_only_what_is_down_and_idle_is_deleted(tmp_path: Path) -> None:
     played(tmp_path, story)
 
 
-def test_a_package_that_an_operation_needs_is_in_use(tmp_path: Path) -> None:
+def test_a_package_is_in_use_while_an_instance_of_it_exists(tmp_path: Path) -> None:
     async def story(bench: Bench) -> None:
         package = await bench.package()
         await bench.packages.change("t", package, OperationalState.DISABLED, NOW)
         from vnfm.store.orders import NewInstance
 
-        made = await bench.orders.create_vnf("t", NewInstance(new(), "n", "", "v", package, ""), "", NOW)
         assert (await bench.packages.get("t", package)).usage_state is UsageState.NOT_IN_USE
+        made = await bench.orders.create_vnf("t", NewInstance(new(), "edge-1", "", "v", package, ""), "", NOW)
+        assert (await bench.packages.get("t", package)).usage_state is UsageState.IN_USE
+        with pytest.raises(ProblemError, match="IN_USE by the VNF instance edge-1") as refused:
+            await bench.packages.delete("t", package, NOW)
+        assert refused.value.problem.word == "conflict"
         op = await bench.order(made.id)
         with pytest.raises(ProblemError, match="IN_USE"):
             await bench.packages.delete("t", package, NOW)
         await bench.journal.enter(op, S.ROLLED_BACK, NOW)
+        await bench.orders.delete_vnf("t", made.id, NOW)
         await bench.packages.delete("t", package, NOW)
 
     played(tmp_path, story)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from csar_writer import VDU, manifest, vnfd, write_csar
+from csar_writer import HEAD, TYPES, VDU, VNF, manifest, vnfd, write_csar
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -30,6 +30,24 @@ def tampered(tmp_path: Path) -> Path:
     """A package in which one digest does not hold."""
     text = manifest({"vnfd.yaml": vnfd().encode(), "Files/a": b"other"})
     return write_csar(tmp_path / "p.csar", {"vnfd.yaml": vnfd(), "Files/a": "a", "vnfd.mf": text})
+
+
+def test_graph_says_which_flavour_it_drew_and_writes_svg_only(tmp_path: Path) -> None:
+    meta = "TOSCA-Meta-File-Version: 1.0\nCSAR-Version: 1.1\nCreated-By: us\nEntry-Definitions: top.yaml\n"
+    files = {"TOSCA-Metadata/TOSCA.meta": meta, "types.yaml": HEAD + TYPES}
+    head = "tosca_definitions_version: tosca_simple_yaml_1_3\nimports: [ types.yaml"
+    files["top.yaml"] = f"{head}, big.yaml, small.yaml ]\ntopology_template:\n  node_templates:\n{VNF}"
+    for name in ("big", "small"):
+        mappings = f"{{ node_type: acme.VNF, properties: {{ flavour_id: {name} }} }}"
+        text = f"{head} ]\ntopology_template:\n  substitution_mappings: {mappings}\n  node_templates:\n{VDU}"
+        files[f"{name}.yaml"] = text
+    package, out = write_csar(tmp_path / "two.csar", files), tmp_path / "out.svg"
+    drawn = vnfm("graph", package, "-o", out)
+    assert drawn.returncode == 0
+    assert "drawn is the flavour big; there are also (--flavour): small" in drawn.stderr
+    assert "there are also" not in vnfm("graph", package, "-o", out, "--flavour", "small").stderr
+    other = vnfm("graph", package, "-o", tmp_path / "out.png")
+    assert (other.returncode, "out.svg" in other.stderr, (tmp_path / "out.png").exists()) == (2, True, False)
 
 
 @pytest.mark.parametrize("command", ["validate", "show"])

@@ -385,3 +385,25 @@ def test_whatever_a_name_becomes_it_stays_inside(written: str) -> None:
 @given(st.lists(PARTS, max_size=6), PARTS)
 def test_a_name_means_a_file_that_is_there_or_none(names: list[str], written: str) -> None:
     assert meant(names, written) in {*names, ""}
+
+
+def test_an_image_beside_a_yaml_file_that_names_it_is_looked_at(tmp_path: Path) -> None:
+    home = tmp_path / "in"
+    (home / "Files").mkdir(parents=True)
+    (tmp_path / "outside.img").write_bytes(b"secret")
+    (home / "Files" / "link.img").symlink_to(tmp_path / "outside.img")
+    (home / "Files" / "one.img").write_bytes(b"image")
+    (home / "Files" / "unnamed.img").write_bytes(b"other")
+
+    def read_with(file: str) -> PackageReading:
+        image = f"      artifacts:\n        sw_image: {{ type: tosca.artifacts.nfv.SwImage, file: {file} }}\n"
+        (home / "vnfd.yaml").write_text(vnfd(VDU + image))
+        return read_package(home / "vnfd.yaml")
+
+    reading = read_with("Files/one.img")
+    assert sorted(reading.files) == ["Files/one.img", "vnfd.yaml"]
+    assert "artifact-absent" not in [f.code for f in reading.findings]
+    for file in ("Files/gone.img", "Files/link.img", "../outside.img"):
+        reading = read_with(file)
+        assert list(reading.files) == ["vnfd.yaml"]
+        assert {"artifact-absent", "artifact-outside"} & {f.code for f in reading.findings}

@@ -71,6 +71,7 @@ ERRORS = [
     ("    - virtual_binding: vdu1\n", "", "cp-unbound"),
     ("size_of_storage: 1 GB", "size_of_storage: 99999 TB", "size-absurd"),
     ("size_of_storage: 1 GB", "size_of_storage: -1 GB", "value-unit"),
+    ("size_of_storage: 1 GB", "size_of_storage: 0 GB", "value-range"),
     ("virtual_mem_size: 512 MiB", "virtual_mem_size: 0 MiB", "value-range"),
     ("num_virtual_cpu: 2", "num_virtual_cpu: 100000", "size-absurd"),
     (
@@ -89,6 +90,7 @@ WARNINGS = [
     ("AntiAffinityRule\n    targets: [ vdu1 ]", "AntiAffinityRule\n    targets: [ vdu1, vdu2 ]", "target-unknown"),
     ("AntiAffinityRule\n    targets: [ vdu1 ]", "AntiAffinityRule\n    targets: [ vdu2 ]", "affinity-empty"),
     ("zone }", "galaxy }", "value-enum"),
+    ("min_bitrate_requirements: { root: 1000 }", "min_bitrate_requirements: { root: 1001 }", "value-range"),
     ("SecurityGroupRule\n    targets: [ cp ]", "SecurityGroupRule\n    targets: [ vdu1 ]", "target-unknown"),
     ("AspectDeltas\n    targets: [ net ]", "AspectDeltas\n    targets: [ cp ]", "target-unknown"),
     ("port_range_min: 80", "port_range_min: 99", "port-range"),
@@ -199,3 +201,88 @@ def test_a_selected_flavour_that_no_template_states_is_refused(tmp_path: Path) -
     reading = read(tmp_path, text + mappings)
     assert named(reading, "flavour-without-template", "error"), reading.findings
     assert not reading.ok
+
+
+def test_a_key_that_comes_again_is_told_with_its_place(tmp_path: Path) -> None:
+    text = vnfd(VDU.replace("num_virtual_cpu: 2", "num_virtual_cpu: 2, num_virtual_cpu: 3"))
+    reading = read(tmp_path, text)
+    (found,) = named(reading, "key-duplicate", "warning")
+    line = next(n for n, row in enumerate(text.splitlines(), 1) if "num_virtual_cpu" in row)
+    assert (found.file, found.line, "num_virtual_cpu" in found.message) == ("vnfd.yaml", line, True)
+    assert reading.vnfd is not None
+    assert reading.vnfd.flavours[0].vdus[0].cpu_milli == 3000
+
+
+def test_of_a_section_that_comes_again_both_blocks_are_read(tmp_path: Path) -> None:
+    again = "  node_templates:\n" + block(VDU.replace("vdu1", "vdu2"), 4)
+    reading = read(tmp_path, vnfd(VDU) + again)
+    assert len(named(reading, "key-duplicate", "warning")) == 1
+    assert reading.ok
+    assert reading.vnfd is not None
+    assert [v.id for v in reading.vnfd.flavours[0].vdus] == ["vdu1", "vdu2"]
+
+
+def test_sections_put_together_may_not_say_one_node_twice(tmp_path: Path) -> None:
+    reading = read(tmp_path, vnfd(VDU) + "  node_templates:\n" + block(VDU, 4))
+    assert named(reading, "template-duplicate", "error")
+
+
+def test_properties_and_requirements_that_come_again_lose_nothing(tmp_path: Path) -> None:
+    split = ATTACHED.replace(
+        "        description: the only one\n", "      properties:\n        description: the only one\n"
+    )
+    split += "      requirements:\n        - virtual_storage: more\n"
+    more = block(SOUND, 4) + block(SOUND[SOUND.index("disk:") :].replace("disk:", "more:"), 4)
+    reading = read(tmp_path, vnfd(split + more))
+    assert len(named(reading, "key-duplicate", "warning")) == 2
+    assert reading.vnfd is not None
+    (vdu,) = reading.vnfd.flavours[0].vdus
+    assert (vdu.name, vdu.description, vdu.storages) == ("one", "the only one", ("disk", "more"))
+
+
+UNIT = """
+unit:
+  type: tosca.nodes.nfv.Vdu.OsContainerDeployableUnit
+  properties:
+    name: unit
+    description: one container
+    vdu_profile: { min_number_of_instances: 1, max_number_of_instances: 1 }
+  requirements:
+    - container: main
+main:
+  type: tosca.nodes.nfv.Vdu.OsContainer
+  properties:
+    name: main
+    description: does the work
+    requested_cpu_resources: 100
+    cpu_resource_limit: 500
+    requested_memory_resources: 64 MiB
+    memory_resource_limit: 128 MiB
+    sw_image_data: { name: main, version: "1", container_format: docker }
+  artifacts:
+    sw_image: { type: tosca.artifacts.nfv.SwImage, file: registry.example/main:1 }
+"""
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "code", "hint"),
+    [
+        ("requested_cpu_resources", "-5", "value-unit", "milli-CPU"),
+        ("requested_cpu_resources", "0", "value-range", "more than 0"),
+        ("requested_cpu_resources", "600", "size-limit", "raise the limit"),
+        ("cpu_resource_limit", "-1", "value-unit", "milli-CPU"),
+        ("cpu_resource_limit", "900000000", "size-absurd", "milli-CPU"),
+        ("requested_memory_resources", "0 MiB", "value-range", "more than 0"),
+        ("requested_memory_resources", "256 MiB", "size-limit", "raise the limit"),
+        ("memory_resource_limit", "-64 MiB", "value-unit", "512 MiB"),
+        ("memory_resource_limit", "64 PiB", "size-absurd", "unit"),
+    ],
+)
+def test_a_containers_amounts_have_to_be_possible(tmp_path: Path, key: str, value: str, code: str, hint: str) -> None:
+    assert not [f for f in read(tmp_path, vnfd(UNIT)).findings if f.severity == "error"]
+    rows = [f"    {key}: {value}" if row.strip().startswith(f"{key}:") else row for row in UNIT.splitlines()]
+    reading = read(tmp_path, vnfd("\n".join(rows)))
+    assert not reading.ok
+    (found, *_) = named(reading, code, "error")
+    assert hint in found.hint
+    assert found.line
