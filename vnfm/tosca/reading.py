@@ -125,7 +125,7 @@ def read_package(
 
 def _name(path: Path) -> str:
     """What people call the package; empty where the file is one of ours, which has no suffix."""
-    return path.resolve().name if path.suffix or path.is_dir() else ""
+    return os.path.basename(os.path.abspath(path)) if path.suffix or os.path.isdir(path) else ""
 
 
 def _read(path: Path, opened: Opened, wanted: _Wanted, limits: Limits, notes: Notes) -> PackageReading:

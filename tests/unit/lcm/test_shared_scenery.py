@@ -8,8 +8,8 @@ from lcm_samples import hosts
 
 from vnfm.lcm.grants.scenery import REST, Scenery
 from vnfm.lcm.ports import JoinedInventory
+from vnfm.model.needs import Isolation
 from vnfm.model.placement import Runtime
-from vnfm.model.vnfd import Isolation
 from vnfm.placement.types import LinkReservation, ObservedCost, Reservation
 
 
