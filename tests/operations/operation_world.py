@@ -290,6 +290,7 @@ class World:
 
     async def held(self, operation: Operation) -> int:
         """Reservations of the operation that are left."""
+        await self.database.write(lambda _: None)  # what was on disk before is told to the memory before this answers
         ids = {s.allocates for s in operation.steps}
         return sum(r.resource_id in ids for r in (await self.resources.holdings()).reservations)
 

@@ -84,5 +84,6 @@ def test_capacity_of_many_is_held_and_given_back(play) -> None:
 
 
 async def held(world: World) -> set[str]:
+    await world.database.write(lambda _: None)  # what was on disk before is told to the memory before this answers
     holdings = await world.resources.holdings()
     return {r.resource_id for r in (*holdings.reservations, *holdings.link_reservations)}
