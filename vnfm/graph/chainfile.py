@@ -86,7 +86,7 @@ def _end(name: str, node: Node, bad: Complaints) -> Part[ChainEnd]:
 def _vnf(alias: str, node: Node, bad: Complaints) -> Part[ChainVnf]:
     d.get_name(alias, node, bad, "a VNF's alias")
     keys = d.get_map(node, bad, "{vnfd: ID, flavour: …, level: …}")
-    d.only_keys(node, ("vnfd", "flavour", "level", "instantiation_level"), bad)
+    d.only_keys(node, ("vnfd", "flavour", "level", "instantiation_level", "vim"), bad)
     return Part(
         ChainVnf(
             alias,
@@ -94,6 +94,7 @@ def _vnf(alias: str, node: Node, bad: Complaints) -> Part[ChainVnf]:
             d.get_text(keys.get("flavour"), bad, "a flavour's id"),
             d.get_text(keys.get("instantiation_level"), bad, "an instantiation level's id"),
             d.get_isolation(keys.get("level"), bad),
+            vim=d.get_name(keys["vim"].value, keys["vim"], bad, "a VIM's name") if "vim" in keys else "",
         ),
         node,
     )

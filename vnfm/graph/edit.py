@@ -129,7 +129,7 @@ def _swapped(chain: ServiceChain, change: Swap) -> ServiceChain:
         raise _bad("bad-value", chain, "swap.vnfd_id: expected the id of an onboarded VNFD")
 
     def vnf(old: ChainVnf) -> ChainVnf:
-        return ChainVnf(old.alias, change.vnfd_id, change.flavour_id, isolation=old.isolation)
+        return ChainVnf(old.alias, change.vnfd_id, change.flavour_id, isolation=old.isolation, vim=old.vim)
 
     def hop(old: PathHop) -> PathHop:
         return PathHop(old.name) if old.name == change.alias else old

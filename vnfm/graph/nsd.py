@@ -4,7 +4,7 @@
 |---------|--------------------------------------------------------------------------------------------------|
 | chain   | node tosca.nodes.nfv.NS: name; end-to-end latency as its metadata `latency_us`                   |
 | end     | Sap, and the cidr of the NsVirtualLink behind its internal_virtual_link                          |
-| VNF     | VNF: descriptor_id, flavour_id, vnf_profile.instantiation_level; isolation as metadata           |
+| VNF     | VNF: descriptor_id, flavour_id, vnf_profile.instantiation_level; isolation and vim as metadata   |
 | path    | NFP over NfpPositions and NfpPositionElements; a capability of profile_element is an external CP |
 | match   | policy NfpRule                                                                                   |
 | rule    | policy NsAffinityRule or NsAntiAffinityRule                                                      |
@@ -164,6 +164,7 @@ def _vnf(alias: str, node: Node, bad: Complaints) -> Part[ChainVnf]:
             d.get_text(_get(properties, "flavour_id"), bad, "a flavour's id"),
             d.get_text(level, bad, "an instantiation level's id"),
             d.get_isolation(isolation, bad),
+            vim=d.get_text(_get(node, "metadata", "vim"), bad, "a VIM's name"),
         ),
         node,
     )

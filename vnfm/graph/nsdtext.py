@@ -105,8 +105,11 @@ def _vnf_node(vnf: ChainVnf) -> dict[str, Any]:
             "max_number_of_instances": 1,
         }
     node: dict[str, Any] = {"type": f"{NFV}VNF", "properties": properties}
-    if vnf.isolation is not None:
-        node["metadata"] = {"isolation": vnf.isolation.name.lower()}
+    metadata = {"isolation": vnf.isolation.name.lower()} if vnf.isolation is not None else {}
+    if vnf.vim:
+        metadata["vim"] = vnf.vim
+    if metadata:
+        node["metadata"] = metadata
     return node
 
 

@@ -37,7 +37,7 @@ class ChainEnd:
 @dataclass(frozen=True, slots=True)
 class ChainVnf:
     """A VNF of the chain by its alias. `isolation` stands in place of what the VNFD asks for, `instances` (by VDU) in
-    place of the instantiation level's numbers once the VNF was scaled."""
+    place of the instantiation level's numbers once the VNF was scaled. `vim`: the only one it may be in; empty: any."""
 
     alias: str
     vnfd_id: str
@@ -45,6 +45,7 @@ class ChainVnf:
     level_id: str = ""
     isolation: Isolation | None = None
     instances: Mapping[str, int] = field(default_factory=dict)
+    vim: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,8 +134,8 @@ class LinkPart(Protocol):
 class JoinPart(Protocol):
     """Links over several VIMs; name CAPABILITY_JOIN_VXLAN, _VLAN or _FLAT in Plugin.capabilities.
 
-    A link that is to be joined is allocated with a segment; what AllocateLink answers then has a `link_end`. The networks
-    by which links can be joined stand in the inventory (`reaches`).
+    A link that is to be joined is allocated with a segment; what AllocateLink answers then has a `link_end`. The
+    networks by which links can be joined stand in the inventory (`reaches`).
     """
 
     async def join_link(self, request: pb.JoinLinkRequest, found: Stamped, report: Report) -> pb.Resource:
@@ -191,7 +191,7 @@ class Counting(Protocol):
 
 
 class CountPart(Protocol):
-    """Counting the packets of a probe that another VIM sends along a path that leads through several: CAPABILITY_COUNT."""
+    """Counting the packets of a probe that another VIM sends along a path through several: CAPABILITY_COUNT."""
 
     async def begin_count(self, begin: pb.CountProbeRequest.Begin, found: Stamped) -> Counting:
         """Look for packets with this token at the hops of a piece of a path."""
@@ -265,10 +265,10 @@ class Plugin:
     """All that a plugin is. The optional parts decide which capabilities Handshake offers.
 
     `capabilities` adds those that are no part of their own: PAUSE, SRIOV, CPU_PINNING, HUGEPAGES, JOIN_VXLAN,
-    JOIN_VLAN, JOIN_FLAT, OPEN_WORKER, STEER, BALANCE. `configure` gets the configuration (numbers without a fraction as int),
-    already checked against `config_schema` (JSON Schema), and the secrets; it raises `invalid` where it has no sense,
-    and publishes the first inventory. It may be called again. `close` runs when the plugin stops; what was realized
-    stays.
+    JOIN_VLAN, JOIN_FLAT, OPEN_WORKER, STEER, BALANCE. `configure` gets the configuration (numbers without a fraction as
+    int), already checked against `config_schema` (JSON Schema), and the secrets; it raises `invalid` where it has no
+    sense, and publishes the first inventory. It may be called again. `close` runs when the plugin stops; what was
+    realized stays.
     """
 
     runtimes: Sequence[pb.Runtime.ValueType]

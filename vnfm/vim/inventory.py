@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from vnfm.model.resources import Licence
+from vnfm.model.resources import Licence, Reach
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.placement.types import FabricEdge, Hardware, Host, ZoneLatency
-from vnfm.vim.convert import HostReader, fabric_in, latency_in, licence_in
+from vnfm.vim.convert import HostReader, fabric_in, latency_in, licence_in, reach_in
 
 HARDWARE_OF = {
     pb.CAPABILITY_SRIOV: Hardware.SRIOV,
@@ -26,6 +26,7 @@ class InventoryStore:
         self.latencies: tuple[ZoneLatency, ...] = ()
         self.fabric: tuple[FabricEdge, ...] = ()
         self.licences: tuple[Licence, ...] = ()
+        self.reaches: tuple[Reach, ...] = ()
         self._draft: _Draft | None = None
 
     def begin(self) -> None:
@@ -43,6 +44,7 @@ class InventoryStore:
         if chunk.last:
             self.hosts, self.latencies = tuple(draft.hosts), tuple(draft.latencies)
             self.fabric, self.licences = tuple(draft.fabric), tuple(draft.licences)
+            self.reaches = tuple(draft.reaches)
             self.version, self.complete, self._draft = draft.version, True, None
 
 
@@ -57,9 +59,11 @@ class _Draft:
         self.latencies: list[ZoneLatency] = []
         self.fabric: list[FabricEdge] = []
         self.licences: list[Licence] = []
+        self.reaches: list[Reach] = []
 
     def add(self, chunk: pb.InventoryChunk) -> None:
         self.hosts += [self._reader.read(h) for h in chunk.hosts]
         self.latencies += [latency_in(self._vim, m) for m in chunk.latencies]
         self.fabric += [fabric_in(self._vim, m) for m in chunk.fabric]
         self.licences += [licence_in(self._vim, m) for m in chunk.licences]
+        self.reaches += [reach_in(self._vim, m) for m in chunk.reaches]
