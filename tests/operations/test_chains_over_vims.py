@@ -49,7 +49,6 @@ def test_pieces_lie_where_their_vnfs_are_and_are_tied_by_the_vim_that_chooses(pl
         chain = await world.orders.chain("default", operation.target)
         hops = chain.body["probe"]["hops"]
         assert [(h["from_"], h["to"]) for h in hops] == [("client", "fw"), ("fw", "rt"), ("rt", "server")]
-        assert all(h["rtt_us"] > 0 for h in hops)
         (tied,) = [x for x in chain.body["links"] if x["segment"]]
         assert (tied["id"], tied["segment"]["leads"]) == ("fw-rt", "n")
         await remove(world, operation)
