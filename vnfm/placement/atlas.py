@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
+from vnfm.placement.amounts import cells_of, disk_mib_of
 from vnfm.placement.estate import Estate, build_estate
-from vnfm.placement.ledger import MIB, capacity_of, cell_capacity
 from vnfm.placement.network import Network
 from vnfm.placement.snapshot import Snapshot
-from vnfm.placement.statement import Cell, Instance, Link, Node, NodeKind
+from vnfm.placement.statement import Instance, Link, Node, NodeKind
 from vnfm.placement.types import Host, HostKey
 
 SCALE = 64  # the search's parts of one unit of the weights
@@ -70,32 +70,18 @@ def _nodes(snapshot: Snapshot, network: Network, names: Mapping[HostKey, str], s
         line = snapshot.lineage[machine]
         parent = names[snapshot.machine[line[-2]]] if len(line) > 1 else None
         site = network.sites[root]
-        disks = [capacity_of(h)[5] for h in hosts if h.disk_bytes is not None]
         yield Node(
             id=names[machine],
             kind=NodeKind.SERVER if parent is None else NodeKind.WORKER,
-            cells=_cells(hosts),
+            cells=cells_of(hosts),
             runtimes=(),
             site=site,
             zone=f"{site} {network.zones[root][1]}",
             on_cost=switch_on,
             active=snapshot.by_key[root].active,
             parent=parent,
-            disk_mib=max(0, min(disks) // MIB) if disks else None,
+            disk_mib=disk_mib_of(hosts),
         )
-
-
-def _cells(hosts: list[Host]) -> tuple[Cell, ...]:
-    """What others leave; where several VIMs tell of one machine, the least that any of those tells that offer it."""
-    offering = [h for h in hosts if h.cells and h.runtimes] or hosts[:1]
-    first = offering[0]
-    alike = [h for h in offering if len(h.cells) == len(first.cells)]
-    cells = []
-    for i in range(len(first.cells)):
-        told = [cell_capacity(h, i) for h in alike]
-        cpu, memory, huge, vfs, gpus = (max(0, min(t[r] for t in told)) for r in range(5))
-        cells.append(Cell(cpu, memory // MIB, huge // MIB, vfs, gpus))
-    return tuple(cells)
 
 
 # ---- networks ----

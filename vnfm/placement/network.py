@@ -1,39 +1,21 @@
-"""Where servers are, how far zones are apart, and the ways between servers as the search sees them."""
+"""Where servers are, and how far zones are apart."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from vnfm.placement.snapshot import Snapshot
-from vnfm.placement.types import HostKey, Scope
-
-Domain = tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """A way between two servers. `latency_us` None: nobody told."""
-
-    latency_us: int | None
-    edges: tuple[str, ...] = ()
-
-
-class Router(Protocol):
-    """Knows ways."""
-
-    def way(self, a: HostKey, b: HostKey, bandwidth_bps: int, taken: Mapping[str, int]) -> Route | None: ...
+from vnfm.placement.types import HostKey
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """Of a snapshot's servers; made by `Network.of`, which knows no ways yet."""
+    """Of a snapshot's servers; made by `Network.of`."""
 
     zones: Mapping[HostKey, tuple[str, str]]  # server -> (vim, zone)
     zone_us: Mapping[tuple[str, str, str], int]
     sites: Mapping[HostKey, str]
-    router: Router | None = None
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> Network:
@@ -44,20 +26,6 @@ class Network:
             zone_us[(told.vim, told.zone_a, told.zone_b)] = told.one_way_us
             zone_us.setdefault((told.vim, told.zone_b, told.zone_a), told.one_way_us)
         return cls(zones, zone_us, sites)
-
-    def domain(self, root: HostKey, scope: Scope) -> Domain:
-        """What counts as the same place at that scope."""
-        if scope is Scope.NFVI_NODE:
-            return root
-        if scope is Scope.ZONE:
-            return (self.sites[root], self.zones[root][1])
-        return (self.sites[root],)
-
-    def route(
-        self, a: HostKey, b: HostKey, bandwidth_bps: int = 0, taken: Mapping[str, int] | None = None
-    ) -> Route | None:
-        """A way from server a to server b with that much room left; None where no way has the room."""
-        return None if self.router is None else self.router.way(a, b, bandwidth_bps, taken or {})
 
     def between_zones(self, a: tuple[str, str], b: tuple[str, str]) -> int | None:
         """The latency that is told between two zones (VIM and name); None: nobody tells."""

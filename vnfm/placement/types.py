@@ -198,24 +198,26 @@ class Demand:
 class End:
     """What is already placed: a chain's end, or a VNFC that stays. An empty host is wherever its neighbour is.
 
-    With `runtime` the hop cost of that runtime counts at its end of a link.
+    With `runtime` the hop cost of that runtime counts at its end of a link. `name`: how texts call it, else by its id.
     """
 
     id: str
     vim: str = ""
     host: str = ""
     runtime: Runtime | None = None
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A virtual link between two demands or ends (by id)."""
+    """A virtual link between two demands or ends (by id). `name`: how texts call it, else by its id."""
 
     id: str
     a: str
     b: str
     bandwidth_bps: int = 0
     max_latency_us: int | None = None
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,18 +270,26 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class RunnerUp:
-    """The next best choice for one VNFC while the others stay; `because` says why it came second."""
+    """The next best choice for one VNFC while the others stay; `because` says why it came second.
+
+    `delta`: what it would cost more, in the units of `Assignment.score`.
+    """
 
     vim: str
     host: str
     runtime: Runtime
     nested: bool
     because: str
+    delta: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """Where and how one VNFC runs. `host_path` goes from the physical server to the host."""
+    """Where and how one VNFC runs. `host_path` goes from the physical server to the host.
+
+    Why: `realizations` says of each other one that the hosts know why it was not taken; `filters` counts hosts, first
+    all, then by cause those that fall away (each at its first), then those `left`; `score` are the terms of the cost.
+    """
 
     id: str
     alias: str
@@ -294,6 +304,9 @@ class Assignment:
     reasons: tuple[str, ...]
     rejected: tuple[Rejection, ...] = ()
     runner_up: RunnerUp | None = None
+    realizations: Mapping[str, str] = field(default_factory=dict)
+    filters: Mapping[str, int] = field(default_factory=dict)
+    score: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
