@@ -239,7 +239,7 @@ def _links(wanted: Wanted, slots: Slots) -> tuple[tuple[Link, ...], tuple[PathBo
                 new = [i for i in (left, right) if i in fresh]
                 made = f"{(new or [left])[0]}/{port_name(a)}--{port_name(b)}"
                 bandwidth = max(_bandwidth(p, wanted.lanes) for p in (a, b)) if new else 0
-                links[made] = Link(made, left, right, bandwidth)
+                links[made] = Link(made, left, right, bandwidth, name=f"{a.owner} - {b.owner}")
                 ids.append(made)
             if wanted.chain and wanted.chain.max_latency_us is not None:
                 bounds.append(PathBound(name, tuple(ids), wanted.chain.max_latency_us))

@@ -173,7 +173,7 @@ def _request(
     chain: ServiceChain, lanes: Mapping[str, Lane], layout: ChainLayout, operation_id: str, tenant: str
 ) -> Request:
     demands = [d for vnf in chain.vnfs for d in lane_demands(lanes[vnf.alias], vnf, operation_id, tenant)]
-    ends = [End(sap_id(operation_id, e.name)) for e in chain.ends]
+    ends = [End(sap_id(operation_id, e.name), name=e.name) for e in chain.ends]
     return Request(
         tenant=tenant,
         demands=tuple(demands),
@@ -217,6 +217,7 @@ def _links(lanes: Mapping[str, Lane], layout: ChainLayout, operation_id: str) ->
                 a=_node(a, lanes, operation_id),
                 b=_node(b, lanes, operation_id),
                 bandwidth_bps=max(_bandwidth(p, lanes) for p in (a, b)),
+                name=f"{a.owner} - {b.owner}",
             )
             found[made.id] = made
     return tuple(found.values())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from vnfm.placement.rules import refusal_text
 from vnfm.placement.seek import Sought, allowed_by_rules, alone
 from vnfm.placement.task import Task
 from vnfm.placement.types import Demand, Proof, Refusal, Rule
+from vnfm.placement.why import choice, filters
 
 NOT_FOUND = "not found"
 
@@ -32,25 +34,40 @@ def refusal_of(task: Task, sought: Sought | None) -> Refusal:
 
 def refusal_and_change(task: Task, sought: Sought | None) -> tuple[Refusal, Change | None]:
     """The same, with the change that it tells of."""
-    proof, detail, demand_id = _why(task, sought)
-    change = smallest_change(task, proof, sought.why if sought else None)
-    return Refusal(proof, detail, change.text if change else NOT_FOUND, task.snapshot.version, demand_id), change
+    told = _why(task, sought)
+    change = smallest_change(task, told.proof, sought.why if sought else None)
+    return replace(told, minimal_change=change.text if change else NOT_FOUND, version=task.snapshot.version), change
 
 
-def _why(task: Task, sought: Sought | None) -> tuple[Proof, str, str]:
+def _why(task: Task, sought: Sought | None) -> Refusal:
+    """Without the change."""
     for demand in task.demands:
         if not task.openings[demand.id].ways:
-            return *_no_option(task, demand), demand.id
+            proof, detail = _no_option(task, demand)
+            facts: dict[str, object] = {"vnf": task.names[demand.id], "filters": filters(task, demand, ())}
+            return Refusal(proof, detail, "", demand_id=demand.id, facts=facts)
     assert sought is not None
     for demand in task.demands:
         fits = alone(task, demand.id)
         room = np.asarray(fits.score < fits.never)
-        if not room.any():
-            return Proof.HOST, f"no host has room for VNF {task.names[demand.id]}: {_short(sought, demand)}", demand.id
         allowed = allowed_by_rules(task, demand.id)
-        if allowed is not None and not (room & allowed).any():
-            return Proof.RULES, f"no host for VNF {task.names[demand.id]}: {_short(sought, demand)}", demand.id
-    return *_together(task, sought), ""
+        if not room.any() or (allowed is not None and not (room & allowed).any()):
+            return _nowhere(sought, demand, Proof.RULES if room.any() else Proof.HOST)
+    proof, detail = _together(task, sought)
+    return Refusal(proof, detail, "", facts={} if sought.why is None else _facts(task, sought.why))
+
+
+def _facts(task: Task, why: Impossible) -> dict[str, object]:
+    """What a joint proof rests on, latencies in microseconds."""
+    facts = dict(why.facts)
+    least, limit = facts.pop("least", None), facts.pop("limit", None)
+    names = facts.get("vlinks")
+    if isinstance(names, list) and isinstance(limit, int):
+        for _, allowed_us in bounds_of(task, names):
+            known = isinstance(least, int) and least < UNTOLD_US // 2
+            least_us = allowed_us + -(-(int(str(least)) - limit) // HALVES) if known else None
+            return facts | {"least_us": least_us, "limit_us": allowed_us}
+    return facts
 
 
 def _no_option(task: Task, demand: Demand) -> tuple[Proof, str]:
@@ -77,14 +94,12 @@ def _counted(texts: Counter[str], most: int) -> str:
     return shown + (f"; and {more:,} more hosts" if more else "")
 
 
-def _short(sought: Sought, demand: Demand) -> str:
-    """Why the demand fits nowhere, with nothing of the request placed: by cause the hosts, and the one that comes
-    closest in words."""
-    from vnfm.placement.why import choice
-
-    empty = Draft(sought.ask.tenant)
-    hindrances = Hindrances(sought, demand, empty, sought.movers(demand.id))
-    ways = sought.task.openings[demand.id].ways
+def _nowhere(sought: Sought, demand: Demand, proof: Proof) -> Refusal:
+    """The demand fits nowhere, with nothing of the request placed: by cause the hosts, and the one that comes closest
+    in words."""
+    task = sought.task
+    hindrances = Hindrances(sought, demand, Draft(sought.ask.tenant), sought.movers(demand.id))
+    ways = task.openings[demand.id].ways
     codes = [hindrances.codes(way) for way in ways]
     least = np.minimum.reduce(codes)
     texts: Counter[str] = Counter()
@@ -99,7 +114,9 @@ def _short(sought: Sought, demand: Demand) -> str:
         else:
             text = hindrances.room_text(host, node, way) if code >= CELL else hindrances.rule_text(host, node)
         texts[text] += len(nodes)
-    return _counted(texts, 4)
+    name, what = task.names[demand.id], "no host has room for" if proof is Proof.HOST else "no host for"
+    facts = {"vnf": name, "filters": filters(task, demand, codes)}
+    return Refusal(proof, f"{what} VNF {name}: {_counted(texts, 4)}", "", demand_id=demand.id, facts=facts)
 
 
 # ---- each fits alone ----

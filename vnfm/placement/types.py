@@ -287,8 +287,8 @@ class RunnerUp:
 class Assignment:
     """Where and how one VNFC runs. `host_path` goes from the physical server to the host.
 
-    Why: `realizations` says of each other one that the hosts know why it was not taken; `filters` counts hosts, first
-    all, then by cause those that fall away (each at its first), then those `left`; `score` are the terms of the cost.
+    Why: `realizations` says of each other realization (as `explain.word_of` names it) why it was not taken; `filters`
+    counts `nodes`, by cause those that fall away (each once), then those `left`; `score`: the terms of the cost.
     """
 
     id: str
@@ -366,3 +366,4 @@ class Refusal:
     minimal_change: str
     version: int = 0
     demand_id: str = ""  # the VNFC it is about, where it is about one
+    facts: Mapping[str, object] = field(default_factory=dict)  # what was proved, in JSON-ready words

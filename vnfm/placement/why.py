@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +13,7 @@ from vnfm.placement.alternatives import elsewhere, first_there, traffic, without
 from vnfm.placement.atlas import SCALE
 from vnfm.placement.book import Draft, Seat
 from vnfm.placement.estate import GRAIN
+from vnfm.placement.explain import word_of
 from vnfm.placement.extend import extend
 from vnfm.placement.hindrances import CAUSES, CLOSED, FITS, Codes, Hindrances
 from vnfm.placement.openings import Candidate, OpenKind
@@ -21,6 +22,7 @@ from vnfm.placement.rules import met_texts, refusal_text
 from vnfm.placement.score import WEIGHTS
 from vnfm.placement.seek import Sought, told_way
 from vnfm.placement.snapshot import cost_of
+from vnfm.placement.task import Task
 from vnfm.placement.types import Demand, Host, Rejection, RuleKind, RunnerUp
 
 FEW = 8  # hosts that are told one by one; of more, only the chosen one is, and the others are counted
@@ -70,11 +72,6 @@ def choice(sought: Sought, demand: Demand, node: int, way: int) -> Choice:
     at = int(opening.hosts[way][node])
     candidate = opening.candidate(way, int(task.offers.sorts.of[at]))
     return Choice(task.snapshot.hosts[at], node, way, candidate)
-
-
-def word_of(realized: Word) -> str:
-    """How documents name a realization."""
-    return "NESTED" if realized == (Runtime.CONTAINER, True) else str(realized[0])
 
 
 class _Story:
@@ -136,7 +133,7 @@ class _Story:
             rejected=tuple(self._rejected()),
             runner_up=None if best is None else self._runner_up(*best),
             realizations=self._realizations(),
-            filters=self._filters(),
+            filters=filters(self.task, self.demand, self.codes),
             score=self._score(),
         )
 
@@ -286,17 +283,6 @@ class _Story:
                     out[word, CAUSES.get(code, "not the best")] += n
         return out
 
-    def _filters(self) -> dict[str, int]:
-        """`hosts`, then by cause how many fall away, at last how many are `left`."""
-        out = {"hosts": len(self.task.snapshot.hosts), **self.opening.closed}
-        least = self.codes[0]
-        for codes in self.codes[1:]:
-            least = np.minimum(least, codes)
-        counts = np.bincount(least[self.task.desk.nodes[self.opening.some]], minlength=CLOSED + 1).tolist()
-        out.update((CAUSES[code], counts[code]) for code in sorted(CAUSES, reverse=True) if counts[code])
-        out["left"] = counts[FITS]
-        return out
-
     # ---- costs ----
 
     def _score(self) -> dict[str, int]:
@@ -365,6 +351,19 @@ class _Story:
 
     def _wires(self, draft: Draft) -> set[int]:
         return {i for v in self.movers for i in self.ask.wires_of[v] if i in draft.routes}
+
+
+def filters(task: Task, demand: Demand, codes: Sequence[Codes]) -> dict[str, int]:
+    """`nodes`: the hosts there are; by cause how many fall away; at last how many are `left`. `codes`: by way."""
+    opening = task.openings[demand.id]
+    out = {"nodes": len(task.snapshot.hosts), **opening.closed}
+    counts = [0] * (CLOSED + 1)
+    if codes:
+        least = np.minimum.reduce(list(codes))
+        counts = np.bincount(least[task.desk.nodes[opening.some]], minlength=CLOSED + 1).tolist()
+    out.update((CAUSES[code], counts[code]) for code in sorted(CAUSES, reverse=True) if counts[code])
+    out["left"] = counts[FITS]
+    return out
 
 
 def why(sought: Sought, demand: Demand) -> Why:
