@@ -155,7 +155,7 @@ class Vnf:
     """One VNF to place. `artefacts`: the realizations that an image exists for; None for lists and bounds: any.
 
     `arch`: the architecture of an artefact, by realization; one not named runs on any. `max_hop_us` bounds the
-    realization's own latency at an end of a link.
+    realization's own latency at an end of a link. `licence_count`: tokens of the licence that it takes.
     """
 
     id: str
@@ -178,6 +178,7 @@ class Vnf:
     arch: Mapping[str, str] = field(default_factory=dict)
     disk_mib: int = 0
     max_hop_us: int | None = None
+    licence_count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
