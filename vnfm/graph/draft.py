@@ -17,7 +17,7 @@ from vnfm.model.problem import ProblemError, problem
 
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 CP_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-SCOPES = ("NFVI_NODE", "ZONE", "ZONE_GROUP", "NFVI_POP")
+SCOPES = ("NFVI_NODE", "RACK", "ZONE", "ZONE_GROUP", "NFVI_POP")
 KINDS = ("affinity", "anti-affinity")
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "gre": 47, "esp": 50, "ipv6-icmp": 58, "sctp": 132}
 

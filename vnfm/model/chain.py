@@ -70,7 +70,7 @@ class ChainRule:
     """(Anti-)affinity among the chain's VNFs."""
 
     kind: str  # affinity | anti-affinity
-    scope: str  # NFVI_NODE | ZONE | ZONE_GROUP | NFVI_POP
+    scope: str  # NFVI_NODE | RACK | ZONE | ZONE_GROUP | NFVI_POP
     vnfs: tuple[str, ...]
 
 

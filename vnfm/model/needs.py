@@ -21,8 +21,9 @@ class Isolation(IntEnum):
 class Needs:
     """What a VDU asks of its realization, gathered from the places where SOL001 puts it.
 
-    `isolation`, `own_kernel`, `own_os`, `max_startup_ms`, `max_hop_us` and `min_trust` come from
-    requested_additional_capabilities; those named in `wishes` are desired only (support_mandatory false).
+    `isolation`, `own_kernel`, `own_os`, `max_startup_ms`, `max_hop_us`, `min_trust` and `licence` come from
+    requested_additional_capabilities; those named in `wishes` are desired only (support_mandatory false). A licence is
+    always a must: each instance takes `licence_count` of it while it is placed.
     """
 
     isolation: Isolation = Isolation.NONE
@@ -37,5 +38,7 @@ class Needs:
     sriov_ports: int = 0
     gpus: int = 0
     arch: str = ""
+    licence: str = ""
+    licence_count: int = 0
     wishes: frozenset[str] = frozenset()
     other: Mapping[str, str] = field(default_factory=dict)  # capabilities that have no meaning to us, by name

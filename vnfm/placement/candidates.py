@@ -137,4 +137,5 @@ def _signature(host: Host) -> tuple[object, ...]:
         host.only_tenant,
         host.price_per_vcpu,
         host.active,
+        host.on_cost,
     )

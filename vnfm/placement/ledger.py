@@ -79,6 +79,8 @@ def reserve(
         gpus=n.gpus,
         disk_bytes=demand.disk_bytes,
         cell=cell,
+        licence=n.licence,
+        licence_count=n.licence_count,
     )
 
 

@@ -1,7 +1,7 @@
 """What a placement costs, in integers: less is better. The weights put the aims in order, far enough apart to decide.
 
-wish not met  >>  lightness of the realization  >>  switching a server on  >  start-up, memory and hops of the
-realization, price of its CPUs, latency and bandwidth of the links.
+wish not met  >>  lightness of the realization  >>  switching a server on, and what that costs  >  start-up, memory and
+hops of the realization, price of its CPUs, latency and bandwidth of the links.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Weights:
     startup_per_100_ms: int = 1
     memory_per_mib: int = 1
     hop_per_us: int = 1
-    price_per_vcpu: int = 1000
+    price_per_vcpu: int = 1000  # of one unit of the VIMs' prices
     link_per_us: int = 1
     link_per_mbit_and_edge: int = 1
     unknown_link_us: int = 10_000  # a link whose latency nobody told counts as this long
@@ -53,6 +53,13 @@ def price_score(demand: Demand, host: Host, weights: Weights) -> int:
     """What its CPUs cost on the host."""
     price = round(weights.price_per_vcpu * host.price_per_vcpu * demand.cpu_milli / 1000)
     return min(price, weights.most_of_the_rest // 2)
+
+
+def switch_on_score(server: Host, weights: Weights) -> int:
+    """What switching the server on costs; nothing where it is on."""
+    if server.active or not weights.switch_on:
+        return 0
+    return weights.switch_on + min(round(weights.price_per_vcpu * server.on_cost), weights.most_of_the_rest // 2)
 
 
 def link_score(route: Route, bandwidth_bps: int, weights: Weights) -> int:

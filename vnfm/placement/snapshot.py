@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from vnfm.model.placement import Runtime
 from vnfm.model.problem import problem
+from vnfm.model.resources import Licence
 from vnfm.placement.types import (
     FabricEdge,
     Host,
@@ -70,6 +71,7 @@ class Snapshot:
     by_key: Mapping[HostKey, Host] = field(repr=False)
     machine: Mapping[HostKey, HostKey] = field(repr=False)
     lineage: Mapping[HostKey, tuple[HostKey, ...]] = field(repr=False)
+    licences: tuple[Licence, ...] = ()
     kept: Kept = field(default_factory=Kept, repr=False, compare=False)
 
     @classmethod
@@ -82,6 +84,7 @@ class Snapshot:
         fabric: Iterable[FabricEdge] = (),
         reservations: Iterable[Reservation] = (),
         link_reservations: Iterable[LinkReservation] = (),
+        licences: Iterable[Licence] = (),
     ) -> Snapshot:
         """A snapshot of these hosts. Raises ProblemError for two hosts of one name in one VIM."""
         ordered = tuple(sorted(_with_parents(tuple(hosts)), key=lambda h: h.key))
@@ -100,6 +103,7 @@ class Snapshot:
             by_key=by_key,
             machine=machine,
             lineage=_lineages(ordered, machine),
+            licences=tuple(licences),
         )
 
     def root(self, key: HostKey) -> HostKey:
@@ -114,6 +118,10 @@ class Snapshot:
         """The same snapshot with these hosts in the place of those of the same key."""
         changed = {h.key: h for h in hosts}
         return self._again(hosts=[changed.get(h.key, h) for h in self.hosts])
+
+    def with_licences(self, licences: Iterable[Licence]) -> Snapshot:
+        """The same snapshot with these pools of licences."""
+        return replace(self, licences=tuple(licences), kept=Kept())
 
     def with_observed(self, costs: Iterable[ObservedCost]) -> Snapshot:
         """The same snapshot, preferring what we observed over what the plugins said. Unknown hosts are passed over."""
@@ -169,6 +177,7 @@ class Snapshot:
             fabric=self.fabric,
             reservations=self.reservations,
             link_reservations=self.link_reservations,
+            licences=self.licences,
         )
 
     @staticmethod

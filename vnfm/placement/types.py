@@ -33,12 +33,15 @@ class RuleKind(StrEnum):
 
 
 class Scope(StrEnum):
-    """SOL003 6.5.3.9. Always read on the physical server: a worker VM counts as the server below it.
+    """SOL003 6.5.3.9, and RACK, which ETSI has no word for. Always read on the physical server: a worker VM counts as
+    the server below it.
 
-    ZONE_GROUP and NFVI_POP are both the server's site (or its VIM where no site is told), ZONE the zone within it.
+    ZONE_GROUP and NFVI_POP are both the server's site (or its VIM where no site is told), ZONE the zone within it, RACK
+    the rack within that. Servers of one zone that tell no rack count as one rack.
     """
 
     NFVI_NODE = "NFVI_NODE"
+    RACK = "RACK"
     ZONE = "ZONE"
     ZONE_GROUP = "ZONE_GROUP"
     NFVI_POP = "NFVI_POP"
@@ -161,6 +164,8 @@ class Reservation:
     gpus: int = 0
     disk_bytes: int = 0
     cell: int | None = None  # the cell that a NUMA-strict VNFC is bound to
+    licence: str = ""  # what it takes of the pool of its host's site
+    licence_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +283,16 @@ class RunnerUp:
 
 
 @dataclass(frozen=True, slots=True)
+class Price:
+    """What a VNFC costs, in the unit of the VIM's prices: its CPUs as long as it runs, and once what has to be switched
+    on for it; a server that several VNFCs of a plan need is counted with the first."""
+
+    per_vcpu: float = 0.0
+    cpus: float = 0.0
+    switch_on: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Assignment:
     """Where and how one VNFC runs. `host_path` goes from the physical server to the host."""
 
@@ -294,6 +309,7 @@ class Assignment:
     reasons: tuple[str, ...]
     rejected: tuple[Rejection, ...] = ()
     runner_up: RunnerUp | None = None
+    price: Price = Price()
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,6 +354,7 @@ class Proof(StrEnum):
     HOST = "host"  # no host fits one VNF, even with all else left aside
     CAPACITY = "capacity"  # each VNF would fit alone, but what is free does not hold them together
     LATENCY = "latency"  # without the latency bounds it would fit
+    LICENCE = "licence"  # without the licences that it takes it would fit
     RULES = "rules"  # without the (anti-)affinity rules it would fit
     BANDWIDTH = "bandwidth"  # without the links' bandwidths it would fit
     COMBINATION = "combination"  # only several of these together make it impossible

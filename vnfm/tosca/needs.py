@@ -73,6 +73,8 @@ def merged(first: Needs, second: Needs) -> Needs:
         sriov_ports=first.sriov_ports + second.sriov_ports,
         gpus=first.gpus + second.gpus,
         arch=first.arch or second.arch,
+        licence=first.licence or second.licence,
+        licence_count=first.licence_count or second.licence_count,
         wishes=first.wishes | second.wishes,
         other={**first.other, **second.other},
     )
@@ -102,7 +104,12 @@ def _amounts(holder: View, key: str, name: str, amount: str) -> list[tuple[str, 
 def _capability(found: _Found, name: str, entry: View) -> None:
     must = entry.flag("support_mandatory", default=True)
     parameters = entry.sub("target_performance_parameters")
-    readers = {"isolation": _isolation, "latency": _latency, "operating_system": _operating_system}
+    readers = {
+        "isolation": _isolation,
+        "latency": _latency,
+        "operating_system": _operating_system,
+        "licence": _licence,
+    }
     reader = readers.get(name.strip().lower())
     if reader is None:
         found.other[name] = json.dumps(plain(parameters.body), default=str)
@@ -169,6 +176,20 @@ def _operating_system(found: _Found, parameters: View) -> set[str]:
             fields.add(name)
     _only(parameters, "kernel", "os")
     return fields
+
+
+def _licence(found: _Found, parameters: View) -> set[str]:
+    """Never a wish: what is not licensed must not run."""
+    name = parameters.text("id").strip()
+    count = parameters.whole("count", must=True) if "count" in parameters else 1
+    if not name:
+        _bad(parameters, "id", "the licence's name, as the operator's pools have it")
+    elif count < 1:
+        _bad(parameters, "count", "1 or more")
+    else:
+        found.needs = replace(found.needs, licence=name, licence_count=count)
+    _only(parameters, "id", "count")
+    return set()
 
 
 def _only(parameters: View, *known: str) -> None:

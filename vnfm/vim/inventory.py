@@ -6,6 +6,7 @@ from vnfm.model.resources import Licence
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.placement.types import FabricEdge, Hardware, Host, ZoneLatency
 from vnfm.vim.convert import HostReader, fabric_in, latency_in, licence_in
+from vnfm.vim.terms import Terms
 
 HARDWARE_OF = {
     pb.CAPABILITY_SRIOV: Hardware.SRIOV,
@@ -16,7 +17,8 @@ HARDWARE_OF = {
 
 
 class InventoryStore:
-    """Holds one immutable snapshot at a time; a chunked one replaces it whole when its last chunk came."""
+    """Holds one immutable snapshot at a time; a chunked one replaces it whole when its last chunk came. `terms`: what
+    the operator says goes before what the plugin tells."""
 
     def __init__(self, vim: str) -> None:
         self.vim = vim
@@ -26,6 +28,7 @@ class InventoryStore:
         self.latencies: tuple[ZoneLatency, ...] = ()
         self.fabric: tuple[FabricEdge, ...] = ()
         self.licences: tuple[Licence, ...] = ()
+        self.terms = Terms()
         self._draft: _Draft | None = None
 
     def begin(self) -> None:
@@ -41,8 +44,8 @@ class InventoryStore:
             draft = self._draft = _Draft(self.vim, chunk.version, hardware)
         draft.add(chunk)
         if chunk.last:
-            self.hosts, self.latencies = tuple(draft.hosts), tuple(draft.latencies)
-            self.fabric, self.licences = tuple(draft.fabric), tuple(draft.licences)
+            self.hosts, self.latencies = self.terms.hosts(draft.hosts), tuple(draft.latencies)
+            self.fabric, self.licences = tuple(draft.fabric), self.terms.pools(draft.licences)
             self.version, self.complete, self._draft = draft.version, True, None
 
 
