@@ -11,11 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
-from vnfm.placement.estate import Estate, build_estate
+from vnfm.placement.estate import GRAIN, Estate, build_estate
 from vnfm.placement.ledger import MIB, capacity_of, cell_capacity
 from vnfm.placement.network import Network
+from vnfm.placement.score import Weights, switch_on_score
 from vnfm.placement.snapshot import Snapshot
-from vnfm.placement.statement import Cell, Instance, Link, Node, NodeKind
+from vnfm.placement.statement import Cell, Instance, Licence, Link, Node, NodeKind
 from vnfm.placement.types import Host, HostKey
 
 SCALE = 64  # the search's parts of one unit of the weights
@@ -35,10 +36,10 @@ class Atlas:
     link_of: Mapping[str, int]  # edge of a fabric -> link
 
 
-def atlas_of(snapshot: Snapshot, network: Network, switch_on: int) -> Atlas:
-    """The atlas of what the VIMs tell, with nothing held. `switch_on`: what that costs, in the search's units."""
+def atlas_of(snapshot: Snapshot, network: Network, weights: Weights) -> Atlas:
+    """The atlas of what the VIMs tell, with nothing held."""
     names = {machine: f"host {machine[0]}/{machine[1]}" for machine in set(snapshot.machine.values())}
-    nodes = tuple(_nodes(snapshot, network, names, switch_on))
+    nodes = tuple(_nodes(snapshot, network, names, weights))
     links, switches = _links(snapshot, network, names)
     edges = {e.id for e in snapshot.fabric}
     estate = build_estate(
@@ -48,6 +49,7 @@ def atlas_of(snapshot: Snapshot, network: Network, switch_on: int) -> Atlas:
             nodes,
             switches=switches,
             links=tuple(links.values()),
+            licences=tuple(Licence(name, site, count) for (name, site), count in sorted(network.pools.items())),
             bandwidth_hop_cost=SCALE // 8,
         )
     )
@@ -61,7 +63,7 @@ def atlas_of(snapshot: Snapshot, network: Network, switch_on: int) -> Atlas:
 # ---- machines ----
 
 
-def _nodes(snapshot: Snapshot, network: Network, names: Mapping[HostKey, str], switch_on: int) -> Iterator[Node]:
+def _nodes(snapshot: Snapshot, network: Network, names: Mapping[HostKey, str], weights: Weights) -> Iterator[Node]:
     told: dict[HostKey, list[Host]] = {}
     for host in snapshot.hosts:
         told.setdefault(snapshot.machine[host.key], []).append(host)
@@ -78,7 +80,8 @@ def _nodes(snapshot: Snapshot, network: Network, names: Mapping[HostKey, str], s
             runtimes=(),
             site=site,
             zone=f"{site} {network.zones[root][1]}",
-            on_cost=switch_on,
+            rack=f"{site} {network.zones[root][1]} {network.racks[root]}",
+            on_cost=switch_on_score(snapshot.by_key[root], weights) * SCALE // GRAIN,
             active=snapshot.by_key[root].active,
             parent=parent,
             disk_mib=max(0, min(disks) // MIB) if disks else None,

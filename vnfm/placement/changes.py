@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from vnfm.model.resources import Licence
 from vnfm.placement.ledger import MIB, capacity_of, quantity
 from vnfm.placement.option import values_of
 from vnfm.placement.rules import NOT_OFFERED, Row
@@ -12,7 +13,7 @@ from vnfm.placement.score import DEFAULT_WEIGHTS, Weights
 from vnfm.placement.seek import Found, solve
 from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.task import Task, task_of
-from vnfm.placement.tryout import State, mbit, name_of
+from vnfm.placement.tryout import State, mbit, name_of, place_of
 from vnfm.placement.types import Cell, Demand, Host, HostKey, PathBound, Proof, Request
 
 TRIES = 100  # searches spent on one refusal of a chain of ordinary length, fewer for long ones
@@ -190,6 +191,22 @@ def _bandwidths(task: Task, tries: _Tries) -> Iterator[Change]:
             yield best
 
 
+def _licences(task: Task, tries: _Tries) -> Iterator[Change]:
+    """More of a licence at one site, as little as will do."""
+    places = {task.network.sites[task.snapshot.root(h.key)]: h for h in reversed(task.snapshot.hosts)}
+    for name in sorted({d.needs.licence for d in task.demands} - {""}):
+        most = sum(d.needs.licence_count for d in task.demands if d.needs.licence == name)
+        for host in places.values():
+
+            def with_more(n: int, name: str = name, host: Host = host) -> Change:
+                more = (*task.snapshot.licences, Licence(host.vim, name, host.site, n))
+                text = f"{n} more of licence {name} {place_of(host)}"
+                return Change(text, task.request, task.snapshot.with_licences(more))
+
+            if (best := _least(0, most, with_more, tries)) is not None:
+                yield best
+
+
 def _capacity(task: Task, tries: _Tries) -> Iterator[Change]:
     """More of one resource on one host, as little as will do; of several hosts the one that lacks least."""
     found: list[tuple[float, str, Change]] = []
@@ -303,6 +320,9 @@ def without(request: Request, proof: Proof) -> Request:
     """The request without what the proof is about."""
     if proof is Proof.LATENCY:
         return _unbounded(request)
+    if proof is Proof.LICENCE:
+        free = tuple(replace(d, needs=replace(d.needs, licence="", licence_count=0)) for d in request.demands)
+        return replace(request, demands=free)
     if proof is Proof.RULES:
         return replace(request, rules=())
     if proof is Proof.BANDWIDTH:
@@ -319,11 +339,12 @@ _UNIT = (100, MIB, MIB, 1, 1, MIB)
 _SCALE = (1000, 1024 * MIB, 1024 * MIB, 1, 1, 10 * 1024 * MIB)
 _KINDS: dict[Proof, tuple[Kind, ...]] = {
     Proof.REALIZATION: (_needs,),
-    Proof.HOST: (_needs, _capacity),
+    Proof.HOST: (_needs, _licences, _capacity),
     Proof.CAPACITY: (_capacity, _needs),
+    Proof.LICENCE: (_licences,),
     Proof.LATENCY: (_bounds, _needs, _rules, _capacity),
     Proof.RULES: (_rules, _capacity, _needs),
     Proof.BANDWIDTH: (_bandwidths, _needs, _rules, _capacity),
-    Proof.COMBINATION: (_bounds, _rules, _bandwidths, _capacity, _needs),
-    Proof.NOT_PROVED: (_bounds, _rules, _bandwidths, _capacity, _needs),
+    Proof.COMBINATION: (_bounds, _rules, _bandwidths, _licences, _capacity, _needs),
+    Proof.NOT_PROVED: (_bounds, _rules, _bandwidths, _licences, _capacity, _needs),
 }

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from vnfm.placement.atlas import HALVES, MEGA, SCALE, UNTOLD_US, Atlas, atlas_of
+from vnfm.placement.atlas import HALVES, MEGA, UNTOLD_US, Atlas, atlas_of
 from vnfm.placement.book import NOTHING, Book, Draft, Seat
 from vnfm.placement.candidates import Candidate, Refused, candidates_of, groups_of
-from vnfm.placement.estate import GRAIN
 from vnfm.placement.fabric import FAR
 from vnfm.placement.ledger import Load, load_of
 from vnfm.placement.network import Network, Route
@@ -31,7 +30,7 @@ class Desk:
         self._base = snapshot
         kept = snapshot.kept.made.get("atlas")
         if not isinstance(kept, Atlas):
-            kept = atlas_of(snapshot, places, DEFAULT_WEIGHTS.switch_on * SCALE // GRAIN)
+            kept = atlas_of(snapshot, places, DEFAULT_WEIGHTS)
             snapshot.kept.made["atlas"] = kept
         self.atlas = kept
         self.network = replace(places, router=self)
@@ -54,7 +53,7 @@ class Desk:
         for root, zone in places.zones.items():
             spot = self.atlas.estate.spots[node_of[root]]
             room = fabric.bandwidth[spot.uplink] if spot.uplink >= 0 else 0
-            found[root] = (zone, places.sites[root], spot.vertex, spot.uplink_us, room)
+            found[root] = (zone, places.sites[root], places.racks[root], spot.vertex, spot.uplink_us, room)
         return found
 
     def judged(self, demand: Demand, weights: Weights) -> tuple[tuple[Candidate, ...], tuple[Refused, ...]]:
@@ -142,6 +141,12 @@ class Desk:
             bound = tuple(max(0, min(a, cell[r][node])) for r, a in enumerate(asked[:5]))
             self._short = self._short or bound != asked[:5]
             draft.cell_used[node, held.cell] = (*bound, 0)  # type: ignore[assignment]
+        if held.licence:
+            token = (held.licence, book.estate.site_of(node))
+            count = max(0, min(held.licence_count, book.licences.get(token, 0)))
+            self._short = self._short or count != held.licence_count
+            if count:
+                draft.licences[token] = count
         draft.seats[0] = Seat(node, 0, -1, NOTHING, shares, None)
         return draft
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from vnfm.model.placement import Runtime
 from vnfm.placement.candidates import Candidate
 from vnfm.placement.network import Route
+from vnfm.placement.prices import prices_of
 from vnfm.placement.reasons import Reasons, reasons_of
 from vnfm.placement.refuse import refusal_of
 from vnfm.placement.score import DEFAULT_WEIGHTS, Weights
@@ -71,9 +72,13 @@ def _as_preferred(task: Task, preferred: Preferred) -> State | None:
 
 def _plan(task: Task, state: State) -> Plan:
     wired = {x.id: state.wired.get(x.id) or _standing(task, state, x) for x in task.request.links}
+    prices = prices_of(task, state)
     return Plan(
         version=task.snapshot.version,
-        assignments=tuple(_assignment(task, state, d.id, reasons_of(task, state, d)) for d in task.request.demands),
+        assignments=tuple(
+            replace(_assignment(task, state, d.id, reasons_of(task, state, d)), price=prices[d.id])
+            for d in task.request.demands
+        ),
         links=tuple(
             PlannedLink(x.id, wired[x.id].latency_us, x.bandwidth_bps, wired[x.id].route.edges)
             for x in task.request.links

@@ -46,6 +46,7 @@ def _where(a: Assignment) -> dict[str, Any]:
         "host_path": list(a.host_path),
         "vim": a.vim,
         "numa_cell": a.cell,
+        "price": {"per_vcpu": a.price.per_vcpu, "cpus": a.price.cpus, "switch_on": a.price.switch_on},
         "reasons": list(a.reasons),
     }
 

@@ -153,6 +153,7 @@ def _rules_text(task: Task) -> str:
 
 _LEFT_AWAY = (
     (Proof.LATENCY, "no placement of {vnfs} meets the latency bounds: {bounds}; without them there is one"),
+    (Proof.LICENCE, "no placement of {vnfs} has the licences that they take; without that there is one"),
     (Proof.RULES, "no placement of {vnfs} keeps the rules: {rules}; without them there is one"),
     (Proof.BANDWIDTH, "no placement of {vnfs} has the bandwidth that its links ask for; without it there is one"),
 )

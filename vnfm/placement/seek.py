@@ -16,7 +16,7 @@ from vnfm.placement.ledger import NOTHING, Load, reserve
 from vnfm.placement.network import Route
 from vnfm.placement.openings import Opening, point_of
 from vnfm.placement.placer import SMALL, THOROUGH, Effort
-from vnfm.placement.score import link_score
+from vnfm.placement.score import link_score, switch_on_score
 from vnfm.placement.statement import Chain, PathBound, Rule, RuleKind, Scope, VirtualLink, Vnf
 from vnfm.placement.statement import End as FixedEnd
 from vnfm.placement.task import Task
@@ -28,7 +28,7 @@ from vnfm.placement.units import Units
 
 TINY = 8  # nodes up to which nearly everything is looked at
 EVERYTHING = Effort((64, 400))
-SCOPES = {AskedScope.NFVI_NODE: Scope.SERVER, AskedScope.ZONE: Scope.ZONE}
+SCOPES = {AskedScope.NFVI_NODE: Scope.SERVER, AskedScope.RACK: Scope.RACK, AskedScope.ZONE: Scope.ZONE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +117,8 @@ class _Seek:
                 -(-d.memory_bytes // (1 << 20)),
                 (),
                 numa_strict=d.needs.numa_strict,
+                licence=d.needs.licence or None,
+                licence_count=d.needs.licence_count,
             )
             for d in task.demands
         ]
@@ -210,16 +212,21 @@ class _Seek:
             loads[machine] = load.plus(held)
             placed[demand.id] = Placed(host, root, candidate, held)
             score += candidate.score
-            if root not in task.occupied and not snapshot.by_key[root].active and root not in switched:
+            if root not in task.occupied and root not in switched:
                 switched.add(root)
-                score += task.weights.switch_on
+                score += switch_on_score(snapshot.by_key[root], task.weights)
         located = {**self.located, **{i: p.root for i, p in placed.items()}}
         located.update((e, placed[d].root) for e, d in self.beside.items())
         wired, taken = self._wired(draft, placed)
         for i, way in wired.items():
             score += link_score(way.route, task.links[i].bandwidth_bps, task.weights)
         lightness = tuple(placed[d.id].candidate.lightness for d in task.demands)
-        return State(score, placed, loads, located, wired, taken, lightness)
+        tokens: dict[tuple[str, str], int] = {}
+        for p in placed.values():
+            if p.reservation.licence:
+                token = (p.reservation.licence, task.network.sites[p.root])
+                tokens[token] = tokens.get(token, 0) + p.reservation.licence_count
+        return State(score, placed, loads, located, wired, taken, lightness, tokens)
 
     def _wired(self, draft: Draft, placed: Mapping[str, Placed]) -> tuple[dict[str, Wired], dict[str, int]]:
         fabric, edges = self.estate.fabric, self.desk.atlas.link_of

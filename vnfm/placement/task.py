@@ -34,6 +34,7 @@ class Task:
     rules_of: Mapping[str, tuple[Rule, ...]]
     least_hop_us: Mapping[str, int]
     occupied: frozenset[HostKey]  # servers that we hold something on
+    tokens: Mapping[tuple[str, str], int]  # licences that are left, by licence and site
 
 
 def task_of(request: Request, snapshot: Snapshot, weights: Weights) -> Task:
@@ -62,6 +63,7 @@ def task_of(request: Request, snapshot: Snapshot, weights: Weights) -> Task:
         least_hop_us={d.id: min((c.hop_us for c in candidates[d.id]), default=0) for d in demands}
         | {e.id: end_hop_us(e, snapshot) for e in request.ends},
         occupied=frozenset(snapshot.root(machine) for machine in desk.loads),
+        tokens=desk.book.licences.copy(),
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from vnfm.placement.candidates import Candidate, alike
 from vnfm.placement.ledger import NOTHING, Load, kernel_conflict, reserve, shortage
 from vnfm.placement.network import Route
-from vnfm.placement.score import link_score
+from vnfm.placement.score import link_score, switch_on_score
 from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.task import Task
 from vnfm.placement.types import Demand, Host, HostKey, Link, Reservation, Rule, RuleKind
@@ -47,6 +47,7 @@ class State:
     wired: Mapping[str, Wired] = field(default_factory=dict)
     taken: Mapping[str, int] = field(default_factory=dict)  # bandwidth by edge
     lightness: tuple[int, ...] = ()
+    tokens: Mapping[tuple[str, str], int] = field(default_factory=dict)  # licences taken, by licence and site
 
     @property
     def rank(self) -> tuple[object, ...]:
@@ -56,7 +57,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """Why a VNFC cannot stand there. `cause`: kernel, capacity, rule, latency, bandwidth."""
+    """Why a VNFC cannot stand there. `cause`: kernel, capacity, licence, rule, latency, bandwidth."""
 
     cause: str
     text: str
@@ -95,12 +96,23 @@ def extend(
         return Conflict("kernel", text)
     if text := shortage(host, load, reservation):
         return Conflict("capacity", text)
+    token = (reservation.licence, task.network.sites[root])
+    tokens = dict(state.tokens)
+    if reservation.licence:
+        left = task.tokens.get(token, 0) - tokens.get(token, 0)
+        if left < reservation.licence_count:
+            return Conflict(
+                "licence",
+                f"needs {reservation.licence_count} of licence {reservation.licence}: {max(0, left)} are left "
+                f"{place_of(host)}",
+            )
+        tokens[token] = tokens.get(token, 0) + reservation.licence_count
     for rule in task.rules_of[demand.id]:
         if text := _against(task, state, demand, host, root, rule):
             return Conflict("rule", text)
     score = state.score + candidate.score
-    if root not in task.occupied and not snapshot.by_key[root].active and not _runs_on(state, root):
-        score += task.weights.switch_on
+    if root not in task.occupied and not _runs_on(state, root):
+        score += switch_on_score(snapshot.by_key[root], task.weights)
     placed = {**state.placed, demand.id: Placed(host, root, candidate, reservation)}
     nxt = replace(
         state,
@@ -109,6 +121,7 @@ def extend(
         loads={**state.loads, machine: load.plus(reservation)},
         located={**state.located, demand.id: root},
         lightness=(*state.lightness, candidate.lightness),
+        tokens=tokens,
     )
     return _wire_all(task, nxt, demand)
 
@@ -209,6 +222,11 @@ def name_of(task: Task, member: str) -> str:
         return member
     several = sum(d.alias == demand.alias for d in task.demands) > 1
     return f"{demand.alias}/{demand.vdu}" if several else demand.alias
+
+
+def place_of(host: Host) -> str:
+    """Where licences are counted, for people."""
+    return f"at site {host.site}" if host.site else f"in VIM {host.vim}"
 
 
 def mbit(bandwidth_bps: int) -> str:
