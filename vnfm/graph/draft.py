@@ -259,6 +259,26 @@ def get_text(node: Node | None, bad: Complaints, what: str) -> str:
     return ""
 
 
+def get_words(node: Node | None, bad: Complaints, expected: str) -> tuple[str, ...]:
+    """A list of names, each once and one at least; a single name stands for itself. No commas: an NSD has such names
+    in one text."""
+    if node is None:
+        return ()
+    if isinstance(node.value, str) and node.items is None:
+        return (_word(node, bad),)
+    words = tuple(_word(n, bad) for n in get_list(node, bad, expected))
+    if node.items is not None and (not words or len(set(words)) != len(words)):
+        bad.at("bad-value", node, "is empty" if not words else "names one twice", f"Expected {expected}, each once.")
+    return words
+
+
+def _word(node: Node, bad: Complaints) -> str:
+    word = get_text(node, bad, "a name")
+    if word != word.strip() or "," in word:
+        bad.at("bad-value", node, f"is {node.shown}", "Expected a name without commas and without spaces around it.")
+    return word
+
+
 def get_int(node: Node | None, bad: Complaints, what: str, low: int, high: int) -> int:
     """A number within bounds; 0, with a complaint, for anything else but nothing."""
     if node is None:
