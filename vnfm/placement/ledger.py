@@ -84,6 +84,23 @@ def reserve(
     )
 
 
+def worker_held(worker: Host) -> Reservation:
+    """What an open worker VM holds of its server."""
+    size = worker.worker
+    assert size
+    return Reservation(
+        resource_id=worker.id,
+        vim=worker.vim,
+        host=worker.parent,
+        tenant="",
+        runtime=Runtime.VM,
+        isolation=Isolation.NONE,
+        cpu_milli=size.cpu_milli,
+        memory_bytes=size.memory_bytes + size.overhead_memory_bytes,
+        disk_bytes=size.disk_bytes,
+    )
+
+
 def capacity_of(host: Host) -> Vector:
     """What others leave of the host."""
     disk = UNLIMITED if host.disk_bytes is None else host.disk_bytes - host.disk_used_by_others_bytes

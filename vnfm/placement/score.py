@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from vnfm.placement.network import Route
 from vnfm.placement.option import MIB, Option
-from vnfm.placement.types import Demand, Host
+from vnfm.placement.types import Demand, Host, WorkerSize
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,7 @@ class Weights:
     lightness: int = 10**9
     most_of_the_rest: int = 10**6  # what was measured never turns the order of realizations
     switch_on: int = 10**5
+    open_worker: int = 10**4
     startup_per_100_ms: int = 1
     memory_per_mib: int = 1
     hop_per_us: int = 1
@@ -60,6 +61,13 @@ def switch_on_score(server: Host, weights: Weights) -> int:
     if server.active or not weights.switch_on:
         return 0
     return weights.switch_on + min(round(weights.price_per_vcpu * server.on_cost), weights.most_of_the_rest // 2)
+
+
+def open_worker_score(size: WorkerSize, weights: Weights) -> int:
+    """What opening a worker VM costs."""
+    if not weights.open_worker:
+        return 0
+    return weights.open_worker + min(round(weights.price_per_vcpu * size.price), weights.most_of_the_rest // 2)
 
 
 def link_score(route: Route, bandwidth_bps: int, weights: Weights) -> int:

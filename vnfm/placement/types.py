@@ -87,11 +87,31 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerSize:
+    """A worker VM for containers that may be opened on a server, `most` of them at a time.
+
+    CPU and memory are what its containers find; the server gives that and `overhead_memory_bytes`. `cost` is a
+    container's in it, `start_ms` passes before the first one starts, `price` is paid when it is opened.
+    """
+
+    id: str
+    cpu_milli: int
+    memory_bytes: int
+    disk_bytes: int = 0  # 0: not told
+    overhead_memory_bytes: int = 0
+    start_ms: int = 0
+    cost: RuntimeCost | None = None
+    price: float = 0.0
+    most: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Host:
     """A place for VNFCs: a server, or with `parent` a worker VM on one.
 
     `identities` ("smbios:UUID", ...) tell that hosts of two VIMs are one machine. `hardware` says what each runtime
-    hands on here; where a runtime is missing, CONTAINER and VM hand on all and KATA nothing.
+    hands on here; where a runtime is missing, CONTAINER and VM hand on all and KATA nothing. `opens`: worker VMs that
+    may be opened here; `worker` is set on such a worker, which is there as long as something is in it.
     """
 
     id: str
@@ -114,6 +134,8 @@ class Host:
     price_per_vcpu: float = 0.0
     active: bool = True
     on_cost: float = 0.0  # paid once by the first VNFC where it is not active, in the unit of the prices
+    opens: tuple[WorkerSize, ...] = ()
+    worker: WorkerSize | None = None
 
     @property
     def key(self) -> HostKey:
@@ -284,12 +306,23 @@ class RunnerUp:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What a VNFC costs, in the unit of the VIM's prices: its CPUs as long as it runs, and once what has to be switched
-    on for it; a server that several VNFCs of a plan need is counted with the first."""
+    """What a VNFC costs, in the unit of the VIM's prices: its CPUs as long as it runs, and once the server that has to
+    be switched on and the worker VM that has to be opened for it; what several VNFCs of a plan need is counted with the
+    first."""
 
     per_vcpu: float = 0.0
     cpus: float = 0.0
     switch_on: float = 0.0
+    open_worker: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedWorker:
+    """The worker VM on demand that a VNFC is in: its id is the VNFC's host. `opens`: it is not open yet."""
+
+    host: str
+    size: WorkerSize
+    opens: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +343,7 @@ class Assignment:
     rejected: tuple[Rejection, ...] = ()
     runner_up: RunnerUp | None = None
     price: Price = Price()
+    worker: OpenedWorker | None = None
 
 
 @dataclass(frozen=True, slots=True)
