@@ -8,15 +8,15 @@ counts half microseconds, so that the way within a zone falls into two equal par
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 from vnfm.placement.estate import GRAIN, Estate, build_estate
-from vnfm.placement.ledger import MIB, capacity_of, cell_capacity
+from vnfm.placement.ledger import MIB, capacity_of, cell_capacity, worker_held
 from vnfm.placement.network import Network
-from vnfm.placement.score import Weights, switch_on_score
+from vnfm.placement.score import Weights, open_worker_score, switch_on_score
 from vnfm.placement.snapshot import Snapshot
-from vnfm.placement.statement import Cell, Instance, Licence, Link, Node, NodeKind
+from vnfm.placement.statement import Cell, Instance, Licence, Link, Node, NodeKind, Realization, WorkerSize
 from vnfm.placement.types import Host, HostKey
 
 SCALE = 64  # the search's parts of one unit of the weights
@@ -38,15 +38,21 @@ class Atlas:
 
 def atlas_of(snapshot: Snapshot, network: Network, weights: Weights) -> Atlas:
     """The atlas of what the VIMs tell, with nothing held."""
-    names = {machine: f"host {machine[0]}/{machine[1]}" for machine in set(snapshot.machine.values())}
+    closed = {snapshot.machine[h.key] for h in snapshot.hosts if h.worker}
+    names = {m: f"host {m[0]}/{m[1]}" for m in set(snapshot.machine.values()) - closed}
+    workers = tuple(_workers(snapshot, names, weights))
     nodes = tuple(_nodes(snapshot, network, names, weights))
     links, switches = _links(snapshot, network, names)
     edges = {e.id for e in snapshot.fabric}
+    opens: dict[str, list[str]] = {}
+    for w in workers:
+        opens.setdefault(w.server, []).append(w.size.id)
     estate = build_estate(
         Instance(
             "inventory",
-            {},
-            nodes,
+            {w.size.realization: w.overhead for w in workers},
+            tuple(replace(n, opens=tuple(opens.get(n.id, ()))) for n in nodes) if workers else nodes,
+            worker_sizes=tuple({w.size.id: w.size for w in workers}.values()),
             switches=switches,
             links=tuple(links.values()),
             licences=tuple(Licence(name, site, count) for (name, site), count in sorted(network.pools.items())),
@@ -55,7 +61,8 @@ def atlas_of(snapshot: Snapshot, network: Network, weights: Weights) -> Atlas:
     )
     return Atlas(
         estate=estate,
-        node_of={machine: estate.index[name] for machine, name in names.items()},
+        node_of={machine: estate.index[name] for machine, name in names.items()}
+        | {w.machine: estate.index[f"{w.server}+{w.size.id}"] for w in workers},
         link_of={name: i for i, name in enumerate(estate.fabric.link_ids) if name in edges},
     )
 
@@ -66,6 +73,8 @@ def atlas_of(snapshot: Snapshot, network: Network, weights: Weights) -> Atlas:
 def _nodes(snapshot: Snapshot, network: Network, names: Mapping[HostKey, str], weights: Weights) -> Iterator[Node]:
     told: dict[HostKey, list[Host]] = {}
     for host in snapshot.hosts:
+        if snapshot.machine[host.key] not in names:
+            continue
         told.setdefault(snapshot.machine[host.key], []).append(host)
     for machine, hosts in told.items():
         root = snapshot.root(machine)
@@ -85,6 +94,42 @@ def _nodes(snapshot: Snapshot, network: Network, names: Mapping[HostKey, str], w
             active=snapshot.by_key[root].active,
             parent=parent,
             disk_mib=max(0, min(disks) // MIB) if disks else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Worker:
+    """A worker VM that may be opened on a node; `overhead` is what the VM itself takes there."""
+
+    machine: HostKey
+    server: str
+    size: WorkerSize
+    overhead: Realization
+
+
+def _workers(snapshot: Snapshot, names: Mapping[HostKey, str], weights: Weights) -> Iterator[_Worker]:
+    for host in snapshot.hosts:
+        if host.worker is None:
+            continue
+        held = worker_held(host)
+        cpu, memory, disk = held.cpu_milli, -(-held.memory_bytes // MIB), -(-held.disk_bytes // MIB)
+        inside = host.worker.memory_bytes // MIB
+        overhead = Realization(f"worker +{memory - inside}", memory_mib=memory - inside)
+        cost = open_worker_score(host.worker, weights) * SCALE // GRAIN
+        number = host.id.rpartition("-")[2]
+        yield _Worker(
+            machine=snapshot.machine[host.key],
+            server=names[snapshot.machine[host.vim, host.parent]],
+            size=WorkerSize(
+                id=f"{host.worker.id}-{number} {cpu} {inside} {memory} {disk} {cost}",
+                cpu_milli=cpu,
+                memory_mib=inside,
+                realization=overhead.name,
+                runtimes=(),
+                cost=cost,
+                disk_mib=disk,
+            ),
+            overhead=overhead,
         )
 
 

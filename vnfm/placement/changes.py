@@ -280,6 +280,8 @@ def _hosts_worth_growing(task: Task) -> list[HostKey]:
     for demand in task.demands:
         for candidate in task.candidates[demand.id]:
             host = candidate.group[0]
+            if host.worker:
+                continue  # its size is the VIM's
             load = task.loads.get(task.snapshot.machine[host.key])
             keys[host.key] = capacity_of(host)[1] - (load.total[1] if load else 0)
     return sorted(keys, key=lambda k: (-keys[k], k))[:HOSTS]

@@ -9,7 +9,7 @@ from vnfm.placement.atlas import HALVES, MEGA, UNTOLD_US, Atlas, atlas_of
 from vnfm.placement.book import NOTHING, Book, Draft, Seat
 from vnfm.placement.candidates import Candidate, Refused, candidates_of, groups_of
 from vnfm.placement.fabric import FAR
-from vnfm.placement.ledger import Load, load_of
+from vnfm.placement.ledger import Load, load_of, worker_held
 from vnfm.placement.network import Network, Route
 from vnfm.placement.openings import Opening, amounts_of, opening_of, shares_of
 from vnfm.placement.placer import Placer
@@ -44,6 +44,7 @@ class Desk:
         self.placer = Placer(self.book)
         self.loads: dict[HostKey, Load] = {}
         self._on: dict[HostKey, dict[str, Reservation]] = {}
+        self._open: dict[HostKey, dict[HostKey, Reservation]] = {}  # by server: its open workers, what they hold of it
         self._held: dict[tuple[str, str], Reservation | LinkReservation] = {}
         self._short = False  # more is held somewhere than is there: what is left cannot be told by differences
 
@@ -119,10 +120,17 @@ class Desk:
                 if machine is not None and isinstance(held, Reservation):
                     self._on.setdefault(machine, {})[key[1]] = held
                     changed.add(machine)
+        for worker in [snapshot.by_key[m] for m in changed if snapshot.by_key[m].worker]:
+            server = snapshot.machine[worker.vim, worker.parent]
+            open_there = self._open.setdefault(server, {})
+            open_there.pop(worker.key, None)
+            if self._on[snapshot.machine[worker.key]]:
+                open_there[worker.key] = worker_held(worker)
+            changed.add(server)
         for machine in changed:
             self.loads.pop(machine, None)
-            if on := self._on[machine]:
-                self.loads[machine] = load_of(on.values())
+            if on := [*self._on.get(machine, {}).values(), *self._open.get(machine, {}).values()]:
+                self.loads[machine] = load_of(on)
         self.placer.routes.renew()
 
     def _drafted(self, snapshot: Snapshot, held: Reservation) -> Draft | None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from vnfm.model.placement import Runtime
 from vnfm.placement.candidates import Candidate
 from vnfm.placement.network import Route
-from vnfm.placement.prices import prices_of
+from vnfm.placement.prices import is_closed, prices_of
 from vnfm.placement.reasons import Reasons, reasons_of
 from vnfm.placement.refuse import refusal_of
 from vnfm.placement.score import DEFAULT_WEIGHTS, Weights
@@ -22,6 +22,7 @@ from vnfm.placement.types import (
     HostKey,
     Link,
     LinkReservation,
+    OpenedWorker,
     Plan,
     PlannedEnd,
     PlannedLink,
@@ -110,6 +111,9 @@ def _assignment(task: Task, state: State, demand_id: str, why: Reasons) -> Assig
         reasons=why.reasons,
         rejected=why.rejected,
         runner_up=why.runner_up,
+        worker=None
+        if placed.host.worker is None
+        else OpenedWorker(placed.host.parent, placed.host.worker, is_closed(task, placed.host)),
     )
 
 

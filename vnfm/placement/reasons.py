@@ -75,6 +75,12 @@ def _speaking_for(task: Task, demand: Demand, placed: Placed) -> Iterable[str]:
         word = "apart from" if rule.kind is RuleKind.ANTI_AFFINITY else "together with"
         if names:
             yield f"rule {rule.id}: kept {word} {', '.join(names)} (scope {rule.scope})"
+    if placed.host.worker:
+        size = placed.host.worker
+        yield (
+            f"worker VM {placed.host.id} (size {size.id}: {size.cpu_milli / 1000:g} CPU, "
+            f"{size.memory_bytes // MIB} MiB) is opened on host {placed.host.parent} where it is not open yet"
+        )
     if candidate.nested:
         path = " > ".join(key[1] for key in task.snapshot.lineage[placed.host.key])
         yield f"runs inside a VM: {path}; (anti-)affinity looks at {placed.root[1]}"

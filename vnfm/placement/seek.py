@@ -16,11 +16,11 @@ from vnfm.placement.ledger import NOTHING, Load, reserve
 from vnfm.placement.network import Route
 from vnfm.placement.openings import Opening, point_of
 from vnfm.placement.placer import SMALL, THOROUGH, Effort
-from vnfm.placement.score import link_score, switch_on_score
+from vnfm.placement.score import link_score, open_worker_score, switch_on_score
 from vnfm.placement.statement import Chain, PathBound, Rule, RuleKind, Scope, VirtualLink, Vnf
 from vnfm.placement.statement import End as FixedEnd
 from vnfm.placement.task import Task
-from vnfm.placement.tryout import Placed, State, Wired
+from vnfm.placement.tryout import Conflict, Placed, State, Wired, open_worker
 from vnfm.placement.types import Demand, HostKey, Link
 from vnfm.placement.types import RuleKind as AskedKind
 from vnfm.placement.types import Scope as AskedScope
@@ -209,6 +209,10 @@ class _Seek:
             held = reserve(demand, host, candidate.runtime, candidate.isolation, candidate.memory_bytes, cell)
             machine, root = snapshot.machine[host.key], snapshot.root(host.key)
             load = loads.get(machine) or task.loads.get(machine, NOTHING)
+            if host.worker and machine not in {**task.loads, **loads}:
+                opened = open_worker(task, loads, host)
+                loads = loads if isinstance(opened, Conflict) else opened
+                score += open_worker_score(host.worker, task.weights)
             loads[machine] = load.plus(held)
             placed[demand.id] = Placed(host, root, candidate, held)
             score += candidate.score

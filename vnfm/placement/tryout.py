@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from vnfm.placement.candidates import Candidate, alike
-from vnfm.placement.ledger import NOTHING, Load, kernel_conflict, reserve, shortage
+from vnfm.placement.ledger import NOTHING, Load, kernel_conflict, reserve, shortage, worker_held
 from vnfm.placement.network import Route
-from vnfm.placement.score import link_score, switch_on_score
+from vnfm.placement.score import link_score, open_worker_score, switch_on_score
 from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.task import Task
 from vnfm.placement.types import Demand, Host, HostKey, Link, Reservation, Rule, RuleKind
@@ -111,6 +111,12 @@ def extend(
         if text := _against(task, state, demand, host, root, rule):
             return Conflict("rule", text)
     score = state.score + candidate.score
+    loads = {**state.loads, machine: load.plus(reservation)}
+    if host.worker and machine not in {**task.loads, **state.loads}:
+        opened = open_worker(task, loads, host)
+        if isinstance(opened, Conflict):
+            return opened
+        loads, score = opened, score + open_worker_score(host.worker, task.weights)
     if root not in task.occupied and not _runs_on(state, root):
         score += switch_on_score(snapshot.by_key[root], task.weights)
     placed = {**state.placed, demand.id: Placed(host, root, candidate, reservation)}
@@ -118,12 +124,22 @@ def extend(
         state,
         score=score,
         placed=placed,
-        loads={**state.loads, machine: load.plus(reservation)},
+        loads=loads,
         located={**state.located, demand.id: root},
         lightness=(*state.lightness, candidate.lightness),
         tokens=tokens,
     )
     return _wire_all(task, nxt, demand)
+
+
+def open_worker(task: Task, loads: Mapping[HostKey, Load], worker: Host) -> dict[HostKey, Load] | Conflict:
+    """The loads with a worker VM opened on its server, or why there is no room for it."""
+    server = task.snapshot.by_key[worker.vim, worker.parent]
+    machine = task.snapshot.machine[server.key]
+    load, held = loads.get(machine) or task.loads.get(machine, NOTHING), worker_held(worker)
+    if text := shortage(server, load, held):
+        return Conflict("capacity", f"worker VM {worker.id} cannot be opened: {text}")
+    return {**loads, machine: load.plus(held)}
 
 
 def hop_us(task: Task, state: State, member: str) -> int:

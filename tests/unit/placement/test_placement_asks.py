@@ -6,12 +6,40 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from placement_builders import Isolation, Runtime, chain, cloud, demand, host, one, planned, refused, request, worker
+from placement_builders import (
+    GIB,
+    MIB,
+    Isolation,
+    Runtime,
+    chain,
+    cloud,
+    demand,
+    host,
+    one,
+    planned,
+    refused,
+    request,
+    worker,
+)
 
 from vnfm.model.resources import Licence
 from vnfm.placement.engine import place
 from vnfm.placement.explain import explain
-from vnfm.placement.types import Demand, End, Plan, Price, Proof, Rule, RuleKind, Scope
+from vnfm.placement.snapshot import Snapshot
+from vnfm.placement.types import (
+    Demand,
+    End,
+    ObservedCost,
+    OpenedWorker,
+    Plan,
+    Price,
+    Proof,
+    Refusal,
+    Rule,
+    RuleKind,
+    Scope,
+    WorkerSize,
+)
 
 CONTAINERS = frozenset({Runtime.CONTAINER, Runtime.KATA})
 FW = demand("fw", artefacts=CONTAINERS)
@@ -71,7 +99,12 @@ def test_the_cheaper_host_is_taken_and_the_plan_says_what_it_costs() -> None:
     got = one(demand(cpu_milli=2_000), host("a", price_per_vcpu=1.5), host("b", price_per_vcpu=0.4))
     assert (got.host, got.price) == ("b", Price(per_vcpu=0.4, cpus=0.8))
     told = explain(planned(request(demand()), cloud(host(price_per_vcpu=2.0))))
-    assert told["vnfs"][0]["price"] == {"per_vcpu": 2.0, "cpus": 2.0, "switch_on": 0.0}
+    assert told["vnfs"][0]["price"] == {
+        "per_vcpu": 2.0,
+        "cpus": 2.0,
+        "switch_on": 0.0,
+        "open_worker": 0.0,
+    }
 
 
 def test_of_two_servers_that_are_off_the_one_is_switched_on_that_costs_less() -> None:
@@ -132,3 +165,108 @@ def test_nobody_has_a_licence_that_is_not_told() -> None:
     no = refused(request(_licensed("fw")), cloud())
     assert (no.proof, no.minimal_change) == (Proof.HOST, "1 more of licence dpi in VIM local")
     assert isinstance(place(request(replace(FW, needs=replace(FW.needs, isolation=Isolation.TENANT))), cloud()), Plan)
+
+
+# ---- workers on demand ----
+
+SMALL = WorkerSize("small", 4_000, 4 * GIB, overhead_memory_bytes=300 * MIB, start_ms=9_000, price=3.0)
+NESTED = demand("fw", artefacts={Runtime.CONTAINER}, isolation=Isolation.NESTED)
+
+
+def _servers(*names: str, size: WorkerSize = SMALL, **changes: Any) -> Snapshot:
+    return cloud(*(host(name, opens=(size,), **changes) for name in names))
+
+
+def test_a_worker_vm_is_opened_where_a_container_has_to_be_behind_one() -> None:
+    plan = planned(request(NESTED), _servers("s1"))
+    got = plan.assignments[0]
+    assert (got.runtime, got.nested, got.host, got.host_path) == (
+        Runtime.CONTAINER,
+        True,
+        "s1+small-1",
+        ("s1", "s1+small-1"),
+    )
+    assert got.worker == OpenedWorker("s1", SMALL, opens=True)
+    assert got.price.open_worker == 3.0
+    assert any("worker VM s1+small-1 (size small: 4 CPU, 4096 MiB) is opened on host s1" in r for r in got.reasons)
+    told = explain(plan)["vnfs"][0]
+    assert told["worker"] == {
+        "host": "s1", "size": "small", "cpu_milli": 4_000, "memory_bytes": 4 * GIB, "opens": True,
+    }  # fmt: skip
+
+
+def test_a_container_that_need_not_be_behind_a_vm_opens_none() -> None:
+    assert one(FW, host("s1", opens=(SMALL,))).host == "s1"
+
+
+def test_a_worker_that_stands_is_taken_before_one_is_opened() -> None:
+    hosts = (host("s1", opens=(SMALL,), runtimes=frozenset({Runtime.VM})), worker("w", "s1"))
+    assert one(NESTED, *hosts).host == "w"
+
+
+def test_a_worker_that_was_opened_is_shared_within_the_tenant_and_closed_with_its_last() -> None:
+    snapshot = _servers("s1", "s2")
+    first = planned(request(NESTED), snapshot)
+    held = snapshot.holding(first.reservations)
+    second = planned(request(replace(NESTED, id="b")), held).assignments[0]
+    assert second.host == first.assignments[0].host
+    assert second.worker == OpenedWorker("s1", SMALL, opens=False)
+    assert second.price.open_worker == 0.0
+    other = planned(request(replace(NESTED, id="c", tenant="red"), tenant="red"), held).assignments[0]
+    assert other.host == "s2+small-1"
+    again = planned(request(NESTED), held.releasing(["fw-0"]))
+    assert again.assignments[0].worker == OpenedWorker("s1", SMALL, opens=True)
+
+
+def test_an_open_worker_takes_its_room_of_the_server_and_gives_it_back() -> None:
+    snapshot = _servers("s1", cpu=6_000)
+    held = snapshot.holding(planned(request(NESTED), snapshot).reservations)
+    wide = demand("vm", artefacts={Runtime.VM}, cpu_milli=3_000)
+    no = refused(request(wide), held)
+    assert "needs 3 CPU: host s1 has 2 CPU free" in no.detail
+    assert planned(request(wide), held.releasing(["fw-0"]))
+    full = snapshot.holding(planned(request(wide), snapshot).reservations)
+    no = refused(request(NESTED), full)
+    assert "worker VM s1+small-1 cannot be opened: needs 4 CPU: host s1 has 3 CPU free" in no.detail
+
+
+def test_as_many_workers_as_the_vim_allows_are_opened_and_containers_of_a_chain_are_apart_in_them() -> None:
+    two = replace(SMALL, cpu_milli=1_000, most=2)
+    asked = request(NESTED, replace(NESTED, id="b"))
+    plan = planned(asked, _servers("s1", size=two))
+    assert {a.host for a in plan.assignments} == {"s1+small-1", "s1+small-2"}
+    assert sum(a.price.open_worker for a in plan.assignments) == 6.0
+    assert refused(replace(asked, rules=(_apart(Scope.NFVI_NODE, "fw-0", "b"),)), _servers("s1", size=two))
+    assert refused(asked, _servers("s1", size=replace(two, most=1)))
+
+
+def test_the_start_of_the_worker_counts_for_what_is_put_in_it() -> None:
+    fast = replace(NESTED, needs=replace(NESTED.needs, max_startup_ms=5_000))
+    no = refused(request(fast), _servers("s1"))
+    assert "takes 9060 ms on host s1+small-1" in no.detail
+    seen = ObservedCost("local", "s1+small-1", Runtime.CONTAINER, start_ms=40, hop_us=3)
+    snapshot = _servers("s1").with_observed([seen])
+    assert isinstance(place(request(fast), snapshot), Refusal)  # it was open already when that was seen
+    assert snapshot.by_key["local", "s1+small-1"].costs[Runtime.CONTAINER].hop_us == 3
+
+
+def test_the_disk_of_a_worker_is_its_own_and_the_servers() -> None:
+    size = replace(SMALL, disk_bytes=10 * GIB)
+    small = _servers("s1", size=size, disk_bytes=20 * GIB)
+    assert refused(request(replace(NESTED, disk_bytes=11 * GIB)), small)
+    assert planned(request(replace(NESTED, disk_bytes=10 * GIB)), small)
+    assert refused(request(NESTED), _servers("s1", size=size, disk_bytes=9 * GIB))
+
+
+def test_what_is_held_in_workers_leaves_what_a_new_desk_would_have() -> None:
+    snapshot = _servers("s1", "s2", size=replace(SMALL, most=2))
+    asked = [replace(NESTED, id=f"n{i}", tenant=t) for i, t in enumerate("abcab")]
+    held = snapshot
+    for d in asked[:4]:
+        held = held.holding(planned(request(d, tenant=d.tenant), held).reservations)
+    held = held.releasing(["n1", "n2"])
+    fresh = Snapshot.of(1, snapshot.hosts, reservations=held.reservations)
+    last = request(asked[4], tenant="b")
+    assert planned(last, held) == planned(last, fresh)
+    empty = held.releasing(["n0", "n3"])
+    assert planned(last, empty) == planned(last, snapshot)
