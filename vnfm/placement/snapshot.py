@@ -224,7 +224,7 @@ def workers_of(host: Host) -> tuple[Host, ...]:
         cost = replace(told, start_ms=told.start_ms + (size.start_ms or vm.start_ms))
         found += [
             Host(
-                id=f"{host.id}+{size.id}-{n}",
+                id=f"{host.id}:{size.id}-{n}",
                 vim=host.vim,
                 cells=(Cell(size.cpu_milli, size.memory_bytes),),
                 runtimes=frozenset({Runtime.CONTAINER}),

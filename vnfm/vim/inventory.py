@@ -41,7 +41,8 @@ class InventoryStore:
         if draft is None or chunk.version != draft.version:
             capabilities = handshake.capabilities if handshake else ()
             hardware = frozenset(HARDWARE_OF[c] for c in capabilities if c in HARDWARE_OF)
-            draft = self._draft = _Draft(self.vim, chunk.version, hardware)
+            opens = pb.CAPABILITY_OPEN_WORKER in capabilities
+            draft = self._draft = _Draft(self.vim, chunk.version, hardware, opens)
         draft.add(chunk)
         if chunk.last:
             self.hosts, self.latencies = self.terms.hosts(draft.hosts), tuple(draft.latencies)
@@ -52,10 +53,10 @@ class InventoryStore:
 class _Draft:
     """A snapshot that is still being told."""
 
-    def __init__(self, vim: str, version: int, hardware: frozenset[Hardware]) -> None:
+    def __init__(self, vim: str, version: int, hardware: frozenset[Hardware], opens: bool) -> None:
         self._vim = vim
         self.version = version
-        self._reader = HostReader(vim, hardware)
+        self._reader = HostReader(vim, hardware, opens=opens)
         self.hosts: list[Host] = []
         self.latencies: list[ZoneLatency] = []
         self.fabric: list[FabricEdge] = []

@@ -183,12 +183,12 @@ def test_a_worker_vm_is_opened_where_a_container_has_to_be_behind_one() -> None:
     assert (got.runtime, got.nested, got.host, got.host_path) == (
         Runtime.CONTAINER,
         True,
-        "s1+small-1",
-        ("s1", "s1+small-1"),
+        "s1:small-1",
+        ("s1", "s1:small-1"),
     )
     assert got.worker == OpenedWorker("s1", SMALL, opens=True)
     assert got.price.open_worker == 3.0
-    assert any("worker VM s1+small-1 (size small: 4 CPU, 4096 MiB) is opened on host s1" in r for r in got.reasons)
+    assert any("worker VM s1:small-1 (size small: 4 CPU, 4096 MiB) is opened on host s1" in r for r in got.reasons)
     told = explain(plan)["vnfs"][0]
     assert told["worker"] == {
         "host": "s1", "size": "small", "cpu_milli": 4_000, "memory_bytes": 4 * GIB, "opens": True,
@@ -213,7 +213,7 @@ def test_a_worker_that_was_opened_is_shared_within_the_tenant_and_closed_with_it
     assert second.worker == OpenedWorker("s1", SMALL, opens=False)
     assert second.price.open_worker == 0.0
     other = planned(request(replace(NESTED, id="c", tenant="red"), tenant="red"), held).assignments[0]
-    assert other.host == "s2+small-1"
+    assert other.host == "s2:small-1"
     again = planned(request(NESTED), held.releasing(["fw-0"]))
     assert again.assignments[0].worker == OpenedWorker("s1", SMALL, opens=True)
 
@@ -227,14 +227,14 @@ def test_an_open_worker_takes_its_room_of_the_server_and_gives_it_back() -> None
     assert planned(request(wide), held.releasing(["fw-0"]))
     full = snapshot.holding(planned(request(wide), snapshot).reservations)
     no = refused(request(NESTED), full)
-    assert "worker VM s1+small-1 cannot be opened: needs 4 CPU: host s1 has 3 CPU free" in no.detail
+    assert "worker VM s1:small-1 cannot be opened: needs 4 CPU: host s1 has 3 CPU free" in no.detail
 
 
 def test_as_many_workers_as_the_vim_allows_are_opened_and_containers_of_a_chain_are_apart_in_them() -> None:
     two = replace(SMALL, cpu_milli=1_000, most=2)
     asked = request(NESTED, replace(NESTED, id="b"))
     plan = planned(asked, _servers("s1", size=two))
-    assert {a.host for a in plan.assignments} == {"s1+small-1", "s1+small-2"}
+    assert {a.host for a in plan.assignments} == {"s1:small-1", "s1:small-2"}
     assert sum(a.price.open_worker for a in plan.assignments) == 6.0
     assert refused(replace(asked, rules=(_apart(Scope.NFVI_NODE, "fw-0", "b"),)), _servers("s1", size=two))
     assert refused(asked, _servers("s1", size=replace(two, most=1)))
@@ -243,11 +243,11 @@ def test_as_many_workers_as_the_vim_allows_are_opened_and_containers_of_a_chain_
 def test_the_start_of_the_worker_counts_for_what_is_put_in_it() -> None:
     fast = replace(NESTED, needs=replace(NESTED.needs, max_startup_ms=5_000))
     no = refused(request(fast), _servers("s1"))
-    assert "takes 9060 ms on host s1+small-1" in no.detail
-    seen = ObservedCost("local", "s1+small-1", Runtime.CONTAINER, start_ms=40, hop_us=3)
+    assert "takes 9060 ms on host s1:small-1" in no.detail
+    seen = ObservedCost("local", "s1:small-1", Runtime.CONTAINER, start_ms=40, hop_us=3)
     snapshot = _servers("s1").with_observed([seen])
     assert isinstance(place(request(fast), snapshot), Refusal)  # it was open already when that was seen
-    assert snapshot.by_key["local", "s1+small-1"].costs[Runtime.CONTAINER].hop_us == 3
+    assert snapshot.by_key["local", "s1:small-1"].costs[Runtime.CONTAINER].hop_us == 3
 
 
 def test_the_disk_of_a_worker_is_its_own_and_the_servers() -> None:
