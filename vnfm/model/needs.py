@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 
 
 class Isolation(IntEnum):
@@ -15,6 +15,17 @@ class Isolation(IntEnum):
     NESTED = 2  # behind a VM of the tenant; containers in a worker VM suffice
     KERNEL = 3  # a kernel of its own; a microVM suffices
     MACHINE = 4  # a VM
+
+
+class Trait(StrEnum):
+    """What kind of work a VNF does, as far as that speaks for a realization. Never a must: see vnfm.placement.rules."""
+
+    STATE = "state"  # it keeps state that is dear
+    PACKETS = "packets"  # it works on every packet
+    SCALING = "scaling"  # it grows and shrinks fast
+    LIFETIME = "lifetime"  # it lives shortly
+    CONTAINER = "container"  # it is to be handled like a container, isolated or not
+    CLUSTER = "cluster"  # it is to be managed with a cluster of containers, and be better isolated than those
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,5 +51,6 @@ class Needs:
     arch: str = ""
     licence: str = ""
     licence_count: int = 0
+    traits: frozenset[Trait] = frozenset()
     wishes: frozenset[str] = frozenset()
     other: Mapping[str, str] = field(default_factory=dict)  # capabilities that have no meaning to us, by name

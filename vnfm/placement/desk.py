@@ -177,7 +177,7 @@ def _asked(demand: Demand, weights: Weights) -> object:
     hardware = (n.cpu_pinned, n.hugepage_bytes, n.sriov_ports, n.gpus)
     where = (demand.tenant, demand.vims, demand.sites, demand.zones)
     sizes = (demand.cpu_milli, demand.memory_bytes, demand.disk_bytes, demand.artefacts)
-    return (n.isolation, n.own_kernel, n.own_os, n.wishes, bounds, hardware, where, sizes, weights)
+    return (n.isolation, n.own_kernel, n.own_os, n.wishes, n.traits, bounds, hardware, where, sizes, weights)
 
 
 def desk_of(snapshot: Snapshot) -> Desk:

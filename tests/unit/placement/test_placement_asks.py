@@ -22,6 +22,7 @@ from placement_builders import (
     worker,
 )
 
+from vnfm.model.needs import Trait
 from vnfm.model.resources import Licence
 from vnfm.placement.engine import place
 from vnfm.placement.explain import explain
@@ -165,6 +166,52 @@ def test_nobody_has_a_licence_that_is_not_told() -> None:
     no = refused(request(_licensed("fw")), cloud())
     assert (no.proof, no.minimal_change) == (Proof.HOST, "1 more of licence dpi in VIM local")
     assert isinstance(place(request(replace(FW, needs=replace(FW.needs, isolation=Isolation.TENANT))), cloud()), Plan)
+
+
+# ---- kinds of work ----
+
+
+@pytest.mark.parametrize(
+    ("traits", "runtime"),
+    [
+        ({Trait.STATE}, Runtime.VM),
+        ({Trait.PACKETS}, Runtime.VM),
+        ({Trait.SCALING}, Runtime.CONTAINER),
+        ({Trait.LIFETIME}, Runtime.CONTAINER),
+        ({Trait.STATE, Trait.SCALING}, Runtime.CONTAINER),  # one against one: the lighter
+        ({Trait.STATE, Trait.PACKETS, Trait.SCALING}, Runtime.VM),
+        ({Trait.CONTAINER}, Runtime.CONTAINER),
+    ],
+)
+def test_what_kind_of_work_it_does_speaks_for_a_realization(traits: set[Trait], runtime: Runtime) -> None:
+    assert one(demand(traits=frozenset(traits))).runtime is runtime
+
+
+def test_isolated_and_handled_like_a_container_is_a_microvm() -> None:
+    got = one(demand(own_kernel=True, traits=frozenset({Trait.CONTAINER})))
+    assert got.runtime is Runtime.KATA
+    assert "is handled like a container (workload handling: container), which speaks for a container or a microVM" in (
+        got.reasons
+    )
+
+
+def test_managed_with_a_cluster_is_a_container_in_a_worker_vm() -> None:
+    got = one(demand(traits=frozenset({Trait.CLUSTER})), host("s1"), worker("w", "s1"))
+    assert (got.host, got.nested) == ("w", True)
+
+
+def test_a_kind_of_work_never_leaves_a_vnf_without_a_place_nor_turns_a_filter() -> None:
+    got = one(demand(artefacts={Runtime.CONTAINER}, traits=frozenset({Trait.STATE})))
+    assert got.runtime is Runtime.CONTAINER
+    assert any(r.startswith("a wish was dropped: keeps state (workload state: kept)") for r in got.reasons)
+    assert one(demand(isolation=Isolation.MACHINE, traits=frozenset({Trait.SCALING, Trait.LIFETIME}))).runtime is (
+        Runtime.VM
+    )
+
+
+def test_more_isolation_than_is_asked_gains_nothing() -> None:
+    bare = host("dear", price_per_vcpu=9.0, runtimes=frozenset({Runtime.CONTAINER}))
+    assert one(demand(isolation=Isolation.TENANT), bare, host("cheap", runtimes=frozenset({Runtime.VM}))).host == "dear"
 
 
 # ---- workers on demand ----
