@@ -53,10 +53,15 @@ def realization(vnf: dict[str, Any]) -> Text:
 
 
 def host_path(vnf: dict[str, Any]) -> str:
-    """The hosts from the outermost in, after the VIM."""
+    """The hosts from the outermost in, after the VIM; then what it costs there, where it costs anything."""
     path = vnf.get("host_path") or ([vnf["host"]] if vnf.get("host") else [])
     lines = [str(vnf["vim"])] if vnf.get("vim") else []
     lines += [f"{'  ' * depth}└ {host}" for depth, host in enumerate(path)]
+    price = vnf.get("price") or {}
+    if price.get("cpus"):
+        lines.append(f"costs {price['cpus']:g} ({price['per_vcpu']:g} a vCPU)")
+    if price.get("switch_on"):
+        lines.append(f"switched on for {price['switch_on']:g}")
     return "\n".join(lines) or "-"
 
 

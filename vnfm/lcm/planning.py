@@ -194,6 +194,8 @@ def lane_demands(lane: Lane, vnf: ChainVnf, operation_id: str, tenant: str) -> l
             alias=lane.alias,
             tenant=tenant,
             vnfd_id=vnf.vnfd_id,
+            sites=vnf.sites,
+            zones=vnf.zones,
         )
         for vdu in lane.flavour.vdus
         for index in range(lane.counts.get(vdu.id, 1))
@@ -252,11 +254,10 @@ def _bandwidth(port: Attachment, lanes: Mapping[str, Lane]) -> int:
 
 
 def _bounds(chain: ServiceChain, layout: ChainLayout, operation_id: str) -> tuple[PathBound, ...]:
-    if chain.max_latency_us is None:
-        return ()
     return tuple(
-        PathBound(name, tuple(_segment(operation_id, layout, a, b) for a, b in crossings), chain.max_latency_us)
+        PathBound(name, tuple(_segment(operation_id, layout, a, b) for a, b in crossings), bound)
         for path in layout.paths
+        if (bound := chain.latency_bound_us(path.name)) is not None
         for name, crossings in ways_of(path, {p for link in layout.links for p in link.ports if p.index})
     )
 

@@ -34,6 +34,25 @@ def reserve(
         gpus=n.gpus,
         disk_bytes=demand.disk_bytes,
         cell=cell,
+        licence=n.licence,
+        licence_count=n.licence_count,
+    )
+
+
+def worker_held(worker: Host) -> Reservation:
+    """What an open worker VM holds of its server."""
+    size = worker.worker
+    assert size
+    return Reservation(
+        resource_id=worker.id,
+        vim=worker.vim,
+        host=worker.parent,
+        tenant="",
+        runtime=Runtime.VM,
+        isolation=Isolation.NONE,
+        cpu_milli=size.cpu_milli,
+        memory_bytes=size.memory_bytes + size.overhead_memory_bytes,
+        disk_bytes=size.disk_bytes,
     )
 
 

@@ -12,12 +12,14 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
+from vnfm.model.resources import Licence
 from vnfm.placement.amounts import MIB, more, total
 from vnfm.placement.atlas import HALVES
 from vnfm.placement.book import Amounts
 from vnfm.placement.desk import Offers
 from vnfm.placement.domains import Impossible
 from vnfm.placement.estate import CPU, DISK, GPUS, HUGEPAGES, MEMORY, VFS, Bools, Ints
+from vnfm.placement.hindrances import licences_at
 from vnfm.placement.kinds import Way
 from vnfm.placement.openings import Refused
 from vnfm.placement.option import values_of
@@ -36,15 +38,17 @@ TRIAL = "a change that is tried out"
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A change of the request or of hosts, in words and as made. `hosts`: in the place of those of the same key."""
+    """A change of the request, of hosts (in the place of those of the same key) or of licences (more of them)."""
 
     text: str
     request: Request
     hosts: tuple[Host, ...] = ()
+    licences: tuple[Licence, ...] = ()
 
     def snapshot(self, before: Snapshot) -> Snapshot:
         """The snapshot as changed."""
-        return before.with_hosts(self.hosts) if self.hosts else before
+        after = before.with_hosts(self.hosts) if self.hosts else before
+        return after.with_licences([*after.licences, *self.licences]) if self.licences else after
 
 
 class Tries:
@@ -54,8 +58,8 @@ class Tries:
         self.task = task
         self.left = TRIES
 
-    def find(self, request: Request, hosts: Sequence[Host] = ()) -> Sought | None:
-        """What is found for a request, with these hosts in the place of others; None where nothing is."""
+    def find(self, request: Request, hosts: Sequence[Host] = (), licences: Sequence[Licence] = ()) -> Sought | None:
+        """What is found for a request, with these hosts in the place of others and more licences; None: nothing."""
         if self.left <= 0:
             return None
         task = self._task(request, hosts)
@@ -63,10 +67,15 @@ class Tries:
             return None
         self.left -= 1
         book = task.desk.book
-        if not hosts:
+        if not hosts and not licences:
             found = solve(task, QUICK)
             return found if found.draft is not None else None
-        book.commit(TRIAL, task.desk.growth(task.snapshot, {h.key: h for h in hosts}))
+        growth = task.desk.growth(task.snapshot, {h.key: h for h in hosts})
+        for pool in licences:
+            token = (pool.id, task.desk.network.site_of(pool, task.snapshot))
+            book.licences.setdefault(token, 0)
+            growth.licences[token] = growth.licences.get(token, 0) - pool.count
+        book.commit(TRIAL, growth)
         try:
             found = solve(task, QUICK)
         finally:
@@ -83,7 +92,7 @@ class Tries:
 
     def admits(self, change: Change) -> bool:
         """Whether the changed request can be placed."""
-        return self.find(change.request, change.hosts) is not None
+        return self.find(change.request, change.hosts, change.licences) is not None
 
 
 def _anywhere(task: Task, demand: Demand) -> bool:
@@ -266,6 +275,22 @@ def _bandwidths(task: Task, tries: Tries, why: Impossible | None) -> Iterator[Ch
             yield best
 
 
+def _licences(task: Task, tries: Tries, why: Impossible | None) -> Iterator[Change]:
+    """More of a licence at one site, as little as will do."""
+    sites = task.desk.network.sites
+    places = {sites[task.snapshot.root(h.key)]: h for h in reversed(task.snapshot.hosts)}
+    for name in sorted({d.needs.licence for d in task.demands} - {""}):
+        most = sum(d.needs.licence_count for d in task.demands if d.needs.licence == name)
+        for host in places.values():
+
+            def with_more(n: int, name: str = name, host: Host = host) -> Change:
+                text = f"{n} more of licence {name} {licences_at(host)}"
+                return Change(text, task.request, licences=(Licence(host.vim, name, host.site, n),))
+
+            if (best := _least(0, most, with_more, tries)) is not None:
+                yield best
+
+
 def _least(low: int, high: int, make: Callable[[int], Change], tries: Tries) -> Change | None:
     """With the least number of (low, high] that admits, by halving; None where even the highest does not."""
     low = min(low, high - 1)
@@ -336,7 +361,7 @@ def _grown(task: Task, demands: tuple[Demand, ...]) -> tuple[float, Change] | No
     opening = task.openings[demands[0].id]
     at = next((int(hosts[node]) for hosts in opening.hosts if hosts[node] >= 0), -1)
     host = task.snapshot.hosts[at]
-    if not host.cells:
+    if not host.cells or host.worker:  # a worker's size is the VIM's
         return None
     extra = {r: int(lacks[r, node]) for r in range(6) if lacks[r, node]}
     text = " and ".join(more(r, n) for r, n in extra.items())
@@ -375,6 +400,9 @@ def without(request: Request, proof: Proof) -> Request:
     if proof is Proof.LATENCY:
         links = tuple(replace(x, max_latency_us=None) for x in request.links)
         return replace(request, links=links, paths=())
+    if proof is Proof.LICENCE:
+        free = tuple(replace(d, needs=replace(d.needs, licence="", licence_count=0)) for d in request.demands)
+        return replace(request, demands=free)
     if proof is Proof.RULES:
         return replace(request, rules=())
     if proof is Proof.BANDWIDTH:
@@ -384,10 +412,11 @@ def without(request: Request, proof: Proof) -> Request:
 
 _STEP = (100, 1, 1, 1, 1, 1)
 _SCALE = (1000, 1024, 1024, 1, 1, 10 * 1024)  # of a server's CPU, GiB, ...: what counts as equally much
-_ANY: tuple[Proposals, ...] = (_bounds, _rules, _bandwidths, _capacity, _needs)
+_ANY: tuple[Proposals, ...] = (_bounds, _rules, _bandwidths, _licences, _capacity, _needs)
 _KINDS: dict[Proof, tuple[Proposals, ...]] = {
     Proof.REALIZATION: (_needs,),
-    Proof.HOST: (_needs, _capacity),
+    Proof.HOST: (_needs, _licences, _capacity),
+    Proof.LICENCE: (_licences,),
     Proof.CAPACITY: (_capacity, _needs),
     Proof.LATENCY: (_bounds, _needs, _rules, _capacity),
     Proof.RULES: (_rules, _capacity, _needs),

@@ -7,13 +7,12 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from vnfm.placement.amounts import amounts_of, cells_of, disk_mib_of, shares_of, total
-from vnfm.placement.atlas import MEGA, SCALE, Atlas, atlas_of
+from vnfm.placement.atlas import MEGA, Atlas, atlas_of
 from vnfm.placement.book import NOTHING, Amounts, Book, Draft, Seat
-from vnfm.placement.estate import DISK, GRAIN, UNLIMITED, Ints
+from vnfm.placement.estate import DISK, UNLIMITED, Ints
 from vnfm.placement.network import Network
 from vnfm.placement.openings import Group, Opening, OpenKind, opening_of
 from vnfm.placement.placer import Placer
-from vnfm.placement.score import WEIGHTS
 from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.sorts import Sorts
 from vnfm.placement.types import Demand, Host, HostKey, LinkReservation, Reservation
@@ -30,7 +29,7 @@ class Desk:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.network = Network.of(snapshot)
-        self.atlas: Atlas = atlas_of(snapshot, self.network, WEIGHTS.switch_on * SCALE // GRAIN)
+        self.atlas: Atlas = atlas_of(snapshot, self.network)
         node_of = self.atlas.node_of
         count = len(snapshot.hosts)
         self.nodes: Ints = np.fromiter((node_of[snapshot.machine[h.key]] for h in snapshot.hosts), np.int64, count)
@@ -54,8 +53,11 @@ class Desk:
         return int(self.nodes[self.position[host.key]])
 
     def held_on(self, machine: HostKey) -> Amounts:
-        """All that is held on a machine, also where that is more than there is."""
-        return total(amounts_of(r) for r in self._on.get(machine, {}).values())
+        """All that is held on a machine, its open workers included, also where that is more than there is."""
+        node, openings = self.atlas.node_of[machine], self.atlas.estate.openings
+        here = self.atlas.estate.on_server(node) if self.atlas.estate.root[node] == node else ()
+        opened = [openings[n].amounts for n in here if n in openings and self.book.inside(n)]
+        return total([*(amounts_of(r) for r in self._on.get(machine, {}).values()), *opened])
 
     def follow(self, snapshot: Snapshot) -> None:
         """Enter what the snapshot holds, and take out what it does not."""
@@ -101,6 +103,12 @@ class Desk:
             bound = _amounts([*(max(0, min(a, cell[r][node])) for r, a in enumerate(asked[:DISK])), 0])
             self._short = self._short or bound[:DISK] != asked[:DISK]
             draft.cell_used[node, held.cell] = bound
+        if held.licence:
+            token = (held.licence, book.estate.site_of(node))
+            count = max(0, min(held.licence_count, book.licences.get(token, 0)))
+            self._short = self._short or count != held.licence_count
+            if count:
+                draft.licences[token] = count
         draft.seats[0] = Seat(node, 0, -1, NOTHING, shares_of(held), None)
         return draft
 
@@ -182,7 +190,19 @@ def _asked(demand: Demand) -> object:
     hardware = (n.cpu_pinned, n.hugepage_bytes, n.sriov_ports, n.gpus)
     where = (demand.tenant, demand.vims, demand.sites, demand.zones)
     sizes = (demand.cpu_milli, demand.memory_bytes, demand.disk_bytes, demand.artefacts)
-    return (n.isolation, n.own_kernel, n.own_os, n.wishes, bounds, hardware, where, sizes)
+    return (
+        n.isolation,
+        n.own_kernel,
+        n.own_os,
+        n.wishes,
+        n.traits,
+        n.licence,
+        n.licence_count,
+        bounds,
+        hardware,
+        where,
+        sizes,
+    )
 
 
 def desk_of(snapshot: Snapshot) -> Desk:

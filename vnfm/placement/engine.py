@@ -8,6 +8,7 @@ from dataclasses import replace
 from vnfm.model.placement import Runtime
 from vnfm.placement.book import Draft
 from vnfm.placement.openings import Opening
+from vnfm.placement.prices import is_closed, prices_of
 from vnfm.placement.refuse import refusal_of
 from vnfm.placement.seek import Sought, link_us, solve
 from vnfm.placement.snapshot import Snapshot
@@ -18,9 +19,11 @@ from vnfm.placement.types import (
     End,
     HostKey,
     LinkReservation,
+    OpenedWorker,
     Plan,
     PlannedEnd,
     PlannedLink,
+    Price,
     Refusal,
     Request,
     Reservation,
@@ -71,9 +74,10 @@ def _plan(sought: Sought) -> Plan:
         PlannedLink(x.id, us, x.bandwidth_bps, edges) for x in task.request.links for us, edges in [link_us(sought, x)]
     ]
     laid = {x.id for x in sought.chain.vlinks}
+    prices = prices_of(sought)
     return Plan(
         version=task.snapshot.version,
-        assignments=tuple(_assignment(sought, draft, by_id[d.id]) for d in task.request.demands),
+        assignments=tuple(_assignment(sought, draft, by_id[d.id], prices[d.id]) for d in task.request.demands),
         links=tuple(links),
         ends=tuple(_end(sought, draft, e) for e in task.request.ends),
         reservations=tuple(_held(sought, draft, by_id[d.id]) for d in task.request.demands),
@@ -85,7 +89,7 @@ def _plan(sought: Sought) -> Plan:
     )
 
 
-def _assignment(sought: Sought, draft: Draft, demand: Demand) -> Assignment:
+def _assignment(sought: Sought, draft: Draft, demand: Demand, price: Price) -> Assignment:
     seat = draft.seats[sought.at[demand.id]]
     choice, told = chosen(sought, demand, seat), why(sought, demand)
     return Assignment(
@@ -105,6 +109,10 @@ def _assignment(sought: Sought, draft: Draft, demand: Demand) -> Assignment:
         realizations=told.realizations,
         filters=told.filters,
         score=told.score,
+        price=price,
+        worker=None
+        if choice.host.worker is None
+        else OpenedWorker(choice.host.parent, choice.host.worker, is_closed(sought.task, choice.host)),
     )
 
 

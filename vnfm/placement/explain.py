@@ -54,6 +54,21 @@ def _where(a: Assignment) -> dict[str, Any]:
         "host_path": list(a.host_path),
         "vim": a.vim,
         "numa_cell": a.cell,
+        "price": {
+            "per_vcpu": a.price.per_vcpu,
+            "cpus": a.price.cpus,
+            "switch_on": a.price.switch_on,
+            "open_worker": a.price.open_worker,
+        },
+        "worker": None
+        if a.worker is None
+        else {
+            "host": a.worker.host,
+            "size": a.worker.size.id,
+            "cpu_milli": a.worker.size.cpu_milli,
+            "memory_bytes": a.worker.size.memory_bytes,
+            "opens": a.worker.opens,
+        },
         "reasons": list(a.reasons),
     }
 

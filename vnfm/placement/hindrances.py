@@ -20,19 +20,20 @@ from vnfm.placement.extend import spot_of
 from vnfm.placement.fabric import FAR
 from vnfm.placement.kinds import Way, best_cell
 from vnfm.placement.openings import Candidate
-from vnfm.placement.seek import SCOPES, Sought, allowed_by_rules, fixed
+from vnfm.placement.seek import SCOPES, Sought, allowed_by_licence, allowed_by_rules, fixed
 from vnfm.placement.statement import Scope
 from vnfm.placement.types import Demand, Host, Rule, RuleKind
 
 Codes = npt.NDArray[np.uint8]
 
 # The smaller, the closer to fitting; a node counts at its largest.
-FITS, LATENCY, BANDWIDTH, RULE, KERNEL, CELL, ROOM = range(7)
+FITS, LATENCY, BANDWIDTH, RULE, LICENCE, KERNEL, CELL, ROOM = range(8)
 CLOSED = 255
 CAUSES = {
     LATENCY: "latency",
     BANDWIDTH: "bandwidth",
     RULE: "rules",
+    LICENCE: "too few licences",
     KERNEL: "kernel shared with another tenant",
     CELL: "no NUMA cell large enough",
     **{ROOM + r: f"insufficient {name}" for r, name in enumerate(NAMES)},
@@ -62,6 +63,7 @@ class Hindrances:
         self.opening = self.task.openings[demand.id]
         self.limits = tuple(self._limits()) if rest.seats else ()
         self._rules = self._by_rules()
+        self._licensed = allowed_by_licence(self.task, demand, rest.licences)
         self._thin = self._by_bandwidth()
 
     def codes(self, way: Way) -> Codes:
@@ -76,6 +78,8 @@ class Hindrances:
             np.copyto(code, BANDWIDTH, where=self._thin)
         if self._rules is not None:
             np.copyto(code, RULE, where=~self._rules)
+        if self._licensed is not None:
+            np.copyto(code, LICENCE, where=~self._licensed)
         tenant = book.tenant(self.demand.tenant)
         if way.shares:
             np.copyto(code, KERNEL, where=~book.open_to(tenant, way.shares, slice(None)))
@@ -166,6 +170,7 @@ class Hindrances:
         return (
             self.kernel_text(host, candidate, node, way)
             or self.room_text(host, node, way)
+            or self.licence_text(host, node)
             or self.rule_text(host, node)
             or self.latency_text(node, way)
             or f"no way from host {host.id} has the bandwidth left that its links ask for"
@@ -187,6 +192,8 @@ class Hindrances:
         """Why the demand cannot be there, beside what the others take of that very node."""
         if (short := self._short(node, way)) is not None:
             return ROOM + short
+        if self.licence_text(self.task.snapshot.hosts[0], node):
+            return LICENCE
         if self.opening.strict and best_cell(self.book, node, way.amounts, self.rest.cell_used) < 0:
             return CELL
         return LATENCY if self.latency_text(node, way) else BANDWIDTH
@@ -197,6 +204,8 @@ class Hindrances:
 
     def room_text(self, host: Host, node: int, way: Way) -> str:
         """What it needs and the host, or each of its cells, has too little of."""
+        if text := self._opening_text(host, node):
+            return text
         if (r := self._short(node, way)) is not None:
             left = max(0, self.book.left[r][node] - self.rest.used.get(node, NOTHING)[r])
             return f"needs {quantity(r, way.amounts[r])}: host {host.id} has {quantity(r, left)} free"
@@ -208,6 +217,28 @@ class Hindrances:
                 largest = f"the largest of host {host.id} has {quantity(r, max(0, left))} free"
                 return f"needs {quantity(r, amount)} in one NUMA cell: {largest}"
         return f"needs its CPUs and memory in one NUMA cell: none of host {host.id} has both free"
+
+    def _opening_text(self, host: Host, node: int) -> str:
+        """What a server has too little of to open a worker VM on it."""
+        opening = self.book.opening(node)
+        if opening is None or node in self.rest.used:
+            return ""
+        used = self.rest.used.get(opening.server, NOTHING)
+        for r, amount in enumerate(opening.amounts):
+            left = max(0, self.book.left[r][opening.server] - used[r])
+            if amount > left:
+                there = f"host {host.parent} has {quantity(r, left)} free"
+                return f"worker VM {host.id} cannot be opened: needs {quantity(r, amount)}: {there}"
+        return ""
+
+    def licence_text(self, host: Host, node: int) -> str:
+        """Whether the site has enough of its licence left."""
+        name, count = self.demand.needs.licence, self.demand.needs.licence_count
+        token = (name, self.estate.site_of(node))
+        left = self.book.licences.get(token, 0) - self.rest.licences.get(token, 0)
+        if not name or left >= count:
+            return ""
+        return f"needs {count} of licence {name}: {max(0, left)} are left {licences_at(host)}"
 
     def rule_text(self, host: Host, node: int) -> str:
         """Which rule forbids the host."""
@@ -245,3 +276,8 @@ class Hindrances:
                 took = "a latency that nobody tells" if whole >= min(UNTOLD_US // 2, FAR) else f"{us} us"
                 return f"{limit.text} would take {took}, {limit.allowed_us} us are allowed"
         return ""
+
+
+def licences_at(host: Host) -> str:
+    """Where the licences for a host are counted, for people."""
+    return f"at site {host.site}" if host.site else f"in VIM {host.vim}"

@@ -17,9 +17,9 @@ from vnfm.placement.book import Amounts, Draft
 from vnfm.placement.changes import Change, Tries, latencies, smallest_change, without
 from vnfm.placement.domains import Impossible
 from vnfm.placement.estate import UNLIMITED
-from vnfm.placement.hindrances import CELL, CLOSED, KERNEL, ROOM, Hindrances
+from vnfm.placement.hindrances import CLOSED, ROOM, Hindrances
 from vnfm.placement.rules import refusal_text
-from vnfm.placement.seek import Sought, allowed_by_rules, alone
+from vnfm.placement.seek import Sought, allowed_by_licence, allowed_by_rules, alone
 from vnfm.placement.task import Task
 from vnfm.placement.types import Demand, Proof, Refusal, Rule
 from vnfm.placement.why import choice, filters
@@ -50,6 +50,8 @@ def _why(task: Task, sought: Sought | None) -> Refusal:
     for demand in task.demands:
         fits = alone(task, demand.id)
         room = np.asarray(fits.score < fits.never)
+        if (licensed := allowed_by_licence(task, demand, {})) is not None:
+            room = room & licensed
         allowed = allowed_by_rules(task, demand.id)
         if not room.any() or (allowed is not None and not (room & allowed).any()):
             return _nowhere(sought, demand, Proof.RULES if room.any() else Proof.HOST)
@@ -109,11 +111,7 @@ def _nowhere(sought: Sought, demand: Demand, proof: Proof) -> Refusal:
         w = next(i for i, of in enumerate(codes) if of[node] == code)
         there = choice(sought, demand, node, w)
         host, way = there.host, ways[w]
-        if code == KERNEL:
-            text = hindrances.kernel_text(host, there.candidate, node, way)
-        else:
-            text = hindrances.room_text(host, node, way) if code >= CELL else hindrances.rule_text(host, node)
-        texts[text] += len(nodes)
+        texts[hindrances.text(host, there.candidate, node, way)] += len(nodes)
     name, what = task.names[demand.id], "no host has room for" if proof is Proof.HOST else "no host for"
     facts = {"vnf": name, "filters": filters(task, demand, codes)}
     return Refusal(proof, f"{what} VNF {name}: {_counted(texts, 4)}", "", demand_id=demand.id, facts=facts)
@@ -174,11 +172,11 @@ def _short_in_all(task: Task) -> str:
     book, estate = task.desk.book, task.desk.book.estate
     need = total(least_amounts(task, d) for d in task.demands)
     there = np.ones(estate.size, dtype=np.bool_)
-    there[list(estate.openings)] = False  # a worker that is not open has only what its server gives
+    there[[n for n in estate.openings if not book.inside(n)]] = False  # what a closed one would have is its server's
     hosts = task.snapshot.hosts
     for r, amount in enumerate(need):
         free = book.free[r][there]
-        if amount and not (free >= UNLIMITED).any():
+        if amount and not (book.free[r] >= UNLIMITED).any():
             left = int(free.clip(0).sum())
             if amount > left:
                 where = f"host {hosts[0].id} has" if len(hosts) == 1 else f"all {len(hosts):,} hosts together have"
@@ -250,6 +248,7 @@ def _rules_text(task: Task) -> str:
 
 _LEFT_AWAY = (
     (Proof.LATENCY, "no placement of {vnfs} meets the latency bounds: {bounds}; without them there is one"),
+    (Proof.LICENCE, "no placement of {vnfs} has the licences that they take; without that there is one"),
     (Proof.RULES, "no placement of {vnfs} keeps the rules: {rules}; without them there is one"),
     (Proof.BANDWIDTH, "no placement of {vnfs} has the bandwidth that its links ask for; without it there is one"),
 )

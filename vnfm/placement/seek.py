@@ -20,14 +20,14 @@ from vnfm.placement.placer import SMALL, THOROUGH, Effort
 from vnfm.placement.statement import Chain, PathBound, Rule, RuleKind, Scope, VirtualLink, Vnf
 from vnfm.placement.statement import End as FixedEnd
 from vnfm.placement.task import Task
-from vnfm.placement.types import HostKey, Link
+from vnfm.placement.types import Demand, HostKey, Link
 from vnfm.placement.types import RuleKind as AskedKind
 from vnfm.placement.types import Scope as AskedScope
 
 TINY = 8  # nodes up to which nearly everything is looked at
 EVERYTHING = Effort((64, 400))
 QUICK = Effort((4,), prove=False)  # for a change that is tried out
-SCOPES = {AskedScope.NFVI_NODE: Scope.SERVER, AskedScope.ZONE: Scope.ZONE}
+SCOPES = {AskedScope.NFVI_NODE: Scope.SERVER, AskedScope.RACK: Scope.RACK, AskedScope.ZONE: Scope.ZONE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +112,16 @@ def allowed_by_rules(task: Task, demand_id: str) -> Bools | None:
                     mask = same if rule.kind is AskedKind.AFFINITY else ~same
                     allowed = mask if allowed is None else allowed & mask
     return None if allowed is None else np.asarray(allowed)
+
+
+def allowed_by_licence(task: Task, demand: Demand, taken: Mapping[tuple[str, str], int]) -> Bools | None:
+    """The nodes at sites with as much of its licence left as a demand takes, beside what is taken; None: all."""
+    name, count = demand.needs.licence, demand.needs.licence_count
+    if not name:
+        return None
+    book, estate = task.desk.book, task.desk.book.estate
+    left = [book.licences.get((name, s), 0) - taken.get((name, s), 0) >= count for s in estate.sites_by_code]
+    return np.array(left, dtype=np.bool_)[estate.site_at]
 
 
 def fixed(task: Task, member: str) -> HostKey | None:
@@ -199,7 +209,18 @@ class _Told:
     def chain(self) -> Chain:
         """The chain. What of it does not depend on the search is left out of it."""
         task, names, link_names = self.task, self.task.names, self.task.link_names
-        vnfs = [Vnf(names[d.id], d.cpu_milli, 0, (), numa_strict=d.needs.numa_strict) for d in task.demands]
+        vnfs = [
+            Vnf(
+                names[d.id],
+                d.cpu_milli,
+                0,
+                (),
+                numa_strict=d.needs.numa_strict,
+                licence=d.needs.licence or None,
+                licence_count=d.needs.licence_count,
+            )
+            for d in task.demands
+        ]
         vnfs += [Vnf(names[e], 0, 0, ()) for e in sorted(self.beside)]
         known = {d.id for d in task.demands} | set(self.beside) | set(self.located)
         links = [x for x in task.request.links if {x.a, x.b} <= known and not {x.a, x.b} <= set(self.located)]

@@ -13,7 +13,18 @@ from vnfm.placement.types import Host
 
 # Room is the book's affair, places other than site and zone the network's; what is left counts.
 _ASIDE = frozenset(
-    {"id", "cells", "parent", "identities", "rack", "disk_bytes", "disk_used_by_others_bytes", "active", "on_cost"}
+    {
+        "id",
+        "cells",
+        "parent",
+        "identities",
+        "rack",
+        "disk_bytes",
+        "disk_used_by_others_bytes",
+        "active",
+        "on_cost",
+        "opens",
+    }
 )
 _MAPPINGS = ("refusals", "costs", "hardware")
 _plain = attrgetter(*(f.name for f in fields(Host) if f.name not in _ASIDE and f.name not in _MAPPINGS))

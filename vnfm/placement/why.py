@@ -167,6 +167,11 @@ class _Story:
                 word = "apart from" if rule.kind is RuleKind.ANTI_AFFINITY else "together with"
                 if names:
                     yield f"rule {rule.id}: kept {word} {', '.join(names)} (scope {rule.scope})"
+        if (size := mine.host.worker) is not None:
+            yield (
+                f"worker VM {mine.host.id} (size {size.id}: {size.cpu_milli / 1000:g} CPU, "
+                f"{size.memory_bytes // MIB} MiB) is opened on host {mine.host.parent} where it is not open yet"
+            )
         if mine.candidate.option.nested:
             line = task.snapshot.lineage[mine.host.key]
             server = task.snapshot.root(mine.host.key)[1]

@@ -314,7 +314,7 @@ def test_explain_tells_a_refusal_without_vnfs() -> None:
     told = explain(refused(chain(_with(FW, max_hop_us=1)), cloud()), chain="vcpe")
     assert (told["feasible"], told["vnfs"]) == (False, [])
     assert told["refused"]["minimal_change"] == "raise the per-hop bound of fw to 5 us"
-    assert told["refused"]["filters"] == {"nodes": 1, "no realization": 1, "left": 0}
+    assert told["refused"]["filters"] == {"nodes": 1, "per-hop latency": 1, "left": 0}
 
 
 def test_a_vnf_of_several_vnfcs_is_one_entry() -> None:
