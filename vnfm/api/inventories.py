@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, TypeVar
 
+from vnfm.model.placement import Runtime
 from vnfm.model.resources import Licence
-from vnfm.placement.snapshot import Snapshot
+from vnfm.placement.amounts import worker_held
+from vnfm.placement.snapshot import Snapshot, workers_of
 from vnfm.placement.types import FabricEdge, Host, ObservedCost, Reservation, ZoneLatency
 from vnfm.store.holdings import Holdings
 from vnfm.vim.inventory import InventoryStore
@@ -41,6 +43,10 @@ class InventoryView:
         for reservation in holdings.reservations:
             if reservation.vim == vim:
                 held.setdefault(reservation.host, []).append(reservation)
+        for host in inventory.hosts:
+            for worker in workers_of(host) if host.opens else ():
+                if worker.id in held:
+                    held.setdefault(host.id, []).append(worker_held(worker))
         held_bps: Counter[str] = Counter()
         for link in holdings.link_reservations:
             for edge in link.edges:
@@ -62,7 +68,7 @@ class InventoryView:
 
     def pieces(self) -> Iterator[Document]:
         """The lists, `PIECE` entries at a time."""
-        yield from _cut("hosts", self.hosts, lambda h: host_document(h, self.held.get(h.id, ())))
+        yield from _cut("hosts", self.hosts, self._host)
         yield from _cut("links", self.fabric, self._link)
         yield from _cut("latencies", self.latencies, _latency)
         yield from _cut("licences", self.licences, _licence)
@@ -104,6 +110,11 @@ class InventoryView:
             "cpu": {"total_milli": cpu[1], "free_milli": cpu[2]},
             **{name: {"total": all_, "free": left} for name, all_, left in others},
         }
+
+    def _host(self, host: Host) -> Document:
+        document = host_document(host, self.held.get(host.id, ()))
+        document["workers"] = [_worker(w, self.held.get(w.id, ())) for w in workers_of(host)]
+        return document
 
     def _free(self, host: Host) -> tuple[int, ...]:
         return _free(host, self.held.get(host.id, ()))
@@ -186,6 +197,21 @@ def host_document(host: Host, held: Sequence[Reservation]) -> Document:
             for r, c in host.costs.items()
         },
         "identities": sorted(host.identities),
+    }
+
+
+def _worker(worker: Host, held: Sequence[Reservation]) -> Document:
+    """A worker VM that may be opened; `open`: something is in it."""
+    size, free = worker.worker, _free(worker, held)
+    assert size
+    return {
+        "id": worker.id,
+        "size": size.id,
+        "open": bool(held),
+        "cpu": {"total_milli": size.cpu_milli, "free_milli": free[0]},
+        "memory_bytes": {"total": size.memory_bytes, "free": free[1]},
+        "start_ms": worker.costs[Runtime.CONTAINER].start_ms,
+        "price": size.price,
     }
 
 

@@ -125,12 +125,12 @@ def _adjacency(ask: Ask) -> tuple[list[dict[int, list[int]]], list[list[tuple[in
 
 
 def unlicensed(ask: Ask, book: Book, v: int, taken: Mapping[tuple[str, str], int]) -> Bools | None:
-    """The docks at sites without a token left for a VNF; None where it needs none."""
-    licence = ask.chain.vnfs[v].licence
+    """The docks at sites without the tokens left that a VNF takes; None where it needs none."""
+    licence, count = ask.chain.vnfs[v].licence, ask.chain.vnfs[v].licence_count
     if licence is None:
         return None
     estate = book.estate
-    left = [book.licences.get((licence, s), 0) > taken.get((licence, s), 0) for s in estate.sites_by_code]
+    left = [book.licences.get((licence, s), 0) - taken.get((licence, s), 0) >= count for s in estate.sites_by_code]
     sites = estate.dock_domains[Scope.SITE]
     closed: Bools = ~np.array([*left, True], dtype=np.bool_)[sites]  # -1, a dock of several sites, stays open
     return closed

@@ -68,15 +68,15 @@ class Domains:
                 asked.setdefault(vnf.licence, []).append(v)
         for licence, members in asked.items():
             left = {site: n for (name, site), n in self.book.licences.items() if name == licence and n > 0}
-            codes = [self.estate.sites[s] for s in left if s in self.estate.sites]
-            there = np.isin(self.estate.site_at, codes)
+            takes = {v: self.ask.chain.vnfs[v].licence_count for v in members}
             for v in members:
-                self.of[v] = self.of[v] & there
+                codes = [self.estate.sites[s] for s, n in left.items() if n >= takes[v] and s in self.estate.sites]
+                self.of[v] = self.of[v] & np.isin(self.estate.site_at, codes)
                 if not self.of[v].any():
                     return Impossible("licence", f"{self.name(v)}: no site that it fits at has a token of {licence}",
                                       {"vnf": self.name(v), "licence": licence, "left": left})  # fmt: skip
-            if len(members) > sum(left.values()):
-                text = f"{len(members)} tokens of {licence} are asked, {sum(left.values())} are left"
+            if sum(takes.values()) > sum(left.values()):
+                text = f"{sum(takes.values())} tokens of {licence} are asked, {sum(left.values())} are left"
                 return Impossible("licence", text, {"licence": licence, "left": left})
         return None
 

@@ -199,6 +199,7 @@ def closed_workers(instance: Instance) -> dict[tuple[str, str], Node]:
                 runtimes=size.runtimes,
                 catalogue={r: replace(x, start_ms=x.start_ms + size.start_ms) for r, x in reals.items()},
                 opens=(),
+                disk_mib=size.disk_mib or node.disk_mib,
             )
     return out
 
@@ -206,7 +207,8 @@ def closed_workers(instance: Instance) -> dict[tuple[str, str], Node]:
 def _opening(instance: Instance, index: dict[str, int], server: Node, name: str) -> Opening:
     size = next(s for s in instance.worker_sizes if s.id == name)
     real = server.catalogue.get(size.realization, instance.catalogue[size.realization])
-    amounts = (size.cpu_milli + real.cpu_milli, size.memory_mib + real.memory_mib, size.hugepages_mib, 0, 0, 0)
+    cpu_milli, memory_mib = size.cpu_milli + real.cpu_milli, size.memory_mib + real.memory_mib
+    amounts = (cpu_milli, memory_mib, size.hugepages_mib, 0, 0, size.disk_mib)
     return Opening(index[server.id], amounts, size.cost + real.cost, name)
 
 
