@@ -54,8 +54,8 @@ exec "$@"
 
 def configure(lab: Lab) -> str:
     """Lay out the state folder and write all configuration; returns the password of all accounts in this lab."""
-    lab.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lab.folder.chmod(0o700)
+    lab.folder.mkdir(parents=True, exist_ok=True)
+    lab.folder.chmod(0o711)  # dnsmasq is nobody when it reads its files
     folders = [lab.folder / name for name in ("log", "run", "home", "bin", "done", "python/heat", "etc/libvirt")]
     folders += [lab.data(name, "lock") for name in SERVICES] + [lab.data("keystone", "fernet")]
     folders += [lab.data("keystone", "credential"), lab.data("nova", "instances"), lab.data("rabbitmq")]
@@ -63,6 +63,8 @@ def configure(lab: Lab) -> str:
     folders += [lab.folder / "libvirt" / name for name in LIBVIRT_FOLDERS]
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
+    for private in (lab.etc(), lab.folder / "log", lab.data("keystone"), lab.folder / "libvirt"):
+        private.chmod(0o700)
     known = _secrets(lab)
     jinja, words = _jinja(), _words(lab, known)
     for template, parts in FILES.items():

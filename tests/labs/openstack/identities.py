@@ -57,7 +57,7 @@ def populate(lab: Lab, password: str) -> None:
 def application_credential(lab: Lab) -> Mapping[str, str] | None:
     """A fresh application credential of the plain tenant; None where clouds.yaml has one that still counts.
 
-    It is unrestricted: Heat makes a trust for every stack, and a restricted one may not.
+    It is unrestricted: Heat makes a trust for every stack, which is not for others (see keystone.conf.j2).
     """
     written = yaml.safe_load(lab.clouds.read_text())["clouds"].get(APPLICATION, {}).get("auth", {})
     member = connect(lab, "lab")
