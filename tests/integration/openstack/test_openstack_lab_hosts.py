@@ -8,7 +8,7 @@ import pytest
 from openstack.exceptions import ForbiddenException, ResourceFailure
 from openstack_stage import Stage
 
-pytestmark = [pytest.mark.openstack, pytest.mark.usefixtures("lab")]
+pytestmark = [pytest.mark.openstack, pytest.mark.usefixtures("lab"), pytest.mark.timeout(600)]
 
 
 def test_dedicated_cpus_are_told_to_placement(stage: Stage) -> None:
