@@ -10,7 +10,7 @@ from collections.abc import Callable
 from .console import wait_for
 from .identities import Connection
 from .lab import HOST, PORTS, Lab, url
-from .processes import Processes, Service
+from .processes import Processes, Service, listens
 from .services import everything
 
 AGENTS = frozenset({"Linux bridge agent", "DHCP agent", "Metadata agent"})
@@ -25,13 +25,6 @@ def answers(service: Service) -> bool:
     if service.port == "rabbitmq":
         return _speaks_amqp()
     return listens(service.port) if service.port in PLAIN_PORTS else _speaks_http(service.port)
-
-
-def listens(port: str) -> bool:
-    """Whether anyone accepts connections there."""
-    with socket.socket() as probe:
-        probe.settimeout(2)
-        return probe.connect_ex((HOST, PORTS[port])) == 0
 
 
 def troubles(lab: Lab, processes: Processes) -> list[str]:

@@ -6,17 +6,19 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .console import LabError
-from .lab import FOLDER_ENV, Lab
+from .console import LabError, wait_for
+from .lab import FOLDER_ENV, HOST, PORTS, Lab
 
 SERVICE_ENV = "VNFM_LAB_SERVICE"
 NICENESS = 5
+GONE = ("", "Z", "X")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Processes:
         except (OSError, ValueError):
             return None
         state, started = _state(record["pid"])
-        return record["pid"] if started == record["started"] and state != "Z" else None
+        return record["pid"] if started == record["started"] and state not in GONE else None
 
     def known(self) -> list[str]:
         """The services that were started and not stopped, the first first; some may be dead."""
@@ -54,8 +56,10 @@ class Processes:
         return [name for _, name in sorted(records)]
 
     def start(self, service: Service) -> None:
-        """Start what does not run yet; its orphans are killed first."""
+        """Start what does not run; its orphans are killed first, LabError where a stranger has its port."""
         kill(self.orphans(service.name))
+        if service.port and listens(service.port):
+            raise LabError(f"{service.name} cannot start: something else listens on port {PORTS[service.port]}")
         environment = {**self._lab.environment(), SERVICE_ENV: service.name, **service.environment}
         with self._lab.log(service.name).open("ab") as log:
             process = subprocess.Popen(
@@ -111,6 +115,13 @@ class Processes:
         return self._lab.run(f"{name}.process")
 
 
+def listens(port: str) -> bool:
+    """Whether anyone accepts connections on one of the lab's ports."""
+    with socket.socket() as probe:
+        probe.settimeout(2)
+        return probe.connect_ex((HOST, PORTS[port])) == 0
+
+
 def tail(log: Path, lines: int = 15) -> str:
     """The last lines of a log."""
     try:
@@ -130,10 +141,12 @@ def memory_bytes(pids: Iterable[int]) -> int:
 
 
 def kill(pids: Iterable[int]) -> None:
-    """End processes at once."""
+    """End processes at once, and see that they let go of their ports: they have as soon as they are zombies."""
+    pids = list(pids)
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+    wait_for("killed processes", lambda: all(_state(pid)[0] in GONE for pid in pids), 30, 0.05)
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:

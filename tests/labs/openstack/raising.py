@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from . import configuration, health, identities, resources, schemas, services, wires
-from .console import LabError, say, wait_for
+from .console import say, wait_for
 from .debian import install_missing
 from .guest import guest_image
 from .lab import Lab
@@ -86,8 +86,6 @@ class Raising:
     def _start(self, wanted: Sequence[Service], wait: bool = False) -> None:
         for service in wanted:
             if self._processes.pid(service.name) is None:
-                if service.port and health.listens(service.port):
-                    raise LabError(f"{service.name} cannot start: something else listens on its port")
                 if service.name in self._before:
                     say(f"{service.name} had died and is started again")
                 self._processes.start(service)
