@@ -178,30 +178,8 @@ class SdkTransport:
 
         self._exceptions = exceptions
         try:
-            files = [login.clouds_file] if login.clouds_file else None
-            if login.cloud:
-                loader = openstack.config.OpenStackConfig(config_files=files, load_envvars=files is None)
-                more: dict[str, Any] = {
-                    "region_name": login.region,
-                    "interface": login.interface,
-                    "cacert": login.ca_file,
-                }
-                region = loader.get_one(cloud=login.cloud, **{key: value for key, value in more.items() if value})
-                self._connection = Connection(config=region)
-            else:
-                self._connection = Connection(
-                    load_yaml_config=False,
-                    load_envvars=False,
-                    auth_type="v3applicationcredential",
-                    auth={
-                        "auth_url": login.auth_url,
-                        "application_credential_id": login.credential_id,
-                        "application_credential_secret": login.secret,
-                    },
-                    region_name=login.region or None,
-                    interface=login.interface or None,
-                    cacert=login.ca_file or None,
-                )
+            region = _region(openstack.config.OpenStackConfig, login)
+            self._connection = Connection(config=region)
             self.project_id = str(self._connection.session.get_project_id() or "")
         except (exceptions.ConnectFailure, exceptions.DiscoveryFailure) as error:
             raise ApiError(0, str(error), "authenticate") from error
@@ -243,6 +221,22 @@ class SdkTransport:
         except exceptions.HttpError as error:  # of Keystone itself, when a token is renewed
             raise ApiError(int(error.http_status or 0), str(error), request) from error
         return _Answer(response)
+
+
+def _region(config: Any, login: Login) -> Any:
+    """The cloud's configuration: of clouds.yaml, or of an application credential and nothing else."""
+    more = {"region_name": login.region, "interface": login.interface, "cacert": login.ca_file}
+    given: dict[str, Any] = {key: value for key, value in more.items() if value}
+    if login.cloud:
+        files = [login.clouds_file] if login.clouds_file else None
+        return config(config_files=files, load_envvars=files is None).get_one(cloud=login.cloud, **given)
+    auth = {
+        "auth_url": login.auth_url,
+        "application_credential_id": login.credential_id,
+        "application_credential_secret": login.secret,
+    }
+    alone = config(load_yaml_config=False, load_envvars=False)
+    return alone.get_one(auth_type="v3applicationcredential", auth=auth, **given)
 
 
 class _Answer:

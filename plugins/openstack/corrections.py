@@ -58,6 +58,7 @@ def corrected(hot: Hot, request: pb.AllocateComputeRequest, facts: Facts) -> Hot
     for number, (port, wire) in enumerate(zip(request.ports, facts.wires, strict=True)):
         hot = wired(hot, number, port, wire)
     hot = trunked(hot, request.ports)
+    hot = unwired(hot, len(request.ports))
     return with_outputs(hot, len(request.ports))
 
 
@@ -157,6 +158,11 @@ def trunked(hot: Hot, ports: Sequence[pb.Port]) -> Hot:
     hot = _resource(hot, "trunk", "OS::Neutron::Trunk", properties)
     hot["resources"][SERVER]["depends_on"] = ["trunk"]
     return _server(hot, networks=[{"port": {"get_resource": port_name(number)}} for number in parents])
+
+
+def unwired(hot: Hot, ports: int) -> Hot:
+    """Who has no port gets none: Nova would look for some network by itself."""
+    return hot if ports else _server(hot, networks=[{"allocate_network": "none"}])
 
 
 def with_outputs(hot: Hot, ports: int) -> Hot:
