@@ -142,7 +142,13 @@ class Cloud:
         self, service: Service, method: str, path: str, body: Body | None, params: Params, version: str
     ) -> Any:
         version = version or MICROVERSIONS.get(service, "")
-        reply = await self.run(self.transport.send, service, method, path, body, params, version)
+        sent = asyncio.ensure_future(self.run(self.transport.send, service, method, path, body, params, version))
+        try:
+            reply = await asyncio.shield(sent)
+        except asyncio.CancelledError:
+            if method != "GET":  # what may make something is seen to its end: whoever looks for it next must find it
+                await asyncio.wait({sent})
+            raise
         return decoded(reply, f"{method} {service}{path}")
 
 

@@ -108,6 +108,8 @@ def wired(hot: Hot, number: int, port: pb.Port, wire: Wire) -> Hot:
             {"subnet": subnet_id, "ip_address": ip.partition("/")[0]}
             for ip, subnet_id in zip(port.ips, wire.subnet_ids, strict=True)
         ]
+    else:
+        properties["no_fixed_ips"] = True
     if port.mac:
         properties["mac_address"] = port.mac.lower()
     if port.vnic in _VNIC:

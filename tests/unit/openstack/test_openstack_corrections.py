@@ -119,6 +119,7 @@ def test_a_bump_in_the_wire_is_not_filtered() -> None:
     assert made["port_security_enabled"] is False
     assert made["security_groups"] == []
     assert "fixed_ips" not in made
+    assert made["no_fixed_ips"] is True, "Nova takes a port without addresses only where that is meant"
 
 
 def test_routes_are_told_by_dhcp_for_this_port_alone() -> None:
@@ -188,7 +189,5 @@ def test_sizes_are_rounded_up_to_what_nova_counts_in() -> None:
         ({"annotations": {"io.katacontainers.x": "y"}}, {}),
     ],
 )
-def test_pinning_pages_numa_and_capabilities_become_extra_specs(
-    more: dict[str, object], specs: dict[str, str]
-) -> None:
+def test_pinning_pages_numa_and_capabilities_become_extra_specs(more: dict[str, object], specs: dict[str, str]) -> None:
     assert dict(wanted(request(**more), 1).extra_specs) == specs

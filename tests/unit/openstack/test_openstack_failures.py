@@ -167,7 +167,9 @@ def test_events_are_read_once_each_until_the_stack_is_complete() -> None:
 def test_a_failed_server_is_told_in_novas_own_words_with_what_is_left() -> None:
     events = [
         event(1, "port0", "CREATE_COMPLETE", physical="neutron-1"),
-        event(2, "server", "CREATE_FAILED", "ResourceInError: Went to status ERROR due to Message: Exceeded, Code: 500"),
+        event(
+            2, "server", "CREATE_FAILED", "ResourceInError: Went to status ERROR due to Message: Exceeded, Code: 500"
+        ),
         event(3, NAME, "CREATE_FAILED", "Resource CREATE failed"),
     ]
     fault = {"message": "No valid host was found. There are not enough hosts available."}
@@ -212,7 +214,9 @@ def test_a_stack_of_that_name_that_is_not_this_one_stays_and_is_told() -> None:
     assert "already exists" in found.problem.detail
 
 
-def deleted(answers: dict[tuple[str, str], list[Answer] | Handler], *, force: bool) -> tuple[PluginError | None, Scripted]:
+def deleted(
+    answers: dict[tuple[str, str], list[Answer] | Handler], *, force: bool
+) -> tuple[PluginError | None, Scripted]:
     stacks, scripted = stacks_of(answers)
     try:
         asyncio.run(stacks.delete(STACK, quiet, force=force))
