@@ -48,6 +48,8 @@ class Transport(Protocol):
     """Blocking, authenticated requests; raises ApiError with status 0 where nobody answers, 401 where nobody may."""
 
     project_id: str
+    delegated: bool
+    """Whether these are an application credential's: Keystone does not let them do all that their user may."""
 
     def send(self, service: Service, method: str, path: str, body: Body | None, params: Params, version: str) -> Reply:
         """One request and its answer, whatever it is."""
@@ -186,6 +188,7 @@ class SdkTransport:
         try:
             region = _region(openstack.config.OpenStackConfig, login)
             self._connection = Connection(config=region)
+            self.delegated = region.config.get("auth_type") == "v3applicationcredential"
             self.project_id = str(self._connection.session.get_project_id() or "")
         except (exceptions.ConnectFailure, exceptions.DiscoveryFailure) as error:
             raise ApiError(0, str(error), "authenticate") from error

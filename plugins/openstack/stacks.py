@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import grpc
 import structlog
 
 from plugins.openstack import stamp as stamps
@@ -104,12 +105,25 @@ class Stacks:
             stack = Stack(str(made["stack"]["id"]), name, "CREATE_IN_PROGRESS", "", stamp)
         except ApiError as error:
             if error.status != 409:
-                raise to_problem(error, instance=stamp.resource_id) from error
+                raise self._refused(error, stamp) from error
             there = await self.find(stamp.owner.manager_id, stamp.resource_id)  # an earlier try that was not answered
             if there is None or there.stamp.digest != stamp.digest:
                 raise to_problem(error, instance=stamp.resource_id) from error
             stack = there
         return await self.created(stack, report)
+
+    def _refused(self, error: ApiError, stamp: Stamp) -> PluginError:
+        if error.status == 500 and self._cloud.transport.delegated:
+            return PluginError(
+                "trust-refused",
+                f"{error}: Heat makes a trust for every stack, which Keystone refuses to an application credential "
+                "unless it is unrestricted, and newer Keystones unless [security_compliance] "
+                "allow_insecure_application_credential_trust_escalation is set: ask the cloud's operator, or use a "
+                "user's password",
+                grpc.StatusCode.PERMISSION_DENIED,
+                instance=stamp.resource_id,
+            )
+        return to_problem(error, instance=stamp.resource_id)
 
     async def created(self, stack: Stack, report: Report) -> Stack:
         """Wait until it is made."""

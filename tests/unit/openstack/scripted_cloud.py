@@ -39,6 +39,7 @@ class Scripted:
 
     answers: dict[tuple[str, str], list[Answer] | Handler]
     project_id: str = "p1"
+    delegated: bool = False
     calls: list[tuple[str, str, Any]] = field(default_factory=list)
 
     def send(self, service: Service, method: str, path: str, body: Body | None, params: Params, version: str) -> Answer:

@@ -121,7 +121,7 @@ def keystone() -> Iterator[tuple[Keystone, str]]:
             self.end_headers()
             self.wfile.write(data)
 
-        do_POST = do_GET  # noqa: N815 - the base class's names
+        do_POST = do_GET
 
         def log_message(self, *_: object) -> None:
             return None
