@@ -11,7 +11,6 @@ import structlog
 
 from plugins.openstack import states
 from plugins.openstack.world import Key, World, listing, server_key
-from vnfm.pb.common.v1.common_pb2 import Handle
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.pluginkit.problems import PluginError
 
@@ -27,6 +26,7 @@ class Watch:
         self._world = world
         self._publish = publish
         self._servers: dict[Key, tuple[int, str]] = {}
+        self._ids: dict[str, Key] = {}  # a server that is deleted has no metadata any more
         self._told: dict[Key, tuple[int, str]] = {}
         self._since_s = 0.0
 
@@ -45,7 +45,9 @@ class Watch:
         for project in self._world.projects:
             since = {"changes-since": _iso(self._since_s - _OVERLAP_S)} if self._since_s else {}
             for server in await listing(project.cloud, "compute", **since):
-                if key := server_key(server):
+                key = server_key(server) or self._ids.get(str(server["id"]))
+                if key is not None:
+                    self._ids[str(server["id"])] = key
                     self._servers[key] = states.server_state(server)
         self._since_s = begun_s
         await self._judge()
@@ -65,6 +67,7 @@ class Watch:
         for key in set(self._servers) - there:
             del self._servers[key]
             self._told.pop(key, None)
+        self._ids = {server_id: key for server_id, key in self._ids.items() if key in self._servers}
 
     async def _confirm(self, key: Key) -> None:
         """A list may be older than what it is compared with: look at the one itself."""
@@ -76,16 +79,6 @@ class Watch:
         if self._told.get(key) != seen:
             self._told[key] = seen
             self._publish(found.resource)
-
-
-def gone(resource: pb.Resource) -> pb.Resource:
-    """The same, absent."""
-    return pb.Resource(
-        handle=Handle(resource_id=resource.handle.resource_id),
-        state=pb.STATE_ABSENT,
-        kind=resource.kind,
-        owner=resource.owner,
-    )
 
 
 def _iso(at_s: float) -> str:
