@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,11 +13,11 @@ from plugins.openstack.corrections import Wire
 from plugins.openstack.errors import ApiError, to_problem
 from plugins.openstack.stamp import Stamp, stack_name
 from plugins.openstack.world import Project, World
-from vnfm.pb.common.v1.common_pb2 import Handle
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.pluginkit.handlers import Report, Stamped
 from vnfm.pluginkit.problems import PluginError, invalid, not_ready, unimplemented
 
+_TOO_BIG = re.compile(r"MTU is too big, maximum is (\d+)")
 _EVERYTHING = {4: "0.0.0.0/0", 6: "::/0"}
 
 
@@ -26,6 +27,7 @@ class Links:
     def __init__(self, world: World) -> None:
         self._world = world
         self._subnets: dict[str, dict[str, str]] = {}  # network -> cidr -> subnet
+        self._largest_mtu: dict[str, int] = {}  # project -> as the cloud said when more was asked for
         self._making: dict[str, asyncio.Lock] = {}
 
     async def allocate_link(
@@ -39,15 +41,18 @@ class Links:
         stamp = Stamp(request.resource_id, pb.KIND_LINK, spec_digest, request.owner, members=members)
         name = stack_name(request.owner.manager_id, request.resource_id)
         segment, physical = request.segment, world.settings.physical_network
-        hot = linkhot.link(name, request.cidrs, request.mtu_bytes, segment, physical)
+        mtu_bytes = min(request.mtu_bytes, self._largest_mtu.get(project.cloud.project_id, request.mtu_bytes))
+        hot = linkhot.link(name, request.cidrs, mtu_bytes, segment, physical)
         try:
             stack = await project.stacks.create(stamp, hot, report)
         except PluginError as error:
-            if "MTU is too big" not in error.problem.detail:
+            largest = _TOO_BIG.search(error.problem.detail)
+            if largest is None:
                 raise
-            report(20, "the cloud's networks carry less: taking its own MTU")
+            report(20, f"the cloud's networks carry at most {largest[1]} bytes")
+            self._largest_mtu[project.cloud.project_id] = int(largest[1])
             await self.clear(request.owner.manager_id, request.resource_id, report)
-            hot = linkhot.link(name, request.cidrs, 0, segment, physical)
+            hot = linkhot.link(name, request.cidrs, int(largest[1]), segment, physical)
             stack = await project.stacks.create(stamp, hot, report)
         network_id = (await project.stacks.outputs(stack)).get("network", "")
         network = (await project.cloud.get("network", f"/networks/{network_id}"))["network"]
@@ -209,8 +214,3 @@ class Links:
 
 def _holding(subnets: Mapping[str, Any], address: ipaddress.IPv4Interface | ipaddress.IPv6Interface) -> str:
     return next((str(found) for cidr, found in subnets.items() if address.ip in ipaddress.ip_network(cidr)), "")
-
-
-def native_of(resource_id: str, native_id: str) -> Handle:
-    """A handle."""
-    return Handle(resource_id=resource_id, native_id=native_id, state_version=1)

@@ -23,6 +23,7 @@ from vnfm.pluginkit.problems import PluginError, timed_out
 
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.15, 2.0
 _PAUSE_SHARE = 50  # what has taken a minute need not be asked after more often than every second
+_NAME_S, _LOOK_S = 60.0, 0.3
 _CROWD = 4  # as many who wait at the same time may ask at full pace
 _DONE = ("COMPLETE", "FAILED")
 log = structlog.get_logger("plugins.openstack")
@@ -100,17 +101,27 @@ class Stacks:
             "timeout_mins": self._minutes,
             "disable_rollback": True,
         }
-        try:
-            made = await self._cloud.call("orchestration", "POST", "/stacks", body)
-            stack = Stack(str(made["stack"]["id"]), name, "CREATE_IN_PROGRESS", "", stamp)
-        except ApiError as error:
-            if error.status != 409:
-                raise self._refused(error, stamp) from error
-            there = await self.find(stamp.owner.manager_id, stamp.resource_id)  # an earlier try that was not answered
-            if there is None or there.stamp.digest != stamp.digest:
-                raise to_problem(error, instance=stamp.resource_id) from error
-            stack = there
-        return await self.created(stack, report)
+        return await self.created(await self._posted(stamp, name, body), report)
+
+    async def _posted(self, stamp: Stamp, name: str, body: Mapping[str, Any]) -> Stack:
+        """The stack that is being made. Where there is one of the name already it is joined if it is the same; one that
+        goes away just now is waited for, since Heat says that it is gone a moment before its name is free."""
+        until_s = time.monotonic() + _NAME_S
+        while True:
+            try:
+                made = await self._cloud.call("orchestration", "POST", "/stacks", body)
+                return Stack(str(made["stack"]["id"]), name, "CREATE_IN_PROGRESS", "", stamp)
+            except ApiError as error:
+                if error.status != 409:
+                    raise self._refused(error, stamp) from error
+                there = await self.find(stamp.owner.manager_id, stamp.resource_id)
+                if there is not None and not there.status.startswith("DELETE"):
+                    if there.stamp.digest != stamp.digest or there.failed:
+                        raise to_problem(error, instance=stamp.resource_id) from error
+                    return there  # of an earlier try that was not answered
+                if time.monotonic() > until_s:
+                    raise to_problem(error, instance=stamp.resource_id) from error
+            await asyncio.sleep(_LOOK_S)
 
     def _refused(self, error: ApiError, stamp: Stamp) -> PluginError:
         if error.status == 500 and self._cloud.transport.delegated:

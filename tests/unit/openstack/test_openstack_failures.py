@@ -202,6 +202,18 @@ def test_a_creation_that_was_not_answered_is_joined_when_it_is_asked_for_again()
     assert scripted.count("POST", "/stacks") == 2
 
 
+def test_a_name_that_is_not_free_yet_is_waited_for() -> None:
+    found, scripted = created(
+        {
+            ("POST", "/stacks"): [said({"message": "exists"}, 409), said({"stack": {"id": "s1"}}, 201)],
+            ("GET", "/stacks"): [said({"stacks": [listed("DELETE_COMPLETE")]})],
+            ("GET", f"{PATH}/events"): [said({"events": [event(1, NAME, "CREATE_COMPLETE")]})],
+        }
+    )
+    assert isinstance(found, Stack)
+    assert scripted.count("POST", "/stacks") == 2
+
+
 def test_a_stack_of_that_name_that_is_not_this_one_stays_and_is_told() -> None:
     other = Stamp("r1", pb.KIND_COMPUTE, "e" * 64, OWNER)
     found, _ = created(
