@@ -13,6 +13,7 @@ from plugins.openstack.errors import ApiError, to_problem
 from plugins.openstack.flavors import disk_gib, wanted
 from plugins.openstack.groups import group_id
 from plugins.openstack.links import Links
+from plugins.openstack.stacks import Stack
 from plugins.openstack.stamp import Stamp
 from plugins.openstack.translate import Shape, translated
 from plugins.openstack.world import Project, World
@@ -46,9 +47,9 @@ class Computes:
         begun_s = time.monotonic()
         world, project = self._world, self._world.project(request.owner.tenant)
         world.host(request.host_id, request.resource_id)
-        if found is not None:
-            await self._clear(request, report)
         stamp = Stamp(request.resource_id, pb.KIND_COMPUTE, spec_digest, request.owner, request.host_id)
+        if found is not None and (stack := await self._joined(request, spec_digest, report)):
+            return await self._made(project, stack, request, begun_s)
         facts, need = await self._facts(request, project)
         shape = Shape(need.vcpus, need.memory_mib, need.disk_gib, len(request.ports))
         hot = corrected(await project.cloud.run(translated, shape), request, facts)
@@ -59,12 +60,17 @@ class Computes:
             if "lavor" in error.problem.detail:
                 project.flavors.forget(need)
             raise
+        return await self._made(project, stack, request, begun_s)
+
+    async def _made(
+        self, project: Project, stack: Stack, request: pb.AllocateComputeRequest, begun_s: float
+    ) -> pb.Resource:
         server_id = str((await project.stacks.outputs(stack)).get("server") or stack.id)
         return pb.Resource(
             handle=Handle(resource_id=request.resource_id, native_id=server_id, state_version=1),
             state=pb.STATE_RUNNING,
             kind=pb.KIND_COMPUTE,
-            owner=request.owner,
+            owner=stack.stamp.owner,
             host_id=request.host_id,
             addresses=[ip.partition("/")[0] for port in request.ports for ip in port.ips],
             start_ms=int(1000 * (time.monotonic() - begun_s)),
@@ -90,13 +96,18 @@ class Computes:
         zone = self._world.zone(request.host_id)
         return Facts(image_id, flavor, wires, zone=zone, group_id=group, metadata=metadata)
 
-    async def _clear(self, request: pb.AllocateComputeRequest, report: Report) -> None:
-        """What an earlier try left, or what died: away with it, to be built anew."""
+    async def _joined(self, request: pb.AllocateComputeRequest, spec_digest: str, report: Report) -> Stack | None:
+        """What an earlier try began and Heat goes on with is waited for; what it left, or what died, goes away."""
         there = await self._world.stack(request.owner.manager_id, request.resource_id)
-        if there is not None:
-            report(5, "clearing away what failed before")
-            project, stack = there
-            await project.stacks.delete(stack, report, force=True)
+        if there is None:
+            return None
+        project, stack = there
+        if stack.status == "CREATE_IN_PROGRESS" and stack.stamp.digest == spec_digest:
+            report(5, "Heat is at it already")
+            return await project.stacks.created(stack, report)
+        report(5, "clearing away what failed before")
+        await project.stacks.delete(stack, report, force=True)
+        return None
 
     async def operate_compute(self, request: pb.OperateComputeRequest, found: Stamped, report: Report) -> pb.Resource:
         """Start, stop, reboot, pause, resume. That a stop was asked for is noted on the server, before it stops."""

@@ -56,9 +56,9 @@ class Stack:
 
 
 def listed(found: Mapping[str, Any]) -> Stack | None:
-    """One of a list; None where it bears no stamp."""
+    """One of a list; None where it bears no stamp, or is gone already and about to leave the list."""
     stamp = stamps.read(found.get("tags"))
-    if stamp is None:
+    if stamp is None or found["stack_status"] == "DELETE_COMPLETE":
         return None
     return Stack(
         id=str(found["id"]),
@@ -139,9 +139,9 @@ class Stacks:
     async def created(self, stack: Stack, report: Report) -> Stack:
         """Wait until it is made."""
         failures = await self.wait(stack, "CREATE", report)
-        if failures is None:
-            return Stack(stack.id, stack.name, "CREATE_COMPLETE", "", stack.stamp)
-        raise await self._why(stack, failures)
+        if failures is not None:
+            raise await self._why(stack, failures)
+        return await self._settled(stack, "CREATE") or stack
 
     async def retag(self, stack: Stack, stamp: Stamp, hot: Hot, report: Report) -> Stack:
         """Another stamp and template for a stack without resources."""
@@ -155,7 +155,7 @@ class Stacks:
         failures = await self.wait(stack, "UPDATE", report, marker)
         if failures is not None:
             raise await self._why(stack, failures)
-        return Stack(stack.id, stack.name, "UPDATE_COMPLETE", "", stamp)
+        return await self._settled(stack, "UPDATE") or stack
 
     async def outputs(self, stack: Stack) -> dict[str, Any]:
         """By name; ids of native objects never change, so they are asked for once."""
@@ -190,7 +190,20 @@ class Stacks:
             await self._cloud.delete("orchestration", stack.path)
         except ApiError as error:
             raise to_problem(error, instance=stack.stamp.resource_id) from error
-        return await self.wait(stack, "DELETE", report, marker) or {}
+        failures = await self.wait(stack, "DELETE", report, marker)
+        if failures is None:
+            await self._settled(stack, "DELETE")
+        return failures or {}
+
+    async def _settled(self, stack: Stack, action: str) -> Stack | None:
+        """As the list has it, once that says so, too: the last event is written a moment before the stack itself."""
+        until_s = time.monotonic() + _NAME_S
+        while True:
+            there = await self.find(stack.stamp.owner.manager_id, stack.stamp.resource_id)
+            over = there is None or there.id != stack.id or there.status == f"{action}_COMPLETE"
+            if over or time.monotonic() > until_s:
+                return there
+            await asyncio.sleep(_FIRST_PAUSE_S)
 
     async def _last_event(self, stack: Stack) -> str:
         params: dict[str, str | int | list[str]] = {"sort_dir": "desc", "limit": 1}

@@ -157,7 +157,8 @@ def test_events_are_read_once_each_until_the_stack_is_complete() -> None:
         markers.append(params.get("marker"))
         return said({"events": pages.pop(0)})
 
-    found, scripted = created(dict([MADE, (("GET", f"{PATH}/events"), events)]))
+    behind = [said({"stacks": [listed("CREATE_IN_PROGRESS")]}), said({"stacks": [listed()]})]
+    found, scripted = created(dict([MADE, (("GET", f"{PATH}/events"), events), (("GET", "/stacks"), behind)]))
     assert isinstance(found, Stack)
     assert found.status == "CREATE_COMPLETE"
     assert markers == [None, "e1", "e1"]
@@ -194,7 +195,7 @@ def test_a_creation_that_was_not_answered_is_joined_when_it_is_asked_for_again()
     found, scripted = created(
         {
             ("POST", "/stacks"): posts,
-            ("GET", "/stacks"): [said({"stacks": [listed("CREATE_IN_PROGRESS")]})],
+            ("GET", "/stacks"): [said({"stacks": [listed("CREATE_IN_PROGRESS")]}), said({"stacks": [listed()]})],
             ("GET", f"{PATH}/events"): [said({"events": [event(1, NAME, "CREATE_COMPLETE")]})],
         }
     )
@@ -206,7 +207,7 @@ def test_a_name_that_is_not_free_yet_is_waited_for() -> None:
     found, scripted = created(
         {
             ("POST", "/stacks"): [said({"message": "exists"}, 409), said({"stack": {"id": "s1"}}, 201)],
-            ("GET", "/stacks"): [said({"stacks": [listed("DELETE_COMPLETE")]})],
+            ("GET", "/stacks"): [said({"stacks": [listed("DELETE_IN_PROGRESS")]}), said({"stacks": [listed()]})],
             ("GET", f"{PATH}/events"): [said({"events": [event(1, NAME, "CREATE_COMPLETE")]})],
         }
     )
@@ -252,6 +253,11 @@ STUCK: dict[tuple[str, str], list[Answer] | Handler] = {
 }
 
 
+def test_a_stack_that_is_gone_is_not_seen_while_it_is_still_listed() -> None:
+    stacks, _ = stacks_of({("GET", "/stacks"): [said({"stacks": [listed("DELETE_COMPLETE")]})]})
+    assert asyncio.run(stacks.find("m", "r1")) is None
+
+
 def stuck(*ends: str) -> dict[tuple[str, str], list[Answer] | Handler]:
     """Each deletion ends in its way."""
     rounds = [
@@ -262,7 +268,8 @@ def stuck(*ends: str) -> dict[tuple[str, str], list[Answer] | Handler]:
     def events(_: object, params: Any) -> Answer:
         return said({"events": []}) if params.get("limit") == 1 else said({"events": rounds.pop(0)})
 
-    return {**STUCK, ("GET", f"{PATH}/events"): events}
+    lists = [said({"stacks": [listed("DELETE_IN_PROGRESS")]}), said({"stacks": []})]
+    return {**STUCK, ("GET", f"{PATH}/events"): events, ("GET", "/stacks"): lists}
 
 
 def test_a_stack_that_heat_cannot_delete_is_cleared_away_users_first() -> None:
@@ -291,5 +298,5 @@ def test_what_resists_to_the_end_is_told_by_its_reason() -> None:
 
 
 def test_what_is_gone_is_deleted() -> None:
-    found, _ = deleted({}, force=False)
+    found, _ = deleted({("GET", "/stacks"): [said({"stacks": []})]}, force=False)
     assert found is None
