@@ -22,8 +22,10 @@ from placement_builders import (
     worker,
 )
 
-from vnfm.model.needs import Trait
+from vnfm.model.needs import Needs, Trait
 from vnfm.model.resources import Licence
+from vnfm.model.vdu import Container, ImageFormat, SwImage, Vdu
+from vnfm.placement.demand import demand_of
 from vnfm.placement.engine import place
 from vnfm.placement.explain import explain
 from vnfm.placement.snapshot import Snapshot
@@ -166,6 +168,30 @@ def test_nobody_has_a_licence_that_is_not_told() -> None:
     no = refused(request(_licensed("fw")), cloud())
     assert (no.proof, no.minimal_change) == (Proof.HOST, "1 more of licence dpi in VIM local")
     assert isinstance(place(request(replace(FW, needs=replace(FW.needs, isolation=Isolation.TENANT))), cloud()), Plan)
+
+
+# ---- architectures ----
+
+
+def test_a_realization_whose_image_is_for_other_cpus_is_out_on_that_host() -> None:
+    both = demand(arches=((Runtime.CONTAINER, "aarch64"), (Runtime.KATA, "aarch64"), (Runtime.VM, "x86_64")))
+    assert one(both, host(arch="x86_64")).runtime is Runtime.VM
+    assert one(both, host(arch="arm64")).runtime is Runtime.CONTAINER
+    assert one(both, host("a", arch="x86_64"), host("b", arch="aarch64")).host == "b"
+    no = refused(request(replace(both, artefacts=CONTAINERS)), cloud(host(arch="x86_64")))
+    assert "the container image for vdu is for aarch64: host edge-1 is x86_64" in no.detail
+
+
+def test_the_architecture_of_images_is_asked_by_runtime() -> None:
+    image = SwImage("i", "1", ImageFormat.OCI_ARCHIVE, "F/i.tar", arch="aarch64")
+    disk = replace(image, format=ImageFormat.QCOW2, arch="x86_64")
+    vdu = Vdu("v", "v", "", 100, MIB, 0, Needs(), disk_image=disk, containers=(Container("c", image),))
+    asked = demand_of(vdu, demand_id="d", alias="v", tenant="t")
+    assert [asked.image_arch(r) for r in (Runtime.CONTAINER, Runtime.KATA, Runtime.VM)] == [
+        "aarch64",
+        "aarch64",
+        "x86_64",
+    ]
 
 
 # ---- kinds of work ----
