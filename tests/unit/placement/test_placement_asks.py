@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from placement_builders import (
+    COSTS,
     GIB,
     MIB,
     Isolation,
@@ -40,6 +41,7 @@ from vnfm.placement.types import (
     Refusal,
     Rule,
     RuleKind,
+    RuntimeCost,
     Scope,
     WorkerSize,
 )
@@ -168,6 +170,19 @@ def test_nobody_has_a_licence_that_is_not_told() -> None:
     no = refused(request(_licensed("fw")), cloud())
     assert (no.proof, no.minimal_change) == (Proof.HOST, "1 more of licence dpi in VIM local")
     assert isinstance(place(request(replace(FW, needs=replace(FW.needs, isolation=Isolation.TENANT))), cloud()), Plan)
+
+
+# ---- hosts with costs of their own ----
+
+
+def test_a_vm_goes_where_hardware_helps_it_where_it_has_to_start_soon() -> None:
+    slow = {**COSTS, Runtime.VM: RuntimeCost(start_ms=30_000, memory_bytes=300 * MIB, hop_us=300)}
+    emulated, accelerated = host("a", costs=slow), host("b", price_per_vcpu=9.0)
+    vm = demand(own_os=True)
+    assert one(replace(vm, needs=replace(vm.needs, max_startup_ms=5_000)), emulated, accelerated).host == "b"
+    assert one(replace(vm, needs=replace(vm.needs, max_hop_us=100)), emulated, accelerated).host == "b"
+    no = refused(request(replace(vm, needs=replace(vm.needs, max_startup_ms=5_000))), cloud(emulated))
+    assert no.minimal_change == "raise the start-up bound of fw to 30000 ms"
 
 
 # ---- architectures ----
