@@ -34,12 +34,14 @@ class InventoryView:
     licences: tuple[Licence, ...]
     held: Mapping[str, Sequence[Reservation]]  # by host
     held_bps: Mapping[str, int] = field(repr=False)  # by edge
+    servers: Mapping[str, str] = field(default_factory=dict, repr=False)  # worker VM that is open -> its server
 
     @classmethod
     def of(cls, inventory: InventoryStore, holdings: Holdings) -> InventoryView:
         """Takes what is whole; what is told meanwhile comes into the next view."""
         vim = inventory.vim
         held: dict[str, list[Reservation]] = {}
+        servers: dict[str, str] = {}
         for reservation in holdings.reservations:
             if reservation.vim == vim:
                 held.setdefault(reservation.host, []).append(reservation)
@@ -47,6 +49,7 @@ class InventoryView:
             for worker in workers_of(host) if host.opens else ():
                 if worker.id in held:
                     held.setdefault(host.id, []).append(worker_held(worker))
+                    servers[worker.id] = host.id
         held_bps: Counter[str] = Counter()
         for link in holdings.link_reservations:
             for edge in link.edges:
@@ -60,6 +63,7 @@ class InventoryView:
             licences=inventory.licences,
             held=held,
             held_bps=held_bps,
+            servers=servers,
         )
 
     def head(self) -> Document:
@@ -71,7 +75,7 @@ class InventoryView:
         yield from _cut("hosts", self.hosts, self._host)
         yield from _cut("links", self.fabric, self._link)
         yield from _cut("latencies", self.latencies, _latency)
-        yield from _cut("licences", self.licences, _licence)
+        yield from _cut("licences", self.licences, self._licence)
 
     def whole(self) -> Document:
         """All in one."""
@@ -115,6 +119,21 @@ class InventoryView:
         document = host_document(host, self.held.get(host.id, ()))
         document["workers"] = [_worker(w, self.held.get(w.id, ())) for w in workers_of(host)]
         return document
+
+    def _licence(self, licence: Licence) -> Document:
+        sites = {h.id: h.site for h in self.hosts}
+        taken = sum(
+            r.licence_count
+            for host, held in self.held.items()
+            for r in held
+            if r.licence == licence.id and sites.get(self.servers.get(host, host), "") == licence.site
+        )
+        return {
+            "id": licence.id,
+            "site": licence.site,
+            "count": licence.count,
+            "free": max(0, licence.count - taken),
+        }
 
     def _free(self, host: Host) -> tuple[int, ...]:
         return _free(host, self.held.get(host.id, ()))
@@ -229,10 +248,6 @@ def _sites(hosts: Sequence[Host]) -> list[Document]:
 
 def _latency(latency: ZoneLatency) -> Document:
     return {"zone_a": latency.zone_a, "zone_b": latency.zone_b, "latency_us": latency.one_way_us}
-
-
-def _licence(licence: Licence) -> Document:
-    return {"id": licence.id, "site": licence.site, "count": licence.count}
 
 
 def _cut(name: str, entries: Sequence[T], document: Callable[[T], Document]) -> Iterator[Document]:

@@ -73,6 +73,15 @@ class Horizon:
         near: Ints = np.minimum(so_far, over[self.dock_group] + self.routes.up_us)
         return near
 
+    def nearest_other(self, so_far: Ints) -> Ints:
+        """The same to another server than the one come from: over the dock's own switch, or another dock."""
+        out = so_far + self.routes.up_us
+        least = out if self.alone else np.minimum.reduceat(out, self.starts)
+        over: Ints = (self.latency + least).min(axis=1)
+        here = np.where(self.routes.up_hops > 0, out + self.routes.up_us, FAR)
+        near: Ints = np.minimum(here, over[self.dock_group] + self.routes.up_us)
+        return near
+
 
 def look_ahead(ask: Ask, horizon: Horizon, turn: int = 0) -> Ahead:
     """Order and costs ahead for a chain. A dock that a bound or rule closes costs NEVER.

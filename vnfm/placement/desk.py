@@ -188,7 +188,7 @@ def _asked(demand: Demand) -> object:
     n = demand.needs
     bounds = (n.min_trust, n.max_startup_ms, n.max_hop_us, n.numa_strict, n.arch)
     hardware = (n.cpu_pinned, n.hugepage_bytes, n.sriov_ports, n.gpus)
-    where = (demand.tenant, demand.vims, demand.sites, demand.zones)
+    where = (demand.tenant, demand.vims, demand.sites, demand.zones, demand.arches)
     sizes = (demand.cpu_milli, demand.memory_bytes, demand.disk_bytes, demand.artefacts)
     return (
         n.isolation,

@@ -62,6 +62,8 @@ def _why(task: Task, sought: Sought | None) -> Refusal:
 def _facts(task: Task, why: Impossible) -> dict[str, object]:
     """What a joint proof rests on, latencies in microseconds."""
     facts = dict(why.facts)
+    if "vnfs" in facts:
+        facts["vnfs"] = _named(task, why)
     least, limit = facts.pop("least", None), facts.pop("limit", None)
     names = facts.get("vlinks")
     if isinstance(names, list) and isinstance(limit, int):
@@ -132,8 +134,7 @@ def _together(task: Task, sought: Sought) -> tuple[Proof, str]:
     if why.proof == "latency":
         return Proof.LATENCY, _latency_text(task, why)
     if why.proof == "rules":
-        rules = ", ".join(f"rule {r.id} (scope {r.scope})" for r in _about(task, why))
-        return Proof.RULES, f"{rules}: {why.detail}" if rules else why.detail
+        return Proof.RULES, _rules_detail(task, why)
     if why.proof == "combination":
         return _by_leaving_away(task)
     known = {str(p): p for p in Proof}
@@ -217,9 +218,23 @@ def bounds_of(task: Task, names: list[str]) -> Iterator[tuple[str, int]]:
             yield f"path {path.id}", path.max_latency_us
 
 
-def _about(task: Task, why: Impossible) -> list[Rule]:
+def _rules_detail(task: Task, why: Impossible) -> str:
+    names = _named(task, why)
+    vnfs, about = ", ".join(names), _about(task, set(names))
+    rules = "".join(f"rule {r.id} (scope {r.scope}): " for r in about[:1]) if len(about) == 1 else ""
+    if (scope := why.facts.get("anti-affinity")) is not None:
+        return f"{rules}{vnfs} must not share a {scope}, and there are too few that they fit on"
+    return f"{rules}no {why.facts.get('affinity', 'server')} has room for {vnfs} together"
+
+
+def _named(task: Task, why: Impossible) -> list[str]:
+    """The VNFs that a proof is about."""
     told = why.facts.get("vnfs")
-    names = set(told) if isinstance(told, list) else set()
+    known = {task.names[d.id] for d in task.demands}
+    return [n for n in told if n in known] if isinstance(told, list) else []
+
+
+def _about(task: Task, names: set[str]) -> list[Rule]:
     return [
         r
         for r in task.request.rules

@@ -245,6 +245,17 @@ TABLE: tuple[Row, ...] = (
         of_host=True,
     ),
     Row(
+        name="image's architecture",
+        need="",
+        asked=lambda d: bool(d.arches),
+        refuses=lambda d, o: (
+            bool(o.host.arch and (arch := d.image_arch(o.runtime))) and _arch(o.host.arch) != _arch(arch)
+        ),
+        refused="the {image} for {vdu} is for {image_arch}: host {host} is {host_arch}",
+        met="",
+        of_host=True,
+    ),
+    Row(
         name="trust",
         need="min_trust",
         asked=lambda d: d.needs.min_trust > 0,

@@ -258,7 +258,7 @@ class _Told:
         return us * HALVES
 
     def _rules(self) -> list[Rule]:
-        """Among demands, pair by pair; what is fixed closes nodes instead."""
+        """Among demands, pair by pair where those of one group may share; what is fixed closes nodes instead."""
         names = self.task.names
         placed = {d.id for d in self.task.demands}
         rules = [Rule(RuleKind.AFFINITY, Scope.SERVER, (names[e], names[d])) for e, d in sorted(self.beside.items())]
@@ -269,6 +269,9 @@ class _Told:
             if rule.kind is AskedKind.AFFINITY:
                 if len(members) > 1:
                     rules.append(Rule(RuleKind.AFFINITY, scope, tuple(names[m] for m in members)))
+                continue
+            if sorted(m for g in groups for m in g) == members and all(len(g) < 2 for g in groups):
+                rules.append(Rule(RuleKind.ANTI_AFFINITY, scope, tuple(names[m] for m in members)))
                 continue
             own = {m: i for i in reversed(range(len(groups))) for m in groups[i]}
             rules += [

@@ -204,7 +204,8 @@ class LinkReservation:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """One VNFC to place. `id` becomes the reservation's resource id; empty sets of vims, sites, zones mean any."""
+    """One VNFC to place. `id` becomes the reservation's resource id; empty sets of vims, sites, zones mean any.
+    `arches`: the architecture of the image for a runtime, where it is told."""
 
     id: str
     alias: str
@@ -219,6 +220,11 @@ class Demand:
     vims: frozenset[str] = frozenset()
     sites: frozenset[str] = frozenset()
     zones: frozenset[str] = frozenset()
+    arches: tuple[tuple[Runtime, str], ...] = ()
+
+    def image_arch(self, runtime: Runtime) -> str:
+        """The architecture of the image for that runtime; empty: any."""
+        return next((arch for r, arch in self.arches if r is runtime), "")
 
 
 @dataclass(frozen=True, slots=True)

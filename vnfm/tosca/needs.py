@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from vnfm.model.needs import Isolation, Needs, Trait
 from vnfm.tosca import units
+from vnfm.tosca.images import arch_of
 from vnfm.tosca.view import View
 from vnfm.tosca.yamldoc import Map, plain
 
@@ -62,7 +63,7 @@ def with_compute(needs: Needs, compute: View, memory_bytes: int) -> Needs:
         cpu_pinned=needs.cpu_pinned or policy in ("static", "dedicated"),
         numa_strict=needs.numa_strict or memory.flag("numa_enabled"),
         hugepage_bytes=min(pages, memory_bytes) if memory_bytes else pages,
-        arch=needs.arch or _arch(cpu.text("cpu_architecture")),
+        arch=needs.arch or arch_of(cpu.text("cpu_architecture")),
     )
 
 
@@ -259,10 +260,6 @@ def _wants_large_pages(requirements: dict[str, str]) -> bool:
         if word == "large" or (word not in ("small", "any", "") and _size(value) > 4096):
             return True
     return False
-
-
-def _arch(word: str) -> str:
-    return {"x86": "x86_64", "amd64": "x86_64", "x86-64": "x86_64", "arm64": "aarch64"}.get(word.lower(), word.lower())
 
 
 def _size(value: str) -> int:

@@ -111,3 +111,44 @@ def test_terms_without_sense_leave_the_vim_out_by_name(tmp_path: Path) -> None:
         with pytest.raises(grpc.RpcError) as refused:
             m.vims.AddVim(request, timeout=60)
         assert "operator.prices.per_vcpu" in str(refused.value)
+
+
+def test_hosts_of_two_vims_that_are_one_machine_are_filled_once(tmp_path: Path) -> None:
+    onboard(tmp_path / "s")  # fw takes 10 milli-CPU
+    machine = {"identities": ["smbios:4c4c4544-0042", "machine-id:aa"], "cpu_milli": 15}
+    with manager(tmp_path, {"hosts": [{"id": "node-a", **machine}]}) as m:
+        request = pb.AddVimRequest(name="other", kind="mock")
+        other = {"hosts": [{"id": "compute-7", **machine, "identities": ["smbios:4c4c4544-0042"]}]}
+        json_format.ParseDict(other, request.config)
+        m.vims.AddVim(request, timeout=60)
+        assert created(m, CHAIN).state == "COMPLETED"
+        no = plan(m, named("d"))
+        assert no["feasible"] is False
+        assert "CPU" in no["refused"]["detail"]
+        m.vims.RemoveVim(pb.GetRequest(ref="other"), timeout=20)
+        json_format.ParseDict({"hosts": [{"id": "compute-7", "cpu_milli": 15}]}, request.config)
+        m.vims.AddVim(request, timeout=60)  # another machine now
+        assert plan(m, named("d"))["vnfs"][0]["vim"] == "other"
+
+
+def test_two_containers_of_one_machine_are_not_apart_whatever_vims_say(tmp_path: Path) -> None:
+    onboard(tmp_path / "s")
+    machine = {"identities": ["smbios:4c4c4544-0042"]}
+    apart = b"""
+chain: c
+ends: {client: {cidr: 10.1.0.0/24}, server: {cidr: 10.9.0.0/24}}
+vnfs: {a: {vnfd: fw, level: nested}, b: {vnfd: fw, level: nested}}
+path: [client, a, b, server]
+rules: [{kind: anti-affinity, scope: NFVI_NODE, vnfs: [a, b]}]
+"""
+    guest = {"runtimes": ["CONTAINER"]}
+    told = [
+        {"id": "s", **machine},
+        {"id": "w1", "parent_id": "s", **guest},
+        {"id": "w2", "parent_id": "s", **guest},
+    ]
+    with manager(tmp_path, {"hosts": told}) as m:
+        no = plan(m, apart)
+        assert (no["feasible"], no["refused"]["proof"]) == (False, "rules")
+        assert plan(m, apart.replace(b"scope: NFVI_NODE", b"scope: RACK"))["feasible"] is False
+        assert plan(m, apart[: apart.index(b"rules:")])["feasible"] is True

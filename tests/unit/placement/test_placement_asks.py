@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from placement_builders import (
+    COSTS,
     GIB,
     MIB,
     Isolation,
@@ -22,8 +23,10 @@ from placement_builders import (
     worker,
 )
 
-from vnfm.model.needs import Trait
+from vnfm.model.needs import Needs, Trait
 from vnfm.model.resources import Licence
+from vnfm.model.vdu import Container, ImageFormat, SwImage, Vdu
+from vnfm.placement.demand import demand_of
 from vnfm.placement.engine import place
 from vnfm.placement.explain import explain
 from vnfm.placement.snapshot import Snapshot
@@ -38,6 +41,7 @@ from vnfm.placement.types import (
     Refusal,
     Rule,
     RuleKind,
+    RuntimeCost,
     Scope,
     WorkerSize,
 )
@@ -166,6 +170,43 @@ def test_nobody_has_a_licence_that_is_not_told() -> None:
     no = refused(request(_licensed("fw")), cloud())
     assert (no.proof, no.minimal_change) == (Proof.HOST, "1 more of licence dpi in VIM local")
     assert isinstance(place(request(replace(FW, needs=replace(FW.needs, isolation=Isolation.TENANT))), cloud()), Plan)
+
+
+# ---- hosts with costs of their own ----
+
+
+def test_a_vm_goes_where_hardware_helps_it_where_it_has_to_start_soon() -> None:
+    slow = {**COSTS, Runtime.VM: RuntimeCost(start_ms=30_000, memory_bytes=300 * MIB, hop_us=300)}
+    emulated, accelerated = host("a", costs=slow), host("b", price_per_vcpu=9.0)
+    vm = demand(own_os=True)
+    assert one(replace(vm, needs=replace(vm.needs, max_startup_ms=5_000)), emulated, accelerated).host == "b"
+    assert one(replace(vm, needs=replace(vm.needs, max_hop_us=100)), emulated, accelerated).host == "b"
+    no = refused(request(replace(vm, needs=replace(vm.needs, max_startup_ms=5_000))), cloud(emulated))
+    assert no.minimal_change == "raise the start-up bound of fw to 30000 ms"
+
+
+# ---- architectures ----
+
+
+def test_a_realization_whose_image_is_for_other_cpus_is_out_on_that_host() -> None:
+    both = demand(arches=((Runtime.CONTAINER, "aarch64"), (Runtime.KATA, "aarch64"), (Runtime.VM, "x86_64")))
+    assert one(both, host(arch="x86_64")).runtime is Runtime.VM
+    assert one(both, host(arch="arm64")).runtime is Runtime.CONTAINER
+    assert one(both, host("a", arch="x86_64"), host("b", arch="aarch64")).host == "b"
+    no = refused(request(replace(both, artefacts=CONTAINERS)), cloud(host(arch="x86_64")))
+    assert "the container image for vdu is for aarch64: host edge-1 is x86_64" in no.detail
+
+
+def test_the_architecture_of_images_is_asked_by_runtime() -> None:
+    image = SwImage("i", "1", ImageFormat.OCI_ARCHIVE, "F/i.tar", arch="aarch64")
+    disk = replace(image, format=ImageFormat.QCOW2, arch="x86_64")
+    vdu = Vdu("v", "v", "", 100, MIB, 0, Needs(), disk_image=disk, containers=(Container("c", image),))
+    asked = demand_of(vdu, demand_id="d", alias="v", tenant="t")
+    assert [asked.image_arch(r) for r in (Runtime.CONTAINER, Runtime.KATA, Runtime.VM)] == [
+        "aarch64",
+        "aarch64",
+        "x86_64",
+    ]
 
 
 # ---- kinds of work ----
