@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from .console import LabError
 from .lab import REGION, Lab, url
@@ -78,7 +79,7 @@ def other_tables(lab: Lab) -> None:
         "heat": ["heat-manage", *file("heat", "heat.conf"), "db_sync"],
     }
     for service, command in commands.items():
-        once(lab, service, lambda service=service, command=command: tool(lab, f"{service}-tables", command))
+        once(lab, service, partial(tool, lab, f"{service}-tables", command))
 
 
 def once(lab: Lab, step: str, work: Callable[[], object]) -> None:
@@ -109,5 +110,5 @@ def tool(lab: Lab, log: str, words: Sequence[str], environment: Mapping[str, str
 
 def _mariadb(lab: Lab, orders: str) -> subprocess.CompletedProcess[str]:
     words = ["mariadb", f"--defaults-file={lab.etc('mariadb.cnf')}", "-N"]
-    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    return subprocess.run(words, env=lab.environment(), input=orders, text=True, check=False, **output)
+    out, err = subprocess.PIPE, subprocess.STDOUT
+    return subprocess.run(words, env=lab.environment(), input=orders, text=True, check=False, stdout=out, stderr=err)
