@@ -7,6 +7,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 
+from openstack.exceptions import SDKException
+
 from .console import wait_for
 from .identities import Connection
 from .lab import HOST, PORTS, Lab, url
@@ -67,8 +69,11 @@ def wait_for_cloud(lab: Lab, cloud: Connection, processes: Processes, running: l
 
 def silent(lab: Lab, cloud: Connection) -> list[str]:
     """What the cloud itself says is not there, in a line each."""
-    found = [f"Nova: the compute service of {host} is down" for host in set(lab.hosts) - _compute_hosts(cloud)]
-    return sorted(found + [f"Neutron: no living {kind}" for kind in AGENTS - _agents(cloud)])
+    try:
+        found = [f"Nova: the compute service of {host} is down" for host in set(lab.hosts) - _compute_hosts(cloud)]
+        return sorted(found + [f"Neutron: no living {kind}" for kind in AGENTS - _agents(cloud)])
+    except SDKException as trouble:
+        return [f"the cloud cannot tell how it is: {trouble}"]
 
 
 def _compute_hosts(cloud: Connection) -> set[str]:

@@ -31,6 +31,7 @@ class Raising:
         self._lab = lab
         self._processes = Processes(lab)
         self._before = set(self._processes.known())
+        kill(self._processes.orphans(schemas.TOOLS))
         self._password = configuration.configure(lab)
 
     def all(self) -> None:
@@ -61,7 +62,7 @@ class Raising:
         mariadb, *broker = services.keepers(self._lab)
         self._start((mariadb, *broker))
         wait_for("MariaDB", self._mariadb_ready, 90)
-        schemas.make_databases(self._lab, self._password)
+        schemas.make_account(self._lab, self._password)
         for service in broker:
             health.wait_for_service(service, self._processes)
         say("database and broker answer")

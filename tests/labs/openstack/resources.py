@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,7 +58,7 @@ def _flavors(cloud: Connection) -> None:
 
 def _image(cloud: Connection, name: str, form: str, data: bytes) -> None:
     described = {"disk_format": form, "container_format": "bare", "visibility": "public"}
-    cloud.image.create_image(name=name, data=io.BytesIO(data), **described)
+    cloud.image.create_image(name=name, data=data, **described)
 
 
 def _zone(cloud: Connection, zone: str, hosts: tuple[str, ...]) -> None:
