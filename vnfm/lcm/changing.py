@@ -194,6 +194,7 @@ def _check_bounds(request: Request, plan: Plan) -> None:
 
 
 def _request(wanted: Wanted, slots: Slots, vim_of: Mapping[str, str], snapshot: Snapshot) -> Request:
+    ordered = {v.alias: v for v in wanted.chain.vnfs} if wanted.chain else {}
     fresh = [
         demand_of(
             f.vdu,
@@ -202,6 +203,8 @@ def _request(wanted: Wanted, slots: Slots, vim_of: Mapping[str, str], snapshot: 
             tenant=wanted.tenant,
             vnfd_id=wanted.vnfd_ids[f.lane.alias],
             vims=(vim_of[f.resource_id],),
+            sites=ordered[f.lane.alias].sites if f.lane.alias in ordered else (),
+            zones=ordered[f.lane.alias].zones if f.lane.alias in ordered else (),
         )
         for f in slots.fresh
     ]
@@ -256,10 +259,10 @@ def _links(wanted: Wanted, slots: Slots) -> tuple[tuple[Link, ...], tuple[PathBo
                 new = [i for i in (left, right) if i in fresh]
                 made = f"{(new or [left])[0]}/{port_name(a)}--{port_name(b)}"
                 bandwidth = max(_bandwidth(p, wanted.lanes) for p in (a, b)) if new else 0
-                links[made] = Link(made, left, right, bandwidth)
+                links[made] = Link(made, left, right, bandwidth, name=f"{a.owner} - {b.owner}")
                 ids.append(made)
-            if wanted.chain and wanted.chain.max_latency_us is not None:
-                bounds.append(PathBound(name, tuple(ids), wanted.chain.max_latency_us))
+            if wanted.chain and (most_us := wanted.chain.latency_bound_us(path.name)) is not None:
+                bounds.append(PathBound(name, tuple(ids), most_us))
     return tuple(links.values()), tuple(bounds)
 
 

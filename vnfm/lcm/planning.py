@@ -206,7 +206,7 @@ def _request(
     chain: ServiceChain, lanes: Mapping[str, Lane], layout: ChainLayout, operation_id: str, tenant: str
 ) -> Request:
     demands = [d for vnf in chain.vnfs for d in lane_demands(lanes[vnf.alias], vnf, operation_id, tenant)]
-    ends = [End(sap_id(operation_id, e.name)) for e in chain.ends]
+    ends = [End(sap_id(operation_id, e.name), name=e.name) for e in chain.ends]
     return Request(
         tenant=tenant,
         demands=tuple(demands),
@@ -227,6 +227,8 @@ def lane_demands(lane: Lane, vnf: ChainVnf, operation_id: str, tenant: str) -> l
             alias=lane.alias,
             tenant=tenant,
             vnfd_id=vnf.vnfd_id,
+            sites=vnf.sites,
+            zones=vnf.zones,
             vims=(vnf.vim,) if vnf.vim else (),
         )
         for vdu in lane.flavour.vdus
@@ -251,6 +253,7 @@ def _links(lanes: Mapping[str, Lane], layout: ChainLayout, operation_id: str) ->
                 a=_node(a, lanes, operation_id),
                 b=_node(b, lanes, operation_id),
                 bandwidth_bps=max(_bandwidth(p, lanes) for p in (a, b)),
+                name=f"{a.owner} - {b.owner}",
             )
             found[made.id] = made
     return tuple(found.values())
@@ -285,11 +288,10 @@ def _bandwidth(port: Attachment, lanes: Mapping[str, Lane]) -> int:
 
 
 def _bounds(chain: ServiceChain, layout: ChainLayout, operation_id: str) -> tuple[PathBound, ...]:
-    if chain.max_latency_us is None:
-        return ()
     return tuple(
-        PathBound(name, tuple(_segment(operation_id, layout, a, b) for a, b in crossings), chain.max_latency_us)
+        PathBound(name, tuple(_segment(operation_id, layout, a, b) for a, b in crossings), bound)
         for path in layout.paths
+        if (bound := chain.latency_bound_us(path.name)) is not None
         for name, crossings in ways_of(path, {p for link in layout.links for p in link.ports if p.index})
     )
 

@@ -102,8 +102,17 @@ class DiskSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerSpec:
+    """A worker VM on demand: the server that it is opened on, and one of the sizes that may be opened there."""
+
+    host: str
+    size: str
+
+
+@dataclass(frozen=True, slots=True)
 class ComputeSpec:
-    """One VNFC: `containers` for CONTAINER and KATA, `boot` for VM."""
+    """One VNFC: `containers` for CONTAINER and KATA, `boot` for VM. With `worker` its host is a worker VM that is
+    opened where it is not open yet."""
 
     resource_id: str
     name: str
@@ -122,6 +131,7 @@ class ComputeSpec:
     ports: tuple[PortSpec, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict)
     gpus: int = 0
+    worker: WorkerSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)

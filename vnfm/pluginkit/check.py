@@ -83,6 +83,11 @@ def check_compute(found: Findings, request: pb.AllocateComputeRequest) -> None:
         found.expect(request.boot.format in ("qcow2", "raw"), "boot.format", "expected qcow2 or raw")
     elif request.runtime != pb.RUNTIME_UNSPECIFIED:
         found.expect(bool(request.containers), "containers", "expected one at least")
+    if request.HasField("worker"):
+        found.identifier(request.worker.host_id, "worker.host_id")
+        found.identifier(request.worker.size, "worker.size")
+        found.expect(request.worker.host_id != request.host_id, "worker.host_id", "is the worker's own")
+        found.expect(request.runtime == pb.RUNTIME_CONTAINER, "runtime", "expected CONTAINER in a worker VM")
     _check_containers(found, request.init_containers, "init_containers")
     _check_containers(found, request.containers, "containers")
     names = [port.cp_id for port in request.ports]
@@ -285,6 +290,8 @@ def needed_capabilities(request: pb.AllocateComputeRequest) -> Iterable[tuple[st
         yield "volumes", pb.CAPABILITY_VOLUME
     if any(port.vnic == pb.Port.DIRECT for port in request.ports):
         yield "ports.vnic DIRECT", pb.CAPABILITY_SRIOV
+    if request.HasField("worker"):
+        yield "worker", pb.CAPABILITY_OPEN_WORKER
 
 
 def needed_for_link(request: pb.AllocateLinkRequest) -> Iterable[tuple[str, pb.Capability.ValueType]]:

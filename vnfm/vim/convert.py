@@ -35,7 +35,7 @@ from vnfm.model.resources import (
 )
 from vnfm.pb.common.v1 import common_pb2 as cpb
 from vnfm.pb.vim.v1 import vim_pb2 as pb
-from vnfm.placement.types import Cell, FabricEdge, Hardware, Host, RuntimeCost, ZoneLatency
+from vnfm.placement.types import Cell, FabricEdge, Hardware, Host, RuntimeCost, WorkerSize, ZoneLatency
 
 RUNTIME_OUT = {
     Runtime.VM: pb.RUNTIME_VM,
@@ -58,6 +58,7 @@ KIND_IN = {
     pb.KIND_SAP: ResourceKind.SAP,
     pb.KIND_VOLUME: ResourceKind.VOLUME,
 }
+MOST_WORKERS = 16  # of one size on one host that are looked at
 ENCAP_OUT = {
     Encap.VXLAN: pb.Segment.VXLAN,
     Encap.VLAN: pb.Segment.VLAN,
@@ -156,6 +157,8 @@ def compute_out(spec: ComputeSpec, owner: cpb.Owner, handles: Mapping[str, Handl
         name=spec.name,
         gpus=spec.gpus,
     )
+    if spec.worker:
+        request.worker.CopyFrom(pb.Worker(host_id=spec.worker.host, size=spec.worker.size))
     if spec.numa_cell is not None:
         request.numa_cell = spec.numa_cell
     if spec.boot:
@@ -305,12 +308,13 @@ _Cost = tuple[pb.Runtime.ValueType, int, int, int, bool]
 class HostReader:
     """Hosts of one VIM's inventory. Servers come in kinds: what many hosts have in common is kept once.
 
-    `hardware` is what the plugin's capabilities hand on to CONTAINER and VM.
+    `hardware` is what the plugin's capabilities hand on to CONTAINER and VM; `opens`: it opens worker VMs on demand.
     """
 
-    def __init__(self, vim: str, hardware: frozenset[Hardware]) -> None:
+    def __init__(self, vim: str, hardware: frozenset[Hardware], *, opens: bool = False) -> None:
         self.vim = vim
         self.hardware = hardware
+        self.opens = opens
         self._offers: dict[
             tuple[pb.Runtime.ValueType, ...], tuple[frozenset[Runtime], Mapping[Runtime, frozenset[Hardware]]]
         ] = {}
@@ -347,6 +351,7 @@ class HostReader:
             price_per_vcpu=m.price_per_vcpu,
             active=m.active,
             on_cost=m.on_cost,
+            opens=tuple(map(_worker_size, m.worker_sizes)) if self.opens and m.can_open_workers else (),
         )
 
     def _offer(
@@ -386,6 +391,21 @@ class HostReader:
         if known is None:
             known = self._cells[told] = Cell(*told)
         return known
+
+
+def _worker_size(m: pb.WorkerSize) -> WorkerSize:
+    c = m.container
+    return WorkerSize(
+        id=m.id,
+        cpu_milli=m.cpu_milli,
+        memory_bytes=m.memory_bytes,
+        disk_bytes=m.disk_bytes,
+        overhead_memory_bytes=m.overhead_memory_bytes,
+        start_ms=m.start_ms,
+        cost=RuntimeCost(c.start_ms, c.memory_bytes, c.hop_us, c.measured) if m.HasField("container") else None,
+        price=m.price,
+        most=max(1, min(m.most, MOST_WORKERS)),
+    )
 
 
 def latency_in(vim: str, m: pb.Latency) -> ZoneLatency:

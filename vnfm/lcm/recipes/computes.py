@@ -13,7 +13,7 @@ from vnfm.lcm.steps import Step, StepKind, mint
 from vnfm.model.connectivity import Cpd, VirtualLinkDesc
 from vnfm.model.placement import Runtime
 from vnfm.model.problem import problem
-from vnfm.model.resources import ComputeSpec, ContainerSpec, DiskSpec, LinkMember, LinkSpec, PortSpec
+from vnfm.model.resources import ComputeSpec, ContainerSpec, DiskSpec, LinkMember, LinkSpec, PortSpec, WorkerSpec
 from vnfm.model.vdu import Container, SwImage, Vdu
 from vnfm.model.vnfd import Flavour
 from vnfm.placement.types import Assignment, Plan
@@ -236,6 +236,7 @@ def compute_step(
             user_data_b64=base64.b64encode(vdu.user_data).decode() if vm else "",
             ports=tuple(ports),
             annotations=dict(vdu.annotations),
+            worker=WorkerSpec(at.worker.host, at.worker.size.id) if at.worker else None,
         ),
     )
 

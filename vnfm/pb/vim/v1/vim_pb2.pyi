@@ -422,6 +422,7 @@ class Host(_message.Message):
     CAN_OPEN_WORKERS_FIELD_NUMBER: _builtins.int
     REFUSALS_FIELD_NUMBER: _builtins.int
     ON_COST_FIELD_NUMBER: _builtins.int
+    WORKER_SIZES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     parent_id: _builtins.str
     """a worker VM's host, in this VIM"""
@@ -438,6 +439,7 @@ class Host(_message.Message):
     active: _builtins.bool
     """powered and in use; one that is not is switched on by the first compute on it"""
     can_open_workers: _builtins.bool
+    """with CAPABILITY_OPEN_WORKER: worker_sizes may be opened here"""
     on_cost: _builtins.float
     """what switching it on costs, once, where it is not active; in the unit of the prices"""
     @_builtins.property
@@ -457,6 +459,12 @@ class Host(_message.Message):
     @_builtins.property
     def refusals(self) -> _containers.RepeatedCompositeFieldContainer[Global___RuntimeRefusal]:
         """runtimes that this host does not offer, and why"""
+
+    @_builtins.property
+    def worker_sizes(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkerSize]:
+        """Worker VMs that are opened by the first compute that names them. They are no hosts of the inventory, and what they
+        take is not used by others: the manager counts it. A size stays told as long as a worker of it is open.
+        """
 
     def __init__(
         self,
@@ -480,14 +488,69 @@ class Host(_message.Message):
         can_open_workers: _builtins.bool = ...,
         refusals: _abc.Iterable[Global___RuntimeRefusal] | None = ...,
         on_cost: _builtins.float = ...,
+        worker_sizes: _abc.Iterable[Global___WorkerSize] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "arch", b"arch", "can_open_workers", b"can_open_workers", "cells", b"cells", "costs", b"costs", "disk_bytes", b"disk_bytes", "disk_used_by_others_bytes", b"disk_used_by_others_bytes", "id", b"id", "identities", b"identities", "on_cost", b"on_cost", "only_tenant", b"only_tenant", "parent_id", b"parent_id", "price_per_vcpu", b"price_per_vcpu", "rack", b"rack", "refusals", b"refusals", "runtimes", b"runtimes", "site", b"site", "trust", b"trust", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "arch", b"arch", "can_open_workers", b"can_open_workers", "cells", b"cells", "costs", b"costs", "disk_bytes", b"disk_bytes", "disk_used_by_others_bytes", b"disk_used_by_others_bytes", "id", b"id", "identities", b"identities", "on_cost", b"on_cost", "only_tenant", b"only_tenant", "parent_id", b"parent_id", "price_per_vcpu", b"price_per_vcpu", "rack", b"rack", "refusals", b"refusals", "runtimes", b"runtimes", "site", b"site", "trust", b"trust", "worker_sizes", b"worker_sizes", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Host: _TypeAlias = Host  # noqa: Y015
+
+@_typing.final
+class WorkerSize(_message.Message):
+    """a worker VM for containers, on demand"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    CPU_MILLI_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    DISK_BYTES_FIELD_NUMBER: _builtins.int
+    OVERHEAD_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    START_MS_FIELD_NUMBER: _builtins.int
+    CONTAINER_FIELD_NUMBER: _builtins.int
+    PRICE_FIELD_NUMBER: _builtins.int
+    MOST_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    cpu_milli: _builtins.int
+    """what its containers find in it"""
+    memory_bytes: _builtins.int
+    disk_bytes: _builtins.int
+    """0: not told"""
+    overhead_memory_bytes: _builtins.int
+    """what the VM itself takes of its host beside"""
+    start_ms: _builtins.int
+    """until it takes containers; 0: as long as a VM there"""
+    price: _builtins.float
+    """of opening it, once, in the unit of the prices"""
+    most: _builtins.int
+    """of this size at a time on one host; 0: 1"""
+    @_builtins.property
+    def container(self) -> Global___Cost:
+        """of a container in it; not set: as on the host, and behind a VM there"""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        cpu_milli: _builtins.int = ...,
+        memory_bytes: _builtins.int = ...,
+        disk_bytes: _builtins.int = ...,
+        overhead_memory_bytes: _builtins.int = ...,
+        start_ms: _builtins.int = ...,
+        container: Global___Cost | None = ...,
+        price: _builtins.float = ...,
+        most: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["container", b"container"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["container", b"container", "cpu_milli", b"cpu_milli", "disk_bytes", b"disk_bytes", "id", b"id", "memory_bytes", b"memory_bytes", "most", b"most", "overhead_memory_bytes", b"overhead_memory_bytes", "price", b"price", "start_ms", b"start_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WorkerSize: _TypeAlias = WorkerSize  # noqa: Y015
 
 @_typing.final
 class Licence(_message.Message):
@@ -707,6 +770,7 @@ class AllocateComputeRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     CPU_LIMIT_MILLI_FIELD_NUMBER: _builtins.int
     GPUS_FIELD_NUMBER: _builtins.int
+    WORKER_FIELD_NUMBER: _builtins.int
     resource_id: _builtins.str
     host_id: _builtins.str
     runtime: Global___Runtime.ValueType
@@ -744,6 +808,10 @@ class AllocateComputeRequest(_message.Message):
     def annotations(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """handed to the runtime, io.katacontainers.* for instance"""
 
+    @_builtins.property
+    def worker(self) -> Global___Worker:
+        """CAPABILITY_OPEN_WORKER: host_id is a worker VM on demand, this says which"""
+
     def __init__(
         self,
         *,
@@ -766,16 +834,45 @@ class AllocateComputeRequest(_message.Message):
         name: _builtins.str = ...,
         cpu_limit_milli: _builtins.int = ...,
         gpus: _builtins.int = ...,
+        worker: Global___Worker | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_numa_cell", b"_numa_cell", "boot", b"boot", "numa_cell", b"numa_cell", "owner", b"owner"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_numa_cell", b"_numa_cell", "boot", b"boot", "numa_cell", b"numa_cell", "owner", b"owner", "worker", b"worker"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_numa_cell", b"_numa_cell", "annotations", b"annotations", "boot", b"boot", "containers", b"containers", "cpu_limit_milli", b"cpu_limit_milli", "cpu_milli", b"cpu_milli", "cpu_pinned", b"cpu_pinned", "gpus", b"gpus", "host_id", b"host_id", "hugepage_bytes", b"hugepage_bytes", "init_containers", b"init_containers", "memory_bytes", b"memory_bytes", "name", b"name", "numa_cell", b"numa_cell", "owner", b"owner", "ports", b"ports", "resource_id", b"resource_id", "runtime", b"runtime", "user_data", b"user_data", "volumes", b"volumes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_numa_cell", b"_numa_cell", "annotations", b"annotations", "boot", b"boot", "containers", b"containers", "cpu_limit_milli", b"cpu_limit_milli", "cpu_milli", b"cpu_milli", "cpu_pinned", b"cpu_pinned", "gpus", b"gpus", "host_id", b"host_id", "hugepage_bytes", b"hugepage_bytes", "init_containers", b"init_containers", "memory_bytes", b"memory_bytes", "name", b"name", "numa_cell", b"numa_cell", "owner", b"owner", "ports", b"ports", "resource_id", b"resource_id", "runtime", b"runtime", "user_data", b"user_data", "volumes", b"volumes", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__numa_cell: _TypeAlias = _typing.Literal["numa_cell"]  # noqa: Y015
     _WhichOneofArgType__numa_cell: _TypeAlias = _typing.Literal["_numa_cell", b"_numa_cell"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__numa_cell) -> _WhichOneofReturnType__numa_cell | None: ...
 
 Global___AllocateComputeRequest: _TypeAlias = AllocateComputeRequest  # noqa: Y015
+
+@_typing.final
+class Worker(_message.Message):
+    """Opened with the first compute in it, of the same tenant or not; closed when the last one is terminated. host_id is its
+    name, minted by the manager: the same name with other words is INVALID_ARGUMENT.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_ID_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    host_id: _builtins.str
+    """the server that it is opened on"""
+    size: _builtins.str
+    """one of that host's worker_sizes"""
+    def __init__(
+        self,
+        *,
+        host_id: _builtins.str = ...,
+        size: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host_id", b"host_id", "size", b"size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Worker: _TypeAlias = Worker  # noqa: Y015
 
 @_typing.final
 class Container(_message.Message):

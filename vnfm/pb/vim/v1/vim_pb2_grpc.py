@@ -638,6 +638,7 @@ class ComputeServicer:
     def AllocateCompute(self, request, context):
         """image not present       | FAILED_PRECONDITION | PutImage, then SAME_CALL
         host unknown, full      | RESOURCE_EXHAUSTED  | NEW_PLACEMENT
+        no room to open worker  | RESOURCE_EXHAUSTED  | NEW_PLACEMENT
         runtime not offered     | FAILED_PRECONDITION | NEW_PLACEMENT
         started and died        | INTERNAL            | SAME_CALL; detail has the last lines of its output
         """

@@ -281,6 +281,7 @@ class ComputeStub:
     AllocateCompute: _grpc.UnaryStreamMultiCallable[_vim_pb2.AllocateComputeRequest, _vim_pb2.Progress]
     """  image not present       | FAILED_PRECONDITION | PutImage, then SAME_CALL
       host unknown, full      | RESOURCE_EXHAUSTED  | NEW_PLACEMENT
+      no room to open worker  | RESOURCE_EXHAUSTED  | NEW_PLACEMENT
       runtime not offered     | FAILED_PRECONDITION | NEW_PLACEMENT
       started and died        | INTERNAL            | SAME_CALL; detail has the last lines of its output
     """
@@ -299,6 +300,7 @@ class ComputeAsyncStub(ComputeStub):
     AllocateCompute: _aio.UnaryStreamMultiCallable[_vim_pb2.AllocateComputeRequest, _vim_pb2.Progress]  # type: ignore[assignment]
     """  image not present       | FAILED_PRECONDITION | PutImage, then SAME_CALL
       host unknown, full      | RESOURCE_EXHAUSTED  | NEW_PLACEMENT
+      no room to open worker  | RESOURCE_EXHAUSTED  | NEW_PLACEMENT
       runtime not offered     | FAILED_PRECONDITION | NEW_PLACEMENT
       started and died        | INTERNAL            | SAME_CALL; detail has the last lines of its output
     """
@@ -320,6 +322,7 @@ class ComputeServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_vim_pb2.Progress], _abc.AsyncIterator[_vim_pb2.Progress]]:
         """  image not present       | FAILED_PRECONDITION | PutImage, then SAME_CALL
           host unknown, full      | RESOURCE_EXHAUSTED  | NEW_PLACEMENT
+          no room to open worker  | RESOURCE_EXHAUSTED  | NEW_PLACEMENT
           runtime not offered     | FAILED_PRECONDITION | NEW_PLACEMENT
           started and died        | INTERNAL            | SAME_CALL; detail has the last lines of its output
         """
