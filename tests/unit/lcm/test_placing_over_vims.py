@@ -16,7 +16,7 @@ from vnfm.model.placement import Runtime
 from vnfm.model.problem import ProblemError
 from vnfm.model.resources import Encap, Reach
 from vnfm.placement.snapshot import Snapshot
-from vnfm.placement.types import Cell, Demand, End, Host, Link, Refusal, Request
+from vnfm.placement.types import Cell, Demand, End, Host, Link, PathBound, Refusal, Request
 
 GIB = 1 << 30
 
@@ -98,6 +98,39 @@ def test_a_flat_network_ties_one_link_and_a_narrow_one_not_all() -> None:
     narrow = (reach("a", Encap.VXLAN, bandwidth_bps=10), reach("b", Encap.VXLAN, bandwidth_bps=7))
     assert isinstance(assign(narrow, [("l1", "a", "b", 5)]), dict)
     assert "free" in str(assign(narrow, [("l1", "a", "b", 5), ("l2", "a", "b", 5)]))
+
+
+def test_what_others_hold_of_a_network_is_not_free_again() -> None:
+    """A flat network is held whole, of others the bandwidth."""
+    reaches = (reach("a", Encap.FLAT), reach("b", Encap.FLAT))
+    first = place_over(demands_of_two_kinds(), APART, Ground(reaches))
+    assert isinstance(first, Spread)
+    (held_by_others,) = first.plan.link_reservations
+    assert held_by_others.edges[-1] == "joined:core/FLAT"
+    second = place_over(
+        demands_of_two_kinds(), APART.holding((), (replace(held_by_others, resource_id="other"),)), Ground(reaches)
+    )
+    assert isinstance(second, Refusal)
+    assert "one link only" in second.detail
+    narrow = (reach("a", Encap.VXLAN, bandwidth_bps=1_500_000), reach("b", Encap.VXLAN))
+    third = place_over(demands_of_two_kinds(), APART, Ground(narrow))
+    assert isinstance(third, Spread)
+    taken = tuple(replace(r, resource_id="other") for r in third.plan.link_reservations)
+    fourth = place_over(demands_of_two_kinds(), APART.holding((), taken), Ground(narrow))
+    assert isinstance(fourth, Refusal)
+    assert "1 Mbit/s free" in fourth.detail
+
+
+def test_a_told_latency_counts_against_the_chains_bound() -> None:
+    reaches = (reach("a", Encap.VXLAN, one_way_us=300), reach("b", Encap.VXLAN, one_way_us=400))
+    apart = Snapshot.of(1, APART.hosts, reaches=reaches)
+    for most, fits in ((2_000, True), (600, False)):
+        request = replace(demands_of_two_kinds(), paths=(PathBound("p", ("l",), most),))
+        made = place_over(request, apart, Ground(reaches))
+        assert isinstance(made, Spread) is fits
+        if isinstance(made, Spread):
+            assert made.plan.links[0].latency_us is not None
+            assert 700 <= made.plan.links[0].latency_us < 2_000
 
 
 def test_a_link_that_cannot_cross_keeps_the_chain_whole() -> None:
