@@ -46,6 +46,8 @@ def test_pieces_lie_where_their_vnfs_are_and_are_tied_by_the_vim_that_chooses(pl
         piece = step_of(operation, "link fw-rt").link
         assert piece
         assert piece.mtu_bytes == 1450
+        ends = [s.sap.port.mtu_bytes for s in operation.steps if s.sap]
+        assert ends == [1450, 1450]
         chain = await world.orders.chain("default", operation.target)
         hops = chain.body["probe"]["hops"]
         assert [(h["from_"], h["to"]) for h in hops] == [("client", "fw"), ("fw", "rt"), ("rt", "server")]
