@@ -352,7 +352,6 @@ def _grown(task: Task, demands: tuple[Demand, ...]) -> tuple[float, Change] | No
             lacks[r] = (amount - book.free[r].astype(np.int64)).clip(0)
             if r < DISK and strict[r]:
                 lacks[r] = np.maximum(lacks[r], strict[r] - book.cell_free[0, r].astype(np.int64))
-            lacks[r] = -(-lacks[r] // _STEP[r]) * _STEP[r]
             size += lacks[r] / _SCALE[r]
     size[~open_to] = np.inf
     node = int(size.argmin())
@@ -363,7 +362,7 @@ def _grown(task: Task, demands: tuple[Demand, ...]) -> tuple[float, Change] | No
     host = task.snapshot.hosts[at]
     if not host.cells or host.worker:  # a worker's size is the VIM's
         return None
-    extra = {r: int(lacks[r, node]) for r in range(6) if lacks[r, node]}
+    extra = {r: -(-int(lacks[r, node]) // _STEP[r]) * _STEP[r] for r in range(6) if lacks[r, node]}
     text = " and ".join(more(r, n) for r, n in extra.items())
     grown = host
     for r, n in extra.items():
