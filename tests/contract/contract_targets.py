@@ -8,6 +8,7 @@ VNFM_CONTRACT_IMAGE=FORMAT:FILE for the image that a container runs from.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -43,7 +44,8 @@ class Target:
     `slow` is the name of a compute whose allocation takes some 100 ms at least. `skip` gives a reason why it cannot
     be checked here, or None. `sleeper` is a command that runs until it is killed. `folder_option` names an option of
     the configuration that wants a folder: it gets one that outlives the process. `doom` changes a request so that its
-    compute can be killed from outside, and gives the function that kills it; None where nothing there can die.
+    compute can be killed from outside, and gives the function that kills it; None where nothing there can die. `marks`
+    are pytest's.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Target:
     slow: str = "slow"
     skip: Callable[[], str | None] = lambda: None
     doom: Callable[[pb.AllocateComputeRequest], Callable[[], None]] | None = None
+    marks: tuple[str, ...] = ()
 
 
 def doom_by_script(request: pb.AllocateComputeRequest) -> Callable[[], None]:
@@ -98,6 +101,32 @@ def busybox_image() -> Image:
     return Image("rootfs-tar", out.getvalue())
 
 
+def bare_disk() -> Image:
+    """A disk that nothing boots from: what a simulated hypervisor takes as well as any other."""
+    return Image("raw", hashlib.sha256(b"vnfm contract").digest() * (1 << 15))
+
+
+def why_not_openstack() -> str | None:
+    """It needs a cloud whose hypervisors take a disk that nothing boots from."""
+    if not os.environ.get("OS_CLOUD"):
+        return "OS_CLOUD is not set: it names a cloud of clouds.yaml (an admin's, with simulated hypervisors)"
+    return None
+
+
+def doom_by_deleting(request: pb.AllocateComputeRequest) -> Callable[[], None]:
+    """Its server is deleted behind the plugin's back."""
+    resource_id = request.resource_id
+
+    def kill() -> None:
+        import openstack
+
+        with openstack.connect(cloud=os.environ["OS_CLOUD"]) as cloud:
+            (server,) = [one for one in cloud.compute.servers() if resource_id in one.metadata.values()]
+            cloud.compute.delete_server(server, force=True)
+
+    return kill
+
+
 def why_not_local() -> str | None:
     """The local VIM makes namespaces and containers on this very host."""
     if os.geteuid() != 0:
@@ -129,6 +158,16 @@ TARGETS = [
         image=busybox_image,
         skip=why_not_local,
         doom=doom_by_signal,
+    ),
+    Target(
+        "openstack",
+        argv=(sys.executable, "-m", "plugins.openstack"),
+        config={"cloud": os.environ.get("OS_CLOUD", ""), "watch_s": 1, "inventory_s": 2},
+        image=bare_disk,
+        runtime=pb.RUNTIME_VM,
+        skip=why_not_openstack,
+        doom=doom_by_deleting,
+        marks=("openstack",),
     ),
     Target("docs-example", argv=(sys.executable, "-m", "tests.contract.doc_example"), folder_option="folder"),
 ]
