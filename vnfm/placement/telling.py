@@ -101,12 +101,14 @@ def _runner_up(ask: Ask, draft: Draft, book: Book, horizon: Horizon, v: int) -> 
     rest = _without(ask, draft, book, horizon, v)
     if rest is None:
         return None
+    ask.units[u].source.refresh(book)
     own: list[Ints] = [unit.dock_score.copy() for unit in ask.units]
     for i in ask.wires_of[v]:
         other = ask.wires[i].other(v)
         if other < 0:
             own[u] += horizon.routes.rows(ask.end_spots[-1 - other])[0] * ask.wires[i].hop_cost
-    candidates = Candidates(ask, Ahead((u,), tuple(own)), horizon, book, rest, u)
+    everywhere = tuple([set(range(len(book.estate.sectors)))] * len(ask.units))
+    candidates = Candidates(ask, Ahead((u,), tuple(own), everywhere), horizon, book, rest, u)
     chosen = draft.seats[v]
     best: Draft | None = None
     mine: Draft | None = None

@@ -8,27 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from heapq import heappop, heappush
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from vnfm.placement.ahead import Horizon
 from vnfm.placement.ask import Ask
 from vnfm.placement.book import Book, Draft
 from vnfm.placement.estate import Bools, Estate, Ints
-from vnfm.placement.fabric import FAR, Spot, is_wide_area
+from vnfm.placement.fabric import FAR, Spot
 from vnfm.placement.kinds import NEVER
 from vnfm.placement.routes import FAR_HOPS, Route, Routes
 
 LOAD = 3.0
 PART = 256  # parts of a hop that costs are counted in
 FAR_PARTS = FAR_HOPS * PART
-Table = npt.NDArray[np.int32]
-
-
-def is_wide(estate: Estate) -> bool:
-    """Whether an estate is one of many small places."""
-    return is_wide_area(len(estate.roots), len(estate.starts))
+Table = np.ndarray[tuple[Any, ...], np.dtype[np.int32]]
 
 
 class WideRoutes(Routes):
