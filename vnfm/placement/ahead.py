@@ -56,6 +56,7 @@ class Horizon:
     """What looking ahead needs of the estate, computed once. `starts_kept`: how many times wider a search begins."""
 
     starts_kept = 1
+    lonely = False  # whether each dock has one server
 
     def __init__(self, estate: Estate, routes: Routes) -> None:
         fabric = estate.fabric
