@@ -19,7 +19,7 @@ from vnfm.placement.book import Amounts
 from vnfm.placement.desk import Offers
 from vnfm.placement.domains import Impossible
 from vnfm.placement.estate import CPU, DISK, GPUS, HUGEPAGES, MEMORY, VFS, Bools, Ints
-from vnfm.placement.hindrances import licences_at
+from vnfm.placement.hindrances import kernels_open, licences_at
 from vnfm.placement.kinds import Way
 from vnfm.placement.openings import Refused
 from vnfm.placement.option import values_of
@@ -374,7 +374,7 @@ def _kernel(task: Task, demand: Demand, way: Way) -> Bools:
     book = task.desk.book
     if not way.shares:
         return np.ones(book.estate.size, dtype=np.bool_)
-    return book.open_to(book.tenant(demand.tenant), way.shares, slice(None))
+    return kernels_open(book, book.tenant(demand.tenant), way.shares)
 
 
 def _with_more(host: Host, resource: int, extra: int) -> Host:

@@ -110,7 +110,7 @@ def test_of_many_hosts_the_causes_are_counted_and_only_the_chosen_one_is_named()
         "99 more hosts: 50 trust, 29 not the best, 20 insufficient CPU"
     }
     assert got.realizations["KATA"].startswith("would do, but is heavier than CONTAINER")
-    assert got.realizations["VM"] == "the package has no disk image for vdu, which VM needs"
+    assert got.realizations["VM"] == "all 100 hosts: the package has no disk image for vdu, which VM needs"
 
 
 def test_a_container_in_a_worker_vm_is_told_of_where_the_chosen_host_cannot_have_it() -> None:
@@ -220,7 +220,7 @@ def test_people_are_told_counts_and_not_lists() -> None:
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(render_chain.plan(explain(planned(chain(FW, demand("gw", own_os=True)), cloud(*hosts)), chain="c")))
     text = console.export_text()
-    assert "hosts: 200 - 40 no realization = 160 would do" in " ".join(text.split())
+    assert "hosts: 200 - 40 no realization = 160 left" in " ".join(text.split())
     assert len(text.splitlines()) < 45
 
 
