@@ -233,7 +233,7 @@ class _Story:
         return self._of_choice(choice(self.sought, self.demand, node, w), FITS)
 
     def _in_the_way(self, word: Word) -> str:
-        """What keeps a realization from most of the hosts that could have it, told of the chosen one where it can be."""
+        """What keeps a realization from most of the hosts that could have it, of the chosen one where it can."""
         refused = [r for r in self.opening.refused if (r.option.runtime, r.option.nested) == word]
         mine = int(self.task.offers.sorts.of[self.task.desk.position[self.mine.host.key]])
         counts = Counter({row.name: 0 for row in TABLE})
