@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from vnfm.placement.statement import Instance, Link, NodeKind
 
-Ints = npt.NDArray[np.int64]
+Ints = np.ndarray[tuple[Any, ...], np.dtype[np.int64]]
 FAR = 1 << 50  # a distance that no bound and no cost reaches
 _HOP = 1 << 40  # one hop outweighs any latency where hops come first
 
