@@ -40,6 +40,22 @@ _COST = {
     "additionalProperties": False,
     "properties": {"start_ms": _AMOUNT, "hop_us": _AMOUNT, "memory_bytes": _AMOUNT, "measured": {"type": "boolean"}},
 }
+_WORKER = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["id", "cpu_milli", "memory_bytes"],
+    "properties": {
+        "id": _NAME,
+        "cpu_milli": {"type": "integer", "minimum": 1},
+        "memory_bytes": {"type": "integer", "minimum": 1},
+        "disk_bytes": _AMOUNT,
+        "overhead_memory_bytes": _AMOUNT,
+        "start_ms": _AMOUNT,
+        "container": _COST,
+        "price": {"type": "number", "minimum": 0},
+        "most": {"type": "integer", "minimum": 1, "maximum": 16},
+    },
+}
 _HOST = {
     "type": "object",
     "additionalProperties": False,
@@ -66,7 +82,7 @@ _HOST = {
         "price_per_vcpu": {"type": "number", "minimum": 0},
         "active": {"type": "boolean"},
         "on_cost": {"type": "number", "minimum": 0},
-        "can_open_workers": {"type": "boolean"},
+        "worker_sizes": {"type": "array", "items": _WORKER},
         "costs": {
             "type": "object",
             "additionalProperties": False,
@@ -219,13 +235,22 @@ def _host(entry: Mapping[str, Any]) -> pb.Host:
         active=entry.get("active", True),
         on_cost=entry.get("on_cost", 0.0),
         costs=[_cost(name, entry.get("costs", {}).get(name, {})) for name in names],
-        can_open_workers=entry.get("can_open_workers", False),
+        can_open_workers=bool(entry.get("worker_sizes")),
+        worker_sizes=[_worker_size(size) for size in entry.get("worker_sizes", ())],
         refusals=[
             pb.RuntimeRefusal(runtime=number, reason="the mock's configuration leaves it out")
             for name, number in RUNTIMES.items()
             if name not in names
         ],
     )
+
+
+def _worker_size(entry: Mapping[str, Any]) -> pb.WorkerSize:
+    plain = {key: value for key, value in entry.items() if key != "container"}
+    size = pb.WorkerSize(**plain)
+    if "container" in entry:
+        size.container.CopyFrom(_cost("CONTAINER", entry["container"]))
+    return size
 
 
 def _cost(name: str, entry: Mapping[str, Any]) -> pb.Cost:

@@ -35,6 +35,7 @@ OPTIONAL: Mapping[str, Callable[[Plugin], Plugin]] = {
     "CPU_PINNING": lambda plugin: replace(plugin, capabilities=_but(plugin, pb.CAPABILITY_CPU_PINNING)),
     "HUGEPAGES": lambda plugin: replace(plugin, capabilities=_but(plugin, pb.CAPABILITY_HUGEPAGES)),
     "GPU": lambda plugin: replace(plugin, capabilities=_but(plugin, pb.CAPABILITY_GPU)),
+    "OPEN_WORKER": lambda plugin: replace(plugin, capabilities=_but(plugin, pb.CAPABILITY_OPEN_WORKER)),
     "SRIOV": lambda plugin: replace(plugin, capabilities=_but(plugin, pb.CAPABILITY_SRIOV)),
 }
 """What `--without` can take away, since a VIM need not offer everything."""
@@ -85,6 +86,7 @@ def make_plugin(
             pb.CAPABILITY_JOIN_VXLAN,
             pb.CAPABILITY_STEER,
             pb.CAPABILITY_BALANCE,
+            pb.CAPABILITY_OPEN_WORKER,
         ),
         config_schema=config.SCHEMA,
         changes=changes,
@@ -123,6 +125,8 @@ class MockResources:
             if using := rules.users(world, thing):
                 raise not_ready(f"{resource_id!r} is used by {', '.join(using)}: terminate those first")
             world.remove(request.owner.manager_id, resource_id)
+            if isinstance(thing.spec, pb.AllocateComputeRequest) and thing.spec.HasField("worker"):
+                self._stage.workers_changed()
             return thing.resource
 
         await self._stage.act(call_about("Terminate", thing, resource_id), effect, remains=thing)

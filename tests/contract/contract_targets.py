@@ -138,13 +138,14 @@ def why_not_local() -> str | None:
 _MOCK = (sys.executable, "-m", "plugins.mock")
 _MOCK_CONFIG = {
     "hosts": 3,
+    "host": {"worker_sizes": [{"id": "small", "cpu_milli": 2_000, "memory_bytes": 1 << 30, "most": 2}]},
     "script": [
         {"match": {"rpc": "AllocateCompute", "name": "slow"}, "nth": "*", "do": {"delay_ms": 400}},
         {"match": {"rpc": "AllocateCompute", "name": "doomed"}, "do": "die", "after_ms": 300},
     ],
 }
 _LIVE = "STEER,BALANCE,STATS,CAPTURE"
-_OPTIONAL = f"{_LIVE},JOIN,SAP,PATH,PROBE,PORT_HOTPLUG,EXEC,VOLUME,PAUSE,CPU_PINNING,HUGEPAGES,SRIOV"
+_OPTIONAL = f"{_LIVE},JOIN,SAP,PATH,PROBE,PORT_HOTPLUG,EXEC,VOLUME,PAUSE,CPU_PINNING,HUGEPAGES,SRIOV,OPEN_WORKER"
 
 TARGETS = [
     Target("mock", argv=_MOCK, config=_MOCK_CONFIG, doom=doom_by_script),

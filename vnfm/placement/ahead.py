@@ -35,6 +35,7 @@ class Horizon:
     """What looking ahead needs of the estate, computed once. `starts_kept`: how many times wider a search begins."""
 
     starts_kept = 1
+    lonely = False  # whether each dock has one server
 
     def __init__(self, estate: Estate, routes: Routes) -> None:
         fabric = estate.fabric
@@ -70,6 +71,15 @@ class Horizon:
         least = out if self.alone else np.minimum.reduceat(out, self.starts)
         over: Ints = (self.latency + least).min(axis=1)
         near: Ints = np.minimum(so_far, over[self.dock_group] + self.routes.up_us)
+        return near
+
+    def nearest_other(self, so_far: Ints) -> Ints:
+        """The same to another server than the one come from: over the dock's own switch, or another dock."""
+        out = so_far + self.routes.up_us
+        least = out if self.alone else np.minimum.reduceat(out, self.starts)
+        over: Ints = (self.latency + least).min(axis=1)
+        here = np.where(self.routes.up_hops > 0, out + self.routes.up_us, FAR)
+        near: Ints = np.minimum(here, over[self.dock_group] + self.routes.up_us)
         return near
 
 
@@ -124,12 +134,12 @@ def _adjacency(ask: Ask) -> tuple[list[dict[int, list[int]]], list[list[tuple[in
 
 
 def unlicensed(ask: Ask, book: Book, v: int, taken: Mapping[tuple[str, str], int]) -> Bools | None:
-    """The docks at sites without a token left for a VNF; None where it needs none."""
-    licence = ask.chain.vnfs[v].licence
+    """The docks at sites without the tokens left that a VNF takes; None where it needs none."""
+    licence, count = ask.chain.vnfs[v].licence, ask.chain.vnfs[v].licence_count
     if licence is None:
         return None
     estate = book.estate
-    left = [book.licences.get((licence, s), 0) > taken.get((licence, s), 0) for s in estate.sites_by_code]
+    left = [book.licences.get((licence, s), 0) - taken.get((licence, s), 0) >= count for s in estate.sites_by_code]
     sites = estate.dock_domains[Scope.SITE]
     closed: Bools = ~np.array([*left, True], dtype=np.bool_)[sites]  # -1, a dock of several sites, stays open
     return closed

@@ -31,6 +31,7 @@ class Candidates:
         self.room = book.up_left
         self.nearby: list[tuple[int, int]] = []
         self.told: set[int] = set()
+        self.lonely = horizon.lonely
         self._from_neighbours(ask, horizon, book, draft)
         self._closed_by_rules(ask, draft)
         if draft.licences:
@@ -104,6 +105,10 @@ class Candidates:
         for v in self.unit.members:
             for rule in ask.rules[v]:
                 if rule.scope is Scope.SERVER:
+                    if not rule.same and self.lonely:
+                        for other in rule.others:
+                            if other in draft.seats:
+                                self.total[self.estate.dock[draft.seats[other].node]] = NEVER
                     continue
                 domains = self.estate.dock_domains[rule.scope]
                 codes = self.estate.domains[rule.scope]

@@ -110,7 +110,8 @@ def build_estate(instance: Instance) -> Estate:
     by_id = {n.id: n for n in all_nodes}
     root_id = {n.id: _root(n, by_id) for n in all_nodes}
     dock_at = {s: fabric.dock_of[spot.vertex] for s, spot in fabric.server_spots.items()}
-    nodes = sorted(all_nodes, key=lambda n: _place_in_order(n, dock_at[root_id[n.id]], root_id[n.id]))
+    like = _likeness(all_nodes, root_id, fabric)
+    nodes = sorted(all_nodes, key=lambda n: _place_in_order(n, dock_at[root_id[n.id]], root_id[n.id], like))
     index = {n.id: i for i, n in enumerate(nodes)}
     root = tuple(index[root_id[n.id]] for n in nodes)
     dock = np.array([dock_at[root_id[n.id]] for n in nodes], dtype=np.int64)
@@ -198,6 +199,7 @@ def closed_workers(instance: Instance) -> dict[tuple[str, str], Node]:
                 runtimes=size.runtimes,
                 catalogue={r: replace(x, start_ms=x.start_ms + size.start_ms) for r, x in reals.items()},
                 opens=(),
+                disk_mib=size.disk_mib or node.disk_mib,
             )
     return out
 
@@ -205,7 +207,8 @@ def closed_workers(instance: Instance) -> dict[tuple[str, str], Node]:
 def _opening(instance: Instance, index: dict[str, int], server: Node, name: str) -> Opening:
     size = next(s for s in instance.worker_sizes if s.id == name)
     real = server.catalogue.get(size.realization, instance.catalogue[size.realization])
-    amounts = (size.cpu_milli + real.cpu_milli, size.memory_mib + real.memory_mib, size.hugepages_mib, 0, 0, 0)
+    cpu_milli, memory_mib = size.cpu_milli + real.cpu_milli, size.memory_mib + real.memory_mib
+    amounts = (cpu_milli, memory_mib, size.hugepages_mib, 0, 0, size.disk_mib)
     return Opening(index[server.id], amounts, size.cost + real.cost, name)
 
 
@@ -215,8 +218,34 @@ def _root(node: Node, by_id: dict[str, Node]) -> str:
     return node.id
 
 
-def _place_in_order(node: Node, dock: int, root: str) -> tuple[object, ...]:
-    return (dock, root, node.kind is NodeKind.WORKER, node.id)
+def _place_in_order(node: Node, dock: int, root: str, like: dict[str, int]) -> tuple[object, ...]:
+    """What a node is like comes before its name, so that names decide only between nodes that are the same."""
+    return (dock, like[root], root, node.kind is NodeKind.WORKER, like[node.id], node.id)
+
+
+def _likeness(nodes: Sequence[Node], root_id: dict[str, str], fabric: Fabric) -> dict[str, int]:
+    """By node: a number that nodes have in common which are the same but for their names, workers included."""
+    kinds: dict[tuple[object, ...], int] = {}
+    looks = {n.id: kinds.setdefault(_looks(n), len(kinds)) for n in nodes}
+    rank = {number: at for at, number in enumerate(sorted(kinds.values(), key=[repr(k) for k in kinds].__getitem__))}
+    plain = {name: rank[number] for name, number in looks.items()}
+    guests: dict[str, list[int]] = {}
+    for n in nodes:
+        if n.kind is NodeKind.WORKER:
+            guests.setdefault(root_id[n.id], []).append(plain[n.id])
+    whole: dict[str, tuple[object, ...]] = {}
+    for name, spot in fabric.server_spots.items():
+        width = fabric.bandwidth[spot.uplink] if spot.uplink >= 0 else -1
+        whole[name] = (plain[name], width, spot.uplink_us, *sorted(guests.get(name, ())))
+    numbers = {look: i for i, look in enumerate(sorted(set(whole.values()), key=repr))}
+    return plain | {name: numbers[look] for name, look in whole.items()}
+
+
+def _looks(node: Node) -> tuple[object, ...]:
+    own = tuple(sorted((name, real) for name, real in node.catalogue.items())) if node.catalogue else ()
+    terms = (node.price, node.on_cost, node.active, node.trust, node.tenant or "", node.disk_mib)
+    places = (node.site, node.zone, node.rack, node.arch)
+    return (node.kind, node.cells, node.runtimes, *terms, *places, node.opens, own)
 
 
 def _codes(names: Iterable[str]) -> dict[str, int]:

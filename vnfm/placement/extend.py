@@ -84,7 +84,7 @@ def _licensed(ask: Ask, book: Book, draft: Draft, v: int, node: int) -> bool:
     if name is None:
         return True
     token = (name, book.estate.site_of(node))
-    return book.licences.get(token, 0) > draft.licences.get(token, 0)
+    return book.licences.get(token, 0) - draft.licences.get(token, 0) >= ask.chain.vnfs[v].licence_count
 
 
 def _wired(
@@ -205,7 +205,7 @@ def _grown(
     licence = None
     if (name := ask.chain.vnfs[v].licence) is not None:
         licence = (name, book.estate.site_of(node))
-        out.licences[licence] = out.licences.get(licence, 0) + 1
+        out.licences[licence] = out.licences.get(licence, 0) + ask.chain.vnfs[v].licence_count
     cost = way.cost + kind.fixed(node)
     before = out.used.get(node)
     if before is None:

@@ -33,7 +33,7 @@ class Effort:
 
 THRIFTY = Effort()
 THOROUGH = Effort((16, 40))
-WIDE = Effort((8, 8, 8, 8))
+WIDE = Effort((16, 16))
 
 
 @dataclass(frozen=True, slots=True)

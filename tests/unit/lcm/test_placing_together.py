@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vnfm.lcm.placing import place_together
+from vnfm.lcm.placing import Ground, Spread, place_over
 from vnfm.lcm.planning import graph_of
 from vnfm.model.chain import ChainEnd, ChainVnf, ForwardingPath, Match, PathHop, ServiceChain
 from vnfm.model.needs import Isolation, Needs
@@ -31,16 +31,16 @@ REQUEST = Request("default", (demand("fw", Isolation.TENANT), demand("rt", Isola
 def test_a_plan_that_would_spread_is_made_in_the_one_vim_that_holds_all() -> None:
     # `a` alone would be lightest for fw, but has nothing for rt
     hosts = (host("a", Runtime.CONTAINER), host("b", Runtime.KATA, Runtime.CONTAINER))
-    plan = place_together(REQUEST, Snapshot.of(1, hosts))
-    assert isinstance(plan, Plan)
-    assert {a.vim for a in plan.assignments} == {"b"}
+    plan = place_over(REQUEST, Snapshot.of(1, hosts))
+    assert isinstance(plan, Spread)
+    assert {a.vim for a in plan.plan.assignments} == {"b"}
 
 
 def test_where_no_vim_holds_all_the_refusal_says_so() -> None:
     only_container, only_kata = host("a", Runtime.CONTAINER), host("b", Runtime.KATA)
     fw = Demand("fw", "fw", "v", "default", 100, GIB, 0, Needs(), frozenset({Runtime.CONTAINER}))
     split = Request("default", (fw, demand("rt", Isolation.KERNEL)))
-    refusal = place_together(split, Snapshot.of(1, (only_container, only_kata)))
+    refusal = place_over(split, Snapshot.of(1, (only_container, only_kata)))
     assert isinstance(refusal, Refusal)
     assert "several VIMs" in refusal.detail
 
