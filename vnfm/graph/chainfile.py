@@ -86,7 +86,7 @@ def _end(name: str, node: Node, bad: Complaints) -> Part[ChainEnd]:
 def _vnf(alias: str, node: Node, bad: Complaints) -> Part[ChainVnf]:
     d.get_name(alias, node, bad, "a VNF's alias")
     keys = d.get_map(node, bad, "{vnfd: ID, flavour: …, level: …}")
-    d.only_keys(node, ("vnfd", "flavour", "level", "instantiation_level", "sites", "zones"), bad)
+    d.only_keys(node, ("vnfd", "flavour", "level", "instantiation_level", "sites", "zones", "vim"), bad)
     return Part(
         ChainVnf(
             alias,
@@ -96,6 +96,7 @@ def _vnf(alias: str, node: Node, bad: Complaints) -> Part[ChainVnf]:
             d.get_isolation(keys.get("level"), bad),
             sites=d.get_words(keys.get("sites"), bad, "a list of sites"),
             zones=d.get_words(keys.get("zones"), bad, "a list of zones"),
+            vim=d.get_name(keys["vim"].value, keys["vim"], bad, "a VIM's name") if "vim" in keys else "",
         ),
         node,
     )

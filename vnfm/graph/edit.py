@@ -136,6 +136,7 @@ def _swapped(chain: ServiceChain, change: Swap) -> ServiceChain:
             isolation=old.isolation,
             sites=old.sites,
             zones=old.zones,
+            vim=old.vim,
         )
 
     def hop(old: PathHop) -> PathHop:

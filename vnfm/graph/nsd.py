@@ -4,8 +4,8 @@
 |---------|--------------------------------------------------------------------------------------------------|
 | chain   | node tosca.nodes.nfv.NS: name; end-to-end latency as its metadata `latency_us`                   |
 | end     | Sap, and the cidr of the NsVirtualLink behind its internal_virtual_link                          |
-| VNF     | VNF: descriptor_id, flavour_id, vnf_profile.instantiation_level; as metadata isolation, and      |
-|         | sites and zones with commas between them                                                         |
+| VNF     | VNF: descriptor_id, flavour_id, vnf_profile.instantiation_level; as metadata isolation and vim,  |
+|         | and sites and zones with commas between them                                                     |
 | path    | NFP over NfpPositions and NfpPositionElements; a capability of profile_element is an external    |
 |         | CP; its own latency as metadata `latency_us`                                                     |
 | match   | policy NfpRule                                                                                   |
@@ -168,6 +168,7 @@ def _vnf(alias: str, node: Node, bad: Complaints) -> Part[ChainVnf]:
             d.get_isolation(isolation, bad),
             sites=_names(_get(node, "metadata", "sites"), bad, "sites"),
             zones=_names(_get(node, "metadata", "zones"), bad, "zones"),
+            vim=d.get_text(_get(node, "metadata", "vim"), bad, "a VIM's name"),
         ),
         node,
     )

@@ -105,7 +105,7 @@ def _vnf_node(vnf: ChainVnf) -> dict[str, Any]:
             "max_number_of_instances": 1,
         }
     node: dict[str, Any] = {"type": f"{NFV}VNF", "properties": properties}
-    metadata = {"sites": ",".join(vnf.sites), "zones": ",".join(vnf.zones)}
+    metadata = {"sites": ",".join(vnf.sites), "zones": ",".join(vnf.zones), "vim": vnf.vim}
     if vnf.isolation is not None:
         metadata["isolation"] = vnf.isolation.name.lower()
     if said := {key: value for key, value in sorted(metadata.items()) if value}:

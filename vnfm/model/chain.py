@@ -37,8 +37,8 @@ class ChainEnd:
 @dataclass(frozen=True, slots=True)
 class ChainVnf:
     """A VNF of the chain by its alias. `isolation` stands in place of what the VNFD asks for, `instances` (by VDU) in
-    place of the instantiation level's numbers once the VNF was scaled. It may be at `sites` and in `zones` only; none
-    named: anywhere."""
+    place of the instantiation level's numbers once the VNF was scaled. It may be at `sites`, in `zones` and in the VIM
+    `vim` only; none named: anywhere."""
 
     alias: str
     vnfd_id: str
@@ -48,6 +48,7 @@ class ChainVnf:
     instances: Mapping[str, int] = field(default_factory=dict)
     sites: tuple[str, ...] = ()
     zones: tuple[str, ...] = ()
+    vim: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
 
+from vnfm.placement.amounts import MIB, cells_of, disk_mib_of, worker_held
 from vnfm.placement.estate import GRAIN, Estate, build_estate
-from vnfm.placement.ledger import MIB, capacity_of, cell_capacity, worker_held
 from vnfm.placement.network import Network
-from vnfm.placement.score import Weights, open_worker_score, switch_on_score
+from vnfm.placement.score import open_worker_score, switch_on_score
 from vnfm.placement.snapshot import Snapshot
-from vnfm.placement.statement import Cell, Instance, Licence, Link, Node, NodeKind, Realization, WorkerSize
+from vnfm.placement.statement import Instance, Licence, Link, Node, NodeKind, Realization, WorkerSize
 from vnfm.placement.types import Host, HostKey
 
 SCALE = 64  # the search's parts of one unit of the weights
@@ -36,12 +36,12 @@ class Atlas:
     link_of: Mapping[str, int]  # edge of a fabric -> link
 
 
-def atlas_of(snapshot: Snapshot, network: Network, weights: Weights) -> Atlas:
+def atlas_of(snapshot: Snapshot, network: Network) -> Atlas:
     """The atlas of what the VIMs tell, with nothing held."""
     closed = {snapshot.machine[h.key] for h in snapshot.hosts if h.worker}
     names = {m: f"host {m[0]}/{m[1]}" for m in set(snapshot.machine.values()) - closed}
-    workers = tuple(_workers(snapshot, names, weights))
-    nodes = tuple(_nodes(snapshot, network, names, weights))
+    workers = tuple(_workers(snapshot, names))
+    nodes = tuple(_nodes(snapshot, network, names))
     links, switches = _links(snapshot, network, names)
     edges = {e.id for e in snapshot.fabric}
     opens: dict[str, list[str]] = {}
@@ -70,7 +70,7 @@ def atlas_of(snapshot: Snapshot, network: Network, weights: Weights) -> Atlas:
 # ---- machines ----
 
 
-def _nodes(snapshot: Snapshot, network: Network, names: Mapping[HostKey, str], weights: Weights) -> Iterator[Node]:
+def _nodes(snapshot: Snapshot, network: Network, names: Mapping[HostKey, str]) -> Iterator[Node]:
     told: dict[HostKey, list[Host]] = {}
     for host in snapshot.hosts:
         if snapshot.machine[host.key] not in names:
@@ -81,19 +81,18 @@ def _nodes(snapshot: Snapshot, network: Network, names: Mapping[HostKey, str], w
         line = snapshot.lineage[machine]
         parent = names[snapshot.machine[line[-2]]] if len(line) > 1 else None
         site = network.sites[root]
-        disks = [capacity_of(h)[5] for h in hosts if h.disk_bytes is not None]
         yield Node(
             id=names[machine],
             kind=NodeKind.SERVER if parent is None else NodeKind.WORKER,
-            cells=_cells(hosts),
+            cells=cells_of(hosts),
             runtimes=(),
             site=site,
             zone=f"{site} {network.zones[root][1]}",
             rack=f"{site} {network.zones[root][1]} {network.racks[root]}",
-            on_cost=switch_on_score(snapshot.by_key[root], weights) * SCALE // GRAIN,
+            on_cost=switch_on_score(snapshot.by_key[root]) * SCALE // GRAIN,
             active=snapshot.by_key[root].active,
             parent=parent,
-            disk_mib=max(0, min(disks) // MIB) if disks else None,
+            disk_mib=disk_mib_of(hosts),
         )
 
 
@@ -107,7 +106,7 @@ class _Worker:
     overhead: Realization
 
 
-def _workers(snapshot: Snapshot, names: Mapping[HostKey, str], weights: Weights) -> Iterator[_Worker]:
+def _workers(snapshot: Snapshot, names: Mapping[HostKey, str]) -> Iterator[_Worker]:
     for host in snapshot.hosts:
         if host.worker is None:
             continue
@@ -115,7 +114,7 @@ def _workers(snapshot: Snapshot, names: Mapping[HostKey, str], weights: Weights)
         cpu, memory, disk = held.cpu_milli, -(-held.memory_bytes // MIB), -(-held.disk_bytes // MIB)
         inside = host.worker.memory_bytes // MIB
         overhead = Realization(f"worker +{memory - inside}", memory_mib=memory - inside)
-        cost = open_worker_score(host.worker, weights) * SCALE // GRAIN
+        cost = open_worker_score(host.worker) * SCALE // GRAIN
         number = host.id.rpartition("-")[2]
         yield _Worker(
             machine=snapshot.machine[host.key],
@@ -131,19 +130,6 @@ def _workers(snapshot: Snapshot, names: Mapping[HostKey, str], weights: Weights)
             ),
             overhead=overhead,
         )
-
-
-def _cells(hosts: list[Host]) -> tuple[Cell, ...]:
-    """What others leave; where several VIMs tell of one machine, the least that any of those tells that offer it."""
-    offering = [h for h in hosts if h.cells and h.runtimes] or hosts[:1]
-    first = offering[0]
-    alike = [h for h in offering if len(h.cells) == len(first.cells)]
-    cells = []
-    for i in range(len(first.cells)):
-        told = [cell_capacity(h, i) for h in alike]
-        cpu, memory, huge, vfs, gpus = (max(0, min(t[r] for t in told)) for r in range(5))
-        cells.append(Cell(cpu, memory // MIB, huge // MIB, vfs, gpus))
-    return tuple(cells)
 
 
 # ---- networks ----

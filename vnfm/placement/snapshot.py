@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from vnfm.model.placement import Runtime
 from vnfm.model.problem import problem
-from vnfm.model.resources import Licence
+from vnfm.model.resources import Licence, Reach
 from vnfm.placement.types import (
     Cell,
     FabricEdge,
@@ -36,20 +36,21 @@ ASSUMED_COSTS: Mapping[Runtime, RuntimeCost] = MappingProxyType(
 )
 
 
-COSTLESS = ("atlas",)  # what is kept that does not rest on the costs of realizations
-
-
 class Kept:
     """What is worked out from what the VIMs tell, kept for all snapshots of the same hosts, whatever they hold.
 
     No part of their value: it changes no answer, and a copy in another process begins without. `lock`: for its users.
+    `apart` is what does not rest on the costs of realizations; it stays when only these change, and so does the lock.
     """
 
-    __slots__ = ("lock", "made")
+    __slots__ = ("apart", "lock", "made")
 
-    def __init__(self) -> None:
+    def __init__(self, before: Kept | None = None) -> None:
         self.made: dict[str, Any] = {}
+        self.apart: dict[str, Any] = {}
         self.lock = RLock()
+        if before is not None:
+            self.apart, self.lock = before.apart, before.lock
 
     def __reduce__(self) -> tuple[type[Kept], tuple[()]]:
         return (Kept, ())
@@ -73,6 +74,7 @@ class Snapshot:
     machine: Mapping[HostKey, HostKey] = field(repr=False)
     lineage: Mapping[HostKey, tuple[HostKey, ...]] = field(repr=False)
     licences: tuple[Licence, ...] = ()
+    reaches: tuple[Reach, ...] = ()  # the networks by which links of several VIMs are joined
     kept: Kept = field(default_factory=Kept, repr=False, compare=False)
 
     @classmethod
@@ -86,6 +88,7 @@ class Snapshot:
         reservations: Iterable[Reservation] = (),
         link_reservations: Iterable[LinkReservation] = (),
         licences: Iterable[Licence] = (),
+        reaches: Iterable[Reach] = (),
     ) -> Snapshot:
         """A snapshot of these hosts. Raises ProblemError for two hosts of one name in one VIM."""
         ordered = tuple(sorted(_with_workers(_with_parents(tuple(hosts))), key=lambda h: h.key))
@@ -105,6 +108,7 @@ class Snapshot:
             machine=machine,
             lineage=_lineages(ordered, machine),
             licences=tuple(licences),
+            reaches=tuple(reaches),
         )
 
     def root(self, key: HostKey) -> HostKey:
@@ -137,10 +141,11 @@ class Snapshot:
             changed[key] = replace(host, costs={**host.costs, seen.runtime: cost})
         if not changed:
             return self
-        again = self.with_hosts(changed.values())
-        for name in COSTLESS:
-            if (made := self.kept.made.get(name)) is not None:
-                again.kept.made[name] = made
+        by_key = {**self.by_key, **changed}
+        again = replace(self, hosts=tuple(by_key[h.key] for h in self.hosts), by_key=by_key, kept=Kept(self.kept))
+        if (sorts := self.kept.made.get("sorts")) is not None:
+            at = {h.key: i for i, h in enumerate(self.hosts) if h.key in changed}
+            again.kept.made["sorts"] = sorts.changed({i: changed[key] for key, i in at.items()})
         return again
 
     def holding(
@@ -180,6 +185,7 @@ class Snapshot:
             reservations=self.reservations,
             link_reservations=self.link_reservations,
             licences=self.licences,
+            reaches=self.reaches,
         )
 
     @staticmethod

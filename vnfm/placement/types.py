@@ -231,24 +231,26 @@ class Demand:
 class End:
     """What is already placed: a chain's end, or a VNFC that stays. An empty host is wherever its neighbour is.
 
-    With `runtime` the hop cost of that runtime counts at its end of a link.
+    With `runtime` the hop cost of that runtime counts at its end of a link. `name`: how texts call it, else by its id.
     """
 
     id: str
     vim: str = ""
     host: str = ""
     runtime: Runtime | None = None
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A virtual link between two demands or ends (by id)."""
+    """A virtual link between two demands or ends (by id). `name`: how texts call it, else by its id."""
 
     id: str
     a: str
     b: str
     bandwidth_bps: int = 0
     max_latency_us: int | None = None
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,13 +303,17 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class RunnerUp:
-    """The next best choice for one VNFC while the others stay; `because` says why it came second."""
+    """The next best choice for one VNFC while the others stay; `because` says why it came second.
+
+    `delta`: what it would cost more, in the units of `Assignment.score`.
+    """
 
     vim: str
     host: str
     runtime: Runtime
     nested: bool
     because: str
+    delta: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,7 +339,11 @@ class OpenedWorker:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """Where and how one VNFC runs. `host_path` goes from the physical server to the host."""
+    """Where and how one VNFC runs. `host_path` goes from the physical server to the host.
+
+    Why: `realizations` says of each other realization (as `explain.word_of` names it) why it was not taken; `filters`
+    counts `nodes`, by cause those that fall away (each once), then those `left`; `score`: the terms of the cost.
+    """
 
     id: str
     alias: str
@@ -348,6 +358,9 @@ class Assignment:
     reasons: tuple[str, ...]
     rejected: tuple[Rejection, ...] = ()
     runner_up: RunnerUp | None = None
+    realizations: Mapping[str, str] = field(default_factory=dict)
+    filters: Mapping[str, int] = field(default_factory=dict)
+    score: Mapping[str, int] = field(default_factory=dict)
     price: Price = Price()
     worker: OpenedWorker | None = None
 
@@ -410,3 +423,4 @@ class Refusal:
     minimal_change: str
     version: int = 0
     demand_id: str = ""  # the VNFC it is about, where it is about one
+    facts: Mapping[str, object] = field(default_factory=dict)  # what was proved, in JSON-ready words

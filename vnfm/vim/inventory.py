@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from vnfm.model.resources import Licence
+from vnfm.model.resources import Licence, Reach
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.placement.types import FabricEdge, Hardware, Host, ZoneLatency
-from vnfm.vim.convert import HostReader, fabric_in, latency_in, licence_in
+from vnfm.vim.convert import HostReader, fabric_in, latency_in, licence_in, reach_in
 from vnfm.vim.terms import Terms
 
 HARDWARE_OF = {
@@ -29,6 +29,7 @@ class InventoryStore:
         self.fabric: tuple[FabricEdge, ...] = ()
         self.licences: tuple[Licence, ...] = ()
         self.terms = Terms()
+        self.reaches: tuple[Reach, ...] = ()
         self._draft: _Draft | None = None
 
     def begin(self) -> None:
@@ -47,6 +48,7 @@ class InventoryStore:
         if chunk.last:
             self.hosts, self.latencies = self.terms.hosts(draft.hosts), tuple(draft.latencies)
             self.fabric, self.licences = tuple(draft.fabric), self.terms.pools(draft.licences)
+            self.reaches = tuple(draft.reaches)
             self.version, self.complete, self._draft = draft.version, True, None
 
 
@@ -61,9 +63,11 @@ class _Draft:
         self.latencies: list[ZoneLatency] = []
         self.fabric: list[FabricEdge] = []
         self.licences: list[Licence] = []
+        self.reaches: list[Reach] = []
 
     def add(self, chunk: pb.InventoryChunk) -> None:
         self.hosts += [self._reader.read(h) for h in chunk.hosts]
         self.latencies += [latency_in(self._vim, m) for m in chunk.latencies]
         self.fabric += [fabric_in(self._vim, m) for m in chunk.fabric]
         self.licences += [licence_in(self._vim, m) for m in chunk.licences]
+        self.reaches += [reach_in(self._vim, m) for m in chunk.reaches]

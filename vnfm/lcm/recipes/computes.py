@@ -115,11 +115,13 @@ def internal_links(lane: Lane, plan: Plan, ids: LaneIds, needs: tuple[str, ...])
 def _internal_link(
     lane: Lane, link: VirtualLinkDesc, index: int, plan: Plan, ids: LaneIds, needs: tuple[str, ...]
 ) -> Step | None:
-    members = []
+    members: list[LinkMember] = []
+    vim = ""
     for cpd in (c for c in lane.flavour.cps if c.virtual_link == link.id):
         for instance in range(lane.counts.get(cpd.vdu_id, 1)):
             assignment = plan.assignment(ids.compute(lane.alias, cpd.vdu_id, instance))
             if assignment:
+                vim = vim or assignment.vim  # all of them are in it: placing.py sees to that
                 members.append(LinkMember(assignment.id, cpd.id, assignment.runtime, assignment.host))
     if not members:
         return None
@@ -128,7 +130,7 @@ def _internal_link(
         key=f"link {lane.alias}/{link.id}",
         kind=StepKind.LINK,
         title=f"link {lane.alias}/{link.id}",
-        vim=plan.assignments[0].vim,
+        vim=vim,
         needs=needs,
         lane=lane.alias,
         vnf_instance_id=lane.instance_id,
