@@ -9,20 +9,20 @@ from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.types import Plan, Refusal, Request
 
 
-def place_together(request: Request, snapshot: Snapshot) -> Plan | Refusal:
+def place_together(request: Request, snapshot: Snapshot, *, told: bool = True) -> Plan | Refusal:
     """The best plan over all VIMs where that stays in one; else the first VIM by name that holds the whole request;
-    else a refusal that says so."""
-    outcome = place(request, snapshot)
+    else a refusal that says so. `told`: with the plan's reasons."""
+    outcome = place(request, snapshot, told=told)
     if isinstance(outcome, Refusal) or len({a.vim for a in outcome.assignments}) <= 1:
         return outcome
     refusals: list[tuple[str, Refusal]] = []
     for vim in sorted({h.vim for h in snapshot.hosts}):
         here = tuple(replace(d, vims=frozenset({vim})) for d in request.demands)
-        alone = place(replace(request, demands=here), snapshot)
+        alone = place(replace(request, demands=here), snapshot, told=told)
         if isinstance(alone, Plan):
             return alone
         refusals.append((vim, alone))
     vim, first = refusals[0]
-    told = "; ".join(f"{name}: {r.detail}" for name, r in refusals)
-    detail = f"it would fit only over several VIMs, and links between VIMs are not offered; {told}"
+    said = "; ".join(f"{name}: {r.detail}" for name, r in refusals)
+    detail = f"it would fit only over several VIMs, and links between VIMs are not offered; {said}"
     return replace(first, detail=detail, minimal_change=f"in VIM {vim}: {first.minimal_change}")

@@ -1,0 +1,194 @@
+"""One move in thought: what a change of a running chain would do, what it costs, and what stands afterwards. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from vnfm.lcm.changing import Changed, Renewal, change, standing_request
+from vnfm.lcm.foresight.running import Running
+from vnfm.lcm.offers import UNTOLD, Capabilities
+from vnfm.lcm.planning import NoPlacement
+from vnfm.lcm.realizing import expected
+from vnfm.model.placement import Runtime
+from vnfm.model.problem import ProblemError
+from vnfm.placement.engine import place
+from vnfm.placement.score import DEFAULT_WEIGHTS
+from vnfm.placement.snapshot import Snapshot
+from vnfm.placement.types import Assignment, HostKey, Plan, Proof
+
+UNBOUNDED_US = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where and how a VNFC runs."""
+
+    vim: str
+    host: str
+    runtime: Runtime
+    nested: bool = False
+
+    @property
+    def key(self) -> HostKey:
+        """The host's."""
+        return (self.vim, self.host)
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """A VNFC that goes from one spot to another; `why` is told where it was asked for."""
+
+    alias: str
+    vdu_id: str
+    index: int
+    vnfc_id: str  # as it is now
+    before: Spot
+    after: Spot
+    why: Assignment | None = None
+
+    @property
+    def stays(self) -> bool:
+        """Same host, same realization."""
+        return (self.before.key, self.before.runtime) == (self.after.key, self.after.runtime)
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What it costs to have a chain as it stands. `price`: that of its CPUs, in the inventory's unit; `hops`: edges of
+    the fabric that its links cross; `latency_us`: of its slowest path, None where nobody tells; `score`: all of it in
+    the unit of the placement's weights."""
+
+    price: float
+    hops: int
+    latency_us: int | None
+    score: int
+
+
+@dataclass(frozen=True, slots=True)
+class No:
+    """Why something cannot be done: a refusal by the placement, or `proof` empty where it is not about room."""
+
+    proof: str
+    detail: str
+    minimal_change: str = ""
+    word: str = ""  # of the problem
+
+    def as_dict(self) -> dict[str, Any]:
+        """As `chain plan` tells it."""
+        return {"proof": self.proof, "detail": self.detail, "minimal_change": self.minimal_change}
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """`running` and `snapshot` as they would be."""
+
+    running: Running
+    snapshot: Snapshot
+    shifts: tuple[Shift, ...]
+    changed: Changed
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What every look ahead goes by, besides the snapshot."""
+
+    absent: Mapping[str, str] = field(default_factory=dict)
+    capabilities: Capabilities = field(default_factory=lambda: UNTOLD)
+
+
+def moved(running: Running, renewal: Renewal, snapshot: Snapshot, sight: Sight, *, told: bool = False) -> Moved | No:
+    """What the operation would decide: the same code decides it. What it made and what it left is held then."""
+    try:
+        done = change(
+            running.wanted,
+            renewal,
+            snapshot,
+            operation_id=running.operation_id,
+            absent=sight.absent,
+            capabilities=sight.capabilities,
+            told=told,
+        )
+    except ProblemError as error:
+        return no_of(error)
+    made = {a.id: a for a in done.plan.assignments}
+    shifts = []
+    for fresh in done.slots.fresh:
+        old, new = fresh.old, made[fresh.resource_id]
+        if old is not None:
+            before = Spot(old.vim, old.spec.host, old.spec.runtime, _nested(snapshot, (old.vim, old.spec.host)))
+            after = Spot(new.vim, new.host, new.runtime, new.nested)
+            why = new if told else None
+            shifts.append(Shift(old.alias, old.vdu_id, old.index, old.resource_id, before, after, why))
+    gone = [s.removal.resource_id for s in done.steps if s.removal]
+    gone += [v.resource_id for v in done.slots.gone]
+    then = let_go(snapshot.holding(done.plan.reservations, done.plan.link_reservations), gone)
+    return Moved(running.moved(expected(running.stands, done.steps)), then, tuple(shifts), done)
+
+
+def no_of(error: ProblemError) -> No:
+    """A problem of planning as a reason. A bound that what stays would break is about latency."""
+    told = error.problem
+    if isinstance(error, NoPlacement):
+        refusal = error.refusal
+        return No(str(refusal.proof), refusal.detail, refusal.minimal_change, told.word)
+    return No(str(Proof.LATENCY) if told.word == "no-placement" else "", told.detail, "", told.word)
+
+
+def let_go(snapshot: Snapshot, resource_ids: Iterable[str]) -> Snapshot:
+    """Without what was held for these, on hosts and links: what a link's parts hold begins with its id."""
+    gone = frozenset(resource_ids)
+    links = [r.resource_id for r in snapshot.link_reservations if r.resource_id.partition("/")[0] in gone]
+    return snapshot.releasing((*gone, *links))
+
+
+def held_by(running: Running) -> list[str]:
+    """All resource ids that something may be held for."""
+    stands = running.stands
+    return [*(v.resource_id for v in stands.vnfcs), *(x.spec.resource_id for x in stands.links)]
+
+
+def measured(running: Running, snapshot: Snapshot) -> Measure | None:
+    """None where it cannot be told: an end or a VNFC is on a host that nobody tells any more."""
+    wanted = running.wanted
+    if wanted.chain is not None:  # every path is summed up, bounded or not
+        wanted = replace(wanted, chain=replace(wanted.chain, max_latency_us=UNBOUNDED_US))
+    price = 0.0
+    for vnfc in running.stands.vnfcs:
+        host = snapshot.by_key.get((vnfc.vim, vnfc.spec.host))
+        if host is None:
+            return None
+        price += host.price_per_vcpu * vnfc.spec.cpu_milli / 1000
+    request = replace(standing_request(wanted, snapshot), rules=())
+    plan = place(request, snapshot, told=False)
+    if not isinstance(plan, Plan):
+        return None
+    links = {x.id: x for x in plan.links}
+    sums = [_sum([links[i].latency_us for i in p.links]) for p in request.paths]
+    told = [s for s in sums if s is not None]
+    latency_us = max(told) if told and len(told) == len(sums) else None
+    return _measure(price, plan, latency_us)
+
+
+def measured_plan(plan: Plan, snapshot: Snapshot, *, paths: int) -> Measure:
+    """Of a plan that nothing stands of yet. The latency is told where there is one path, which has all links then."""
+    price = sum(snapshot.by_key[r.vim, r.host].price_per_vcpu * r.cpu_milli / 1000 for r in plan.reservations)
+    return _measure(price, plan, _sum([x.latency_us for x in plan.links]) if paths == 1 else None)
+
+
+def _measure(price: float, plan: Plan, latency_us: int | None) -> Measure:
+    weights = DEFAULT_WEIGHTS
+    lasting = (weights.unknown_link_us if x.latency_us is None else x.latency_us for x in plan.links)
+    hops = sum(len(x.edges) for x in plan.links)
+    score = round(weights.price_per_vcpu * price) + weights.link_per_us * sum(lasting) + hops
+    return Measure(round(price, 4), hops, latency_us, score)
+
+
+def _nested(snapshot: Snapshot, key: HostKey) -> bool:
+    return key in snapshot.lineage and snapshot.nested(key)
+
+
+def _sum(parts: list[int | None]) -> int | None:
+    known = [p for p in parts if p is not None]
+    return sum(known) if len(known) == len(parts) else None
