@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vnfm.cli.render import coloured, grid
-from vnfm.cli.render_chain import plan, reasons, refused
+from vnfm.cli.render_chain import host_path, realization, reasons, refused
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -47,7 +47,7 @@ def outlook(data: Json) -> RenderableType:
         parts.append(Text(f"{entry['name']}: cannot be looked at: {entry['why']}", style="yellow"))
     parts.append(_headroom(data["headroom"]))
     if data["then"]:
-        parts += [Text("Then, as things would be:", style="bold"), plan({**data["then"], "links": []})]
+        parts += _admitted(data["then"])
     commands = [c["command"] for c in data["chains"] if c.get("command") and c["outcome"] in ("MOVED", "BETTER")]
     parts += _commands(commands)
     return Group(*parts)
@@ -99,7 +99,7 @@ def replacement(data: Json) -> RenderableType:
         head.append("would stay: there is no better place now", style="green")
     else:
         head.append("would be moved", style="green")
-    rows = ((m["alias"], m["vdu_id"], _spot(m["from"]), _goes(m), reasons(m)) for m in data["moves"])
+    rows = ((m["alias"], m["vdu_id"], _spot(m["from"]), _goes(m), _why(m)) for m in data["moves"])
     table = grid("", ["VNF", "VDU", "From", "To", ("Why", {"ratio": 1})], rows)
     table.expand, table.show_lines = True, True
     parts: list[RenderableType] = [head, table]
@@ -138,6 +138,23 @@ def _verdict(data: Json) -> Text:
     return text
 
 
+def _admitted(then: Json) -> list[RenderableType]:
+    """The chain that was asked about, briefly: `chain plan` tells all once it is so."""
+    from rich.text import Text
+
+    if not then["feasible"]:
+        return [Text(f"Then chain {then['chain']} would not be admitted", style="bold red"), refused(then["refused"])]
+    rows = ((v["alias"], realization(v), host_path(v), _why(v)) for v in then["vnfs"])
+    table = grid("", ["VNF", "Realized as", "Host", ("Why", {"ratio": 1})], rows)
+    table.expand = True
+    return [Text(f"Then chain {then['chain']} would be admitted", style="bold green"), table]
+
+
+def _why(vnf: Json) -> Text:
+    """What speaks for it, and what came second; -o json has all that was rejected."""
+    return reasons({"reasons": vnf.get("reasons"), "runner_up": vnf.get("runner_up")})
+
+
 def _fates(chains: Sequence[Json]) -> RenderableType:
     from rich.text import Text
 
@@ -145,15 +162,16 @@ def _fates(chains: Sequence[Json]) -> RenderableType:
     for entry in chains[:SHOWN]:
         outcome = Text(entry["outcome"], style=COLOURS[entry["outcome"]])
         why = entry.get("why") or (entry["refused"]["detail"] if entry.get("refused") else MEANS[entry["outcome"]])
-        rows.append((name(entry), outcome, _saved(entry.get("saved")), why))
-    table = grid(_more("", chains), ["", "Outcome", "Saves", ("Why", {"ratio": 1})], rows)
+        rows.append((name(entry), outcome, _saved(entry.get("saved"), -1), why))
+    table = grid(_more("", chains), ["", "Outcome", "Change", ("Why", {"ratio": 1})], rows)
     table.expand = True
     return table
 
 
 def _moves(moves: Sequence[Json]) -> RenderableType:
-    rows = ((name(m), m["alias"] or "", m["vdu_id"], _spot(m["from"]), _goes(m)) for m in moves[:SHOWN])
-    return grid(_more("Moves", moves), ["", "VNF", "VDU", "From", "To"], rows)
+    going = [m for m in moves if m["from"] != m["to"]]
+    rows = ((name(m), m["alias"], m["vdu_id"], _spot(m["from"]), _spot(m["to"])) for m in going[:SHOWN])
+    return grid(_more("Moves", going), ["", "VNF", "VDU", "From", "To"], rows)
 
 
 def _ordered(moves: Sequence[Json]) -> RenderableType:
@@ -212,16 +230,18 @@ def _goes(move: Json) -> Text | str:
     return "stays" if move["from"] == move["to"] else _spot(move["to"])
 
 
-def _saved(saved: Json | None) -> str:
+def _saved(saved: Json | None, sign: int = 1) -> str:
+    """What is saved, or with sign -1 what is more of."""
     if saved is None:
         return "-"
+    plus = "+" if sign < 0 else ""
     said = []
     if saved["price"]:
-        said.append(f"price {saved['price']:+g}")
+        said.append(f"price {sign * saved['price']:{plus}g}")
     if saved["hops"]:
-        said.append(f"{saved['hops']:+d} hops")
+        said.append(f"{sign * saved['hops']:{plus}d} hops")
     if saved["latency_us"]:
-        said.append(f"{saved['latency_us']:+d} us")
+        said.append(f"{sign * saved['latency_us']:{plus}d} us")
     return ", ".join(said) or "nothing"
 
 

@@ -190,6 +190,8 @@ def _shift(one: Running, s: Shift) -> Document:
     }
     if s.why is not None:
         told["reasons"] = list(s.why.reasons)
+        second = s.why.runner_up
+        told["runner_up"] = None if second is None else {**asdict(second), "runtime": str(second.runtime)}
         told["rejected"] = [
             {"runtime": str(r.runtime), "nested": r.nested, "host": r.host, "reason": r.reason} for r in s.why.rejected
         ]
