@@ -72,7 +72,8 @@ def what_if(
     if not lost and (admitted is None or admitted["feasible"]):
         session.print(data, lambda: render_foresight.outlook(data))
         return
-    told = [f"{render_foresight.name(c)}: {c['refused']['detail']}" for c in lost]
+    names = ", ".join(render_foresight.name(c) for c in lost[:5]) + (", …" if len(lost) > 5 else "")
+    told = [f"{len(lost)} of what runs would be lost: {names}"] if lost else []
     if admitted is not None and not admitted["feasible"]:
         told.append(f"chain {admitted['chain']} would not be admitted: {admitted['refused']['detail']}")
     _refused(session, data, render_foresight.outlook, "; ".join(told))

@@ -101,6 +101,20 @@ def closed(snapshot: Snapshot, keys: Collection[HostKey], why: str) -> Snapshot:
     return again.holding(filling(snapshot, keys))
 
 
+def only(snapshot: Snapshot, keys: Collection[HostKey]) -> Snapshot:
+    """Only these hosts, with what is held on them and the network between: much less to search, and to tell of."""
+    kept = set(keys)
+    apart = {h.key for h in snapshot.hosts} - kept
+    return Snapshot.of(
+        snapshot.version,
+        [h for h in snapshot.hosts if h.key in kept],
+        latencies=snapshot.latencies,
+        fabric=[e for e in snapshot.fabric if (e.vim, e.a) not in apart and (e.vim, e.b) not in apart],
+        reservations=[r for r in snapshot.reservations if (r.vim, r.host) in kept],
+        link_reservations=snapshot.link_reservations,
+    )
+
+
 def filling(snapshot: Snapshot, keys: Collection[HostKey]) -> tuple[Reservation, ...]:
     """Reservations that take all that is left on these hosts beside what is held: a reservation a machine, in place of
     one that did so before."""

@@ -15,7 +15,7 @@ from vnfm.model.problem import problem
 from vnfm.model.realization import VnfcThere
 from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.types import HostKey
-from vnfm.placement.whatif import closed, detached, host_named
+from vnfm.placement.whatif import closed, detached, host_named, only
 
 MOST_WAYS = 27
 """Choices of realizations that are tried where each VNF is told its host."""
@@ -77,7 +77,7 @@ def replacement(one: Running, aliases: Sequence[str], wish: Wish, now: Snapshot,
     renewal = Renewal(one.of(chosen))
     to = _to(wish, chosen, now)
     forced = _forced(one, renewal, to, now, sight) if len(set(to.values())) > 1 else None
-    found = forced or moved(one, renewal, _open(wish, to, now), sight, told=True)
+    found = forced or moved(one, renewal, _open(one, wish, to, now), sight, told=True)
     before = measured(one, now)
     if isinstance(found, No):
         return Replacement(one, chosen, no=found, before=before)
@@ -111,24 +111,25 @@ def _to(wish: Wish, aliases: Sequence[str], now: Snapshot) -> dict[str, HostKey]
     return found
 
 
-def _open(wish: Wish, to: Mapping[str, HostKey], now: Snapshot) -> Snapshot:
-    """Only what the wishes leave."""
+def _open(one: Running, wish: Wish, to: Mapping[str, HostKey], now: Snapshot) -> Snapshot:
+    """What the wishes leave, and the hosts that the rest of the chain is on, closed."""
     hosts = {h.key for h in now.hosts}
-    if to:
-        keys = set(to.values())
-        names = ", ".join(sorted(k[1] for k in keys))
-        return closed(now, hosts - keys, f"only {names} is asked for")
     if wish.avoid:
         avoided = {now.machine[host_named(now, name, "avoid")] for name in wish.avoid}
         on_it = {k for k in hosts if any(now.machine[x] in avoided for x in now.lineage[k])}
         return closed(now, on_it, "it is to be avoided")
-    if wish.vim:
-        others = {k for k in hosts if k[0] != wish.vim}
-        if others == hosts:
+    if to:
+        wanted, why = set(to.values()), f"only {', '.join(sorted({k[1] for k in to.values()}))} is asked for"
+    elif wish.vim:
+        wanted, why = {k for k in hosts if k[0] == wish.vim}, f"only VIM {wish.vim} is asked for"
+        if not wanted:
             known = ", ".join(sorted({k[0] for k in hosts})) or "none"
             raise problem("not-found", f"vim: no VIM {wish.vim!r} tells hosts; there are: {known}", instance=wish.vim)
-        return closed(now, others, f"only VIM {wish.vim} is asked for")
-    return detached(now)
+    else:
+        return detached(now)
+    used = {(v.vim, v.spec.host) for v in one.stands.vnfcs} | {(s.vim, s.spec.host) for s in one.stands.saps}
+    stage = {below for k in (wanted | used) & hosts for below in now.lineage[k]}
+    return closed(only(now, stage), stage - wanted, why)
 
 
 def _forced(one: Running, renewal: Renewal, to: Mapping[str, HostKey], now: Snapshot, sight: Sight) -> Moved | None:

@@ -15,7 +15,7 @@ from vnfm.lcm.foresight.running import Running
 from vnfm.model.problem import ProblemError
 from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.types import HostKey
-from vnfm.placement.whatif import Say, filling, no_word, used_by_others
+from vnfm.placement.whatif import Say, filling, no_word, only, used_by_others
 
 TRIES_A_MOVE = 20
 """Chains that are looked at in vain for each move that is wanted, before the search ends."""
@@ -83,7 +83,7 @@ def _empty_servers(state: _State, sight: Sight, most: int, say: Say) -> tuple[in
     left = sorted(set(candidates) - pinned, key=lambda s: (sum(cpu for _, cpu in on[s]), s))
     if not left:
         return len(pinned), 0
-    crowd = _crowded(state.snapshot, on)  # only servers that are in use take anything
+    crowd = only(state.snapshot, _hosts_of(state.snapshot, on))  # only servers that are in use take anything
     tried = 0
     for at, server in enumerate(left):
         room = most - sum(len(m.shifts) for m in state.moves)
@@ -143,22 +143,6 @@ def _known(one: Running) -> bool:
     except ProblemError:
         return False
     return True
-
-
-def _crowded(snapshot: Snapshot, servers: Collection[HostKey]) -> Snapshot:
-    """Only these servers, with all that is on them: much less to search than the whole cloud."""
-    keys = set(_hosts_of(snapshot, servers))
-    known = {h.key for h in snapshot.hosts}
-    apart = known - keys
-    fabric = [e for e in snapshot.fabric if (e.vim, e.a) not in apart and (e.vim, e.b) not in apart]
-    return Snapshot.of(
-        snapshot.version,
-        [h for h in snapshot.hosts if h.key in keys],
-        latencies=snapshot.latencies,
-        fabric=fabric,
-        reservations=[r for r in snapshot.reservations if (r.vim, r.host) in keys],
-        link_reservations=snapshot.link_reservations,
-    )
 
 
 def _emptied(state: _State, crowd: Snapshot, server: HostKey, sight: Sight) -> _State | None:
