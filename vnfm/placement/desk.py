@@ -46,6 +46,7 @@ class Desk:
         self.loads: dict[HostKey, Load] = {}
         self._on: dict[HostKey, dict[str, Reservation]] = {}
         self._held: dict[tuple[str, str], Reservation | LinkReservation] = {}
+        self._followed: tuple[object, object] = (None, None)  # the tuples themselves: the same ones hold the same
         self._short = False  # more is held somewhere than is there: what is left cannot be told by differences
 
     def _attached(self, places: Network) -> dict[HostKey, object]:
@@ -94,6 +95,8 @@ class Desk:
 
     def follow(self, snapshot: Snapshot) -> None:
         """Enter what the snapshot holds, and take out what it does not."""
+        if snapshot.reservations is self._followed[0] and snapshot.link_reservations is self._followed[1]:
+            return
         now: dict[tuple[str, str], Reservation | LinkReservation] = {}
         changed: set[HostKey] = set()
         now.update((("compute", r.resource_id), r) for r in snapshot.reservations)
@@ -125,6 +128,7 @@ class Desk:
             if on := self._on[machine]:
                 self.loads[machine] = load_of(on.values())
         self.placer.routes.renew()
+        self._followed = (snapshot.reservations, snapshot.link_reservations)
 
     def _drafted(self, snapshot: Snapshot, held: Reservation) -> Draft | None:
         machine = snapshot.machine.get((held.vim, held.host))

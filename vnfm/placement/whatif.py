@@ -12,7 +12,9 @@ from dataclasses import dataclass, field, replace
 from vnfm.model.needs import Isolation
 from vnfm.model.placement import Runtime
 from vnfm.model.problem import problem
+from vnfm.placement.desk import desk_of
 from vnfm.placement.ledger import MIB, NOTHING, Vector, capacity_of, load_of, positive, sub
+from vnfm.placement.network import Network
 from vnfm.placement.snapshot import COSTLESS, Kept, Snapshot
 from vnfm.placement.types import FabricEdge, Host, HostKey, Reservation
 
@@ -113,6 +115,12 @@ def only(snapshot: Snapshot, keys: Collection[HostKey]) -> Snapshot:
         reservations=[r for r in snapshot.reservations if (r.vim, r.host) in kept],
         link_reservations=snapshot.link_reservations,
     )
+
+
+def network_of(snapshot: Snapshot) -> Network:
+    """The ways between its servers. Good for every snapshot of the same hosts, whatever they hold."""
+    with snapshot.kept.lock:
+        return desk_of(snapshot).network
 
 
 def filling(snapshot: Snapshot, keys: Collection[HostKey]) -> tuple[Reservation, ...]:

@@ -13,10 +13,11 @@ from vnfm.lcm.planning import NoPlacement
 from vnfm.lcm.realizing import expected
 from vnfm.model.placement import Runtime
 from vnfm.model.problem import ProblemError
-from vnfm.placement.engine import place
+from vnfm.placement.network import Network
 from vnfm.placement.score import DEFAULT_WEIGHTS
-from vnfm.placement.snapshot import Snapshot
-from vnfm.placement.types import Assignment, HostKey, Plan, Proof
+from vnfm.placement.snapshot import Snapshot, cost_of
+from vnfm.placement.types import Assignment, End, HostKey, Plan, Proof
+from vnfm.placement.whatif import network_of
 
 UNBOUNDED_US = 1_000_000_000
 
@@ -149,40 +150,63 @@ def held_by(running: Running) -> list[str]:
     return [*(v.resource_id for v in stands.vnfcs), *(x.spec.resource_id for x in stands.links)]
 
 
-def measured(running: Running, snapshot: Snapshot) -> Measure | None:
-    """None where it cannot be told: an end or a VNFC is on a host that nobody tells any more."""
-    wanted = running.wanted
-    if wanted.chain is not None:  # every path is summed up, bounded or not
-        wanted = replace(wanted, chain=replace(wanted.chain, max_latency_us=UNBOUNDED_US))
-    price = 0.0
-    for vnfc in running.stands.vnfcs:
-        host = snapshot.by_key.get((vnfc.vim, vnfc.spec.host))
-        if host is None:
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """Measures what stands, on the hosts of one snapshot, whatever they hold."""
+
+    snapshot: Snapshot
+    network: Network
+
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> Gauge:
+        """Of a snapshot's hosts."""
+        return cls(snapshot, network_of(snapshot))
+
+    def measured(self, running: Running) -> Measure | None:
+        """None where it cannot be told: an end or a VNFC is on a host that nobody tells any more."""
+        wanted, snapshot = running.wanted, self.snapshot
+        if wanted.chain is not None:  # every path is summed up, bounded or not
+            wanted = replace(wanted, chain=replace(wanted.chain, max_latency_us=UNBOUNDED_US))
+        price = 0.0
+        for vnfc in running.stands.vnfcs:
+            host = snapshot.by_key.get((vnfc.vim, vnfc.spec.host))
+            if host is None:
+                return None
+            price += host.price_per_vcpu * vnfc.spec.cpu_milli / 1000
+        request = standing_request(wanted, snapshot)
+        ends = {e.id: e for e in request.ends}
+        if any(not e.host for e in request.ends):
             return None
-        price += host.price_per_vcpu * vnfc.spec.cpu_milli / 1000
-    request = replace(standing_request(wanted, snapshot), rules=())
-    plan = place(request, snapshot, told=False)
-    if not isinstance(plan, Plan):
-        return None
-    links = {x.id: x for x in plan.links}
-    sums = [_sum([links[i].latency_us for i in p.links]) for p in request.paths]
-    told = [s for s in sums if s is not None]
-    latency_us = max(told) if told and len(told) == len(sums) else None
-    return _measure(price, plan, latency_us)
+        lasting = {x.id: self._way(ends[x.a], ends[x.b]) for x in request.links}
+        sums = [_sum([lasting[i][0] for i in p.links]) for p in request.paths]
+        told = [s for s in sums if s is not None]
+        latency_us = max(told) if told and len(told) == len(sums) else None
+        return _measure(price, lasting.values(), latency_us)
+
+    def _way(self, a: End, b: End) -> tuple[int | None, int]:
+        """Latency and hops."""
+        snapshot = self.snapshot
+        route = self.network.route(snapshot.root((a.vim, a.host)), snapshot.root((b.vim, b.host)))
+        if route is None or route.latency_us is None:
+            return None, len(route.edges) if route else 0
+        hop_us = sum(cost_of(snapshot.by_key[e.vim, e.host], e.runtime).hop_us for e in (a, b) if e.runtime)
+        return route.latency_us + hop_us, len(route.edges)
 
 
 def measured_plan(plan: Plan, snapshot: Snapshot, *, paths: int) -> Measure:
     """Of a plan that nothing stands of yet. The latency is told where there is one path, which has all links then."""
     price = sum(snapshot.by_key[r.vim, r.host].price_per_vcpu * r.cpu_milli / 1000 for r in plan.reservations)
-    return _measure(price, plan, _sum([x.latency_us for x in plan.links]) if paths == 1 else None)
+    lasting = [(x.latency_us, len(x.edges)) for x in plan.links]
+    return _measure(price, lasting, _sum([us for us, _ in lasting]) if paths == 1 else None)
 
 
-def _measure(price: float, plan: Plan, latency_us: int | None) -> Measure:
-    weights = DEFAULT_WEIGHTS
-    lasting = (weights.unknown_link_us if x.latency_us is None else x.latency_us for x in plan.links)
-    hops = sum(len(x.edges) for x in plan.links)
-    score = round(weights.price_per_vcpu * price) + weights.link_per_us * sum(lasting) + hops
-    return Measure(round(price, 4), hops, latency_us, score)
+def _measure(price: float, ways: Iterable[tuple[int | None, int]], latency_us: int | None) -> Measure:
+    weights, known = DEFAULT_WEIGHTS, list(ways)
+    us = sum(weights.unknown_link_us if lasting is None else lasting for lasting, _ in known)
+    hops = sum(edges for _, edges in known)
+    return Measure(
+        round(price, 4), hops, latency_us, round(weights.price_per_vcpu * price) + weights.link_per_us * us + hops
+    )
 
 
 def _nested(snapshot: Snapshot, key: HostKey) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import islice, product
 
 from vnfm.lcm.changing import Renewal
-from vnfm.lcm.foresight.moving import Measure, Moved, No, Shift, Sight, measured, moved
+from vnfm.lcm.foresight.moving import Gauge, Measure, Moved, No, Shift, Sight, moved
 from vnfm.lcm.foresight.running import Running
 from vnfm.model.change import Place
 from vnfm.model.placement import Runtime
@@ -78,7 +78,8 @@ def replacement(one: Running, aliases: Sequence[str], wish: Wish, now: Snapshot,
     to = _to(wish, chosen, now)
     forced = _forced(one, renewal, to, now, sight) if len(set(to.values())) > 1 else None
     found = forced or moved(one, renewal, _open(one, wish, to, now), sight, told=True)
-    before = measured(one, now)
+    gauge = Gauge.of(detached(now))
+    before = gauge.measured(one)
     if isinstance(found, No):
         return Replacement(one, chosen, no=found, before=before)
     if to and (astray := [s for s in found.shifts if s.alias in to and s.after.key != to[s.alias]]):
@@ -90,7 +91,7 @@ def replacement(one: Running, aliases: Sequence[str], wish: Wish, now: Snapshot,
         chosen,
         found.shifts,
         before=before,
-        after=measured(found.running, found.snapshot),
+        after=gauge.measured(found.running),
         warnings=warnings(one, found.shifts),
     )
 

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from vnfm.lcm.changing import Renewal
 from vnfm.lcm.foresight.moving import (
+    Gauge,
     Measure,
     Moved,
     No,
@@ -20,7 +21,6 @@ from vnfm.lcm.foresight.moving import (
     Spot,
     held_by,
     let_go,
-    measured,
     measured_plan,
     moved,
     no_of,
@@ -87,13 +87,14 @@ def outlook(everyone: Sequence[Running], now: Snapshot, then: Supposed, sight: S
     hit.sort(key=lambda r: (-sum(v.spec.cpu_milli for v in r.stands.vnfcs), r.tenant, r.name))
     dead = [v.resource_id for one in hit for v in one.on(then.failed)]
     snapshot = let_go(then.snapshot, dead)
+    gauge, gauge_then = Gauge.of(now), Gauge.of(snapshot)
     fates: list[Fate] = []
     after = {one.id: one for one in everyone}
     for at, one in enumerate(hit):
         say(at, len(hit), f"{'chain' if one.chain else 'VNF'} {one.name}")
         fate, snapshot = _fate(one, snapshot, then, sight)
-        after_it = measured(fate.running, snapshot) if fate.after is None and fate.no is None else fate.after
-        fates.append(replace(fate, before=measured(one, now), after=after_it))
+        after_it = gauge_then.measured(fate.running) if fate.after is None and fate.no is None else fate.after
+        fates.append(replace(fate, before=gauge.measured(one), after=after_it))
         after[one.id] = fate.running
     say(len(hit), len(hit), "")
     return Outlook(tuple(fates), snapshot, tuple(after.values()), tuple(untold))

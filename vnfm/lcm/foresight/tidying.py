@@ -6,19 +6,19 @@ chains go to where they are cheaper. A move is make before break: while it is ma
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from vnfm.lcm.changing import Renewal
-from vnfm.lcm.foresight.moving import Measure, Moved, Shift, Sight, measured, moved
+from vnfm.lcm.foresight.moving import Gauge, Measure, Moved, Shift, Sight, moved
 from vnfm.lcm.foresight.running import Running
 from vnfm.model.problem import ProblemError
 from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.types import HostKey
 from vnfm.placement.whatif import Say, filling, no_word, only, used_by_others
 
-TRIES_A_MOVE = 20
-"""Chains that are looked at in vain for each move that is wanted, before the search ends."""
+TRIES = 100
+"""Chains that are looked at in vain before the search ends; more where many moves are wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +53,23 @@ class _State:
     running: dict[str, Running]
     snapshot: Snapshot
     moves: list[Improvement]
+    gauge: Gauge
+    hosts: dict[HostKey, list[HostKey]]  # by server
+
+    @classmethod
+    def of(cls, everyone: Sequence[Running], now: Snapshot) -> _State:
+        hosts: dict[HostKey, list[HostKey]] = {}
+        for host in now.hosts:
+            hosts.setdefault(now.root(host.key), []).append(host.key)
+        return cls({r.id: r for r in everyone}, now, [], Gauge.of(now), hosts)
+
+    def hosts_of(self, servers: Iterable[HostKey]) -> list[HostKey]:
+        return [key for server in servers for key in self.hosts[server]]
 
 
 def tidied(everyone: Sequence[Running], now: Snapshot, sight: Sight, most: int, say: Say = no_word) -> Tidied:
     """At most so many moves, of VNFs."""
-    state = _State({r.id: r for r in everyone}, now, [])
+    state = _State.of(everyone, now)
     pinned, tried = _empty_servers(state, sight, most, say)
     unlooked = _cheapen(state, sight, most, say)
     return Tidied(tuple(state.moves), state.snapshot, tuple(state.running.values()), pinned, tried, unlooked)
@@ -67,7 +79,7 @@ def bettered(
     everyone: Sequence[Running], then: Snapshot, sight: Sight, most: int, onto: Collection[HostKey], say: Say = no_word
 ) -> Tidied:
     """Moves that become worth while by these hosts: at least one VNF of each goes to one of them."""
-    state = _State({r.id: r for r in everyone}, then, [])
+    state = _State.of(everyone, then)
     unlooked = _cheapen(state, sight, most, say, onto)
     return Tidied(tuple(state.moves), state.snapshot, tuple(state.running.values()), unlooked=unlooked)
 
@@ -78,12 +90,12 @@ def bettered(
 def _empty_servers(state: _State, sight: Sight, most: int, say: Say) -> tuple[int, int]:
     """How many were pinned, and how many could not be emptied."""
     on = _by_server(state)
-    candidates = [s for s in on if not _used(state.snapshot, s)]
+    candidates = [s for s in on if not any(used_by_others(state.snapshot.by_key[k]) for k in state.hosts_of([s]))]
     pinned = {s for s in candidates if any(not _movable(state.running[i], s, state.snapshot) for i, _ in on[s])}
     left = sorted(set(candidates) - pinned, key=lambda s: (sum(cpu for _, cpu in on[s]), s))
     if not left:
         return len(pinned), 0
-    crowd = only(state.snapshot, _hosts_of(state.snapshot, on))  # only servers that are in use take anything
+    crowd = only(state.snapshot, state.hosts_of(on))  # only servers that are in use take anything
     tried = 0
     for at, server in enumerate(left):
         room = most - sum(len(m.shifts) for m in state.moves)
@@ -121,14 +133,6 @@ def _by_server(state: _State) -> dict[HostKey, list[tuple[str, int]]]:
     return found
 
 
-def _used(snapshot: Snapshot, server: HostKey) -> bool:
-    return any(used_by_others(snapshot.by_key[k]) for k in _hosts_of(snapshot, {server}))
-
-
-def _hosts_of(snapshot: Snapshot, servers: Collection[HostKey]) -> list[HostKey]:
-    return [h.key for h in snapshot.hosts if snapshot.root(h.key) in servers]
-
-
 def _movable(one: Running, server: HostKey, snapshot: Snapshot) -> bool:
     """Whether what it has on the server could leave it."""
     if one.chain is None or one.busy or not _known(one):
@@ -147,22 +151,20 @@ def _known(one: Running) -> bool:
 
 def _emptied(state: _State, crowd: Snapshot, server: HostKey, sight: Sight) -> _State | None:
     """All that is on the server goes elsewhere, or nothing does."""
-    hosts = set(_hosts_of(crowd, {server}))
-    trial = _State({}, crowd.holding(filling(crowd, hosts)), [])
+    hosts = set(state.hosts_of([server]))
+    trial = replace(state, running={}, snapshot=crowd.holding(filling(crowd, hosts)), moves=[])
     for one in sorted((r for r in state.running.values() if r.on(hosts)), key=lambda r: (r.tenant, r.name)):
         aliases = {v.alias for v in one.on(hosts)}
         found = moved(one, Renewal(one.of(aliases)), trial.snapshot, sight)
         if not isinstance(found, Moved) or found.running.on(hosts):
             return None
-        trial.moves.append(
-            Improvement(one, found.shifts, measured(one, state.snapshot), measured(found.running, state.snapshot))
-        )
+        measures = state.gauge.measured(one), state.gauge.measured(found.running)
+        trial.moves.append(Improvement(one, found.shifts, *measures))
         trial.running[one.id] = found.running
-        trial.snapshot = found.snapshot
+        trial.snapshot = found.snapshot.holding(filling(found.snapshot, hosts))  # what is free there now stays closed
     if not trial.moves:
         return None
     trial.moves[-1] = replace(trial.moves[-1], empties=server)
-    trial.snapshot = trial.snapshot.holding(filling(trial.snapshot, hosts))  # what was left there stays closed
     return trial
 
 
@@ -172,15 +174,15 @@ def _emptied(state: _State, crowd: Snapshot, server: HostKey, sight: Sight) -> _
 def _cheapen(state: _State, sight: Sight, most: int, say: Say, onto: Collection[HostKey] = ()) -> int:
     """The dearest first. How many were not looked at, as enough was found or tried in vain."""
     everyone = [one for one in state.running.values() if _worth(one)]
-    ranked = [(cost, one) for one in everyone if (cost := measured(one, state.snapshot)) is not None]
+    ranked = [(cost, one) for one in everyone if (cost := state.gauge.measured(one)) is not None]
     ranked.sort(key=lambda x: (-x[0].score, x[1].tenant, x[1].name))
     vain = 0
     for at, (cost, one) in enumerate(ranked):
         room = most - sum(len(m.shifts) for m in state.moves)
-        if room <= 0 or vain >= TRIES_A_MOVE * max(1, most):
+        if room <= 0 or vain >= max(TRIES, most):
             return len(ranked) - at
         say(at, len(ranked), f"chain {one.name}")
-        made = next(_cheaper(one, cost, state.snapshot, sight, onto, room), None)
+        made = next(_cheaper(one, cost, state, sight, onto, room), None)
         if made is None:
             vain += 1
             continue
@@ -196,9 +198,10 @@ def _worth(one: Running) -> bool:
 
 
 def _cheaper(
-    one: Running, cost: Measure, snapshot: Snapshot, sight: Sight, onto: Collection[HostKey], room: int
+    one: Running, cost: Measure, state: _State, sight: Sight, onto: Collection[HostKey], room: int
 ) -> Iterator[tuple[Moved, Measure]]:
     """All of it anew, then only those VNFs that really go elsewhere; where it is cheaper and within the bounds."""
+    snapshot = state.snapshot
     whole = moved(one, Renewal(frozenset(v.resource_id for v in one.stands.vnfcs)), snapshot, sight)
     if not isinstance(whole, Moved):
         return
@@ -211,17 +214,18 @@ def _cheaper(
             continue
         if onto and not any(s.after.key in onto for s in found.shifts):
             continue
-        if not onto and any(_switched_on(snapshot, s.after.key) for s in found.shifts):
+        if not onto and any(_switched_on(state, s.after.key) for s in found.shifts):
             continue
-        after = measured(found.running, found.snapshot)
+        after = state.gauge.measured(found.running)
         if after is not None and after.score < cost.score:
             yield found, after
 
 
-def _switched_on(snapshot: Snapshot, key: HostKey) -> bool:
+def _switched_on(state: _State, key: HostKey) -> bool:
     """Whether a server that is off would be switched on for it: no saving."""
+    snapshot = state.snapshot
     root = snapshot.root(key)
     if snapshot.by_key[root].active:
         return False
     ours = {(r.vim, r.host) for r in snapshot.reservations if r.cpu_milli}
-    return not any(k in ours for k in _hosts_of(snapshot, {root}))
+    return not any(k in ours for k in state.hosts_of([root]))
