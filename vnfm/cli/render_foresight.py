@@ -178,7 +178,7 @@ def _ordered(moves: Sequence[Json]) -> RenderableType:
     rows = []
     for m in moves:
         which = "\n".join(f"{x['alias']}: {_plain(x['from'])} → {_plain(x['to'])}" for x in m["moves"])
-        empties = m["empties"]["host"] if m["empties"] else ""
+        empties = "\n".join(e["host"] for e in m["empties"])
         rows.append((str(m["order"]), name(m), which, empties, _saved(m["saved"])))
     return grid("", ["#", "", "Move", "Empties", "Saves"], rows)
 

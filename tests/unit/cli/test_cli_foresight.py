@@ -153,7 +153,7 @@ def test_wrong_use_asks_nobody(manager: FakeManager, vnfm: Run, args: tuple[str,
 
 
 def test_moves_are_shown_in_order_with_what_each_saves(manager: FakeManager, vnfm: Run) -> None:
-    move = {**fate("MOVED", command=COMMAND), "moves": [MOVE], "empties": {"vim": "dc", "host": "h1"}, "order": 1}
+    move = {**fate("MOVED", command=COMMAND), "moves": [MOVE], "empties": [{"vim": "dc", "host": "h1"}], "order": 1}
     summary = {
         "moves": 1,
         "vnfcs": 1,

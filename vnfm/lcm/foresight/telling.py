@@ -64,7 +64,7 @@ def tidied_document(now: Snapshot, found: Tidied) -> Document:
         "summary": {
             "moves": len(found.moves),
             "vnfcs": sum(len(m.shifts) for m in found.moves),
-            "servers_emptied": sum(m.empties is not None for m in found.moves),
+            "servers_emptied": len({s for m in found.moves for s in m.empties}),
             "servers_pinned": found.pinned,
             "servers_without_refuge": found.tried,
             "chains_left_out": found.unlooked,
@@ -144,7 +144,7 @@ def _improved(move: Improvement, outcome: str) -> Document:
         **_who(move.running),
         "outcome": outcome,
         "moves": [_shift(move.running, s) for s in shifts],
-        "empties": {"vim": move.empties[0], "host": move.empties[1]} if move.empties else None,
+        "empties": [{"vim": vim, "host": host} for vim, host in move.empties],
         "before": _measure(move.before),
         "after": _measure(move.after),
         "saved": _saved(move.before, move.after),

@@ -23,13 +23,13 @@ TRIES = 100
 
 @dataclass(frozen=True, slots=True)
 class Improvement:
-    """One move: VNFs of one chain, together. `empties`: the server that is empty of ours once it is done."""
+    """One move: VNFs of one chain, together. `empties`: servers that nothing of ours is on once it is done."""
 
     running: Running  # as it was
     shifts: tuple[Shift, ...]
     before: Measure | None
     after: Measure | None
-    empties: HostKey | None = None
+    empties: tuple[HostKey, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +133,14 @@ def _by_server(state: _State) -> dict[HostKey, list[tuple[str, int]]]:
     return found
 
 
+def _servers_in_use(state: _State) -> set[HostKey]:
+    """By a VNFC or an end of ours."""
+    known = state.snapshot.lineage
+    keys = [(v.vim, v.spec.host) for one in state.running.values() for v in one.stands.vnfcs]
+    keys += [(s.vim, s.spec.host) for one in state.running.values() for s in one.stands.saps]
+    return {state.snapshot.root(key) for key in keys if key in known}
+
+
 def _movable(one: Running, server: HostKey, snapshot: Snapshot) -> bool:
     """Whether what it has on the server could leave it."""
     if one.chain is None or one.busy or not _known(one):
@@ -164,7 +172,7 @@ def _emptied(state: _State, crowd: Snapshot, server: HostKey, sight: Sight) -> _
         trial.snapshot = found.snapshot.holding(filling(found.snapshot, hosts))  # what is free there now stays closed
     if not trial.moves:
         return None
-    trial.moves[-1] = replace(trial.moves[-1], empties=server)
+    trial.moves[-1] = replace(trial.moves[-1], empties=(server,))
     return trial
 
 
@@ -187,9 +195,10 @@ def _cheapen(state: _State, sight: Sight, most: int, say: Say, onto: Collection[
             vain += 1
             continue
         found, after = made
-        state.moves.append(Improvement(one, found.shifts, cost, after))
         state.snapshot = found.snapshot
         state.running[one.id] = found.running
+        left = {state.snapshot.root(s.before.key) for s in found.shifts if not s.stays} - _servers_in_use(state)
+        state.moves.append(Improvement(one, found.shifts, cost, after, tuple(sorted(left))))
     return 0
 
 
