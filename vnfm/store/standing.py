@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
@@ -36,9 +37,10 @@ class StandingStore:
         self._db = database
         self._packages = packages
 
-    async def running(self) -> tuple[Running, ...]:
-        """Chains first, each by tenant and name. What has no package any more is told without one."""
-        read = await self._db.read(_read)
+    async def running(self, instance_ids: Collection[str] = ()) -> tuple[Running, ...]:
+        """Chains first, each by tenant and name; of these VNF instances where any are named. What has no package any
+        more is told without one."""
+        read = await self._db.read(lambda c: _read(c, frozenset(instance_ids)))
         wanted: dict[str, set[str]] = {}
         for tenant, chain in read.chains:
             wanted.setdefault(tenant, set()).update(i.package_id for i in chain.instances)
@@ -72,18 +74,24 @@ class StandingStore:
         return (*chains, *alone)
 
 
-def _read(c: Connection) -> _Read:
+def _read(c: Connection, wanted: frozenset[str]) -> _Read:
+    instances = select(t.vnf_instance).order_by(t.vnf_instance.c.created_at)
+    standing = select(t.chain).where(t.chain.c.state == ChainState.INSTANTIATED.value)
+    if wanted:
+        mine = t.vnf_instance.c.id.in_(sorted(wanted))
+        chains_of = select(t.vnf_instance.c.chain_id).where(mine, t.vnf_instance.c.chain_id != "")
+        instances = instances.where(mine | t.vnf_instance.c.chain_id.in_(chains_of))
+        standing = standing.where(t.chain.c.id.in_(chains_of))
     members: dict[str, list[VnfInstance]] = {}
     alone: list[tuple[VnfInstance, Realization]] = []
-    for row in c.execute(select(t.vnf_instance).order_by(t.vnf_instance.c.created_at)).mappings():
+    for row in c.execute(instances).mappings():
         instance = instance_of(row)
         if instance.chain_id:
             members.setdefault(instance.chain_id, []).append(instance)
         elif instance.instantiation_state is InstantiationState.INSTANTIATED:
             alone.append((instance, realizations.of_instance(c, row)))
     chains = []
-    standing = t.chain.c.state == ChainState.INSTANTIATED.value
-    for row in c.execute(select(t.chain).where(standing).order_by(t.chain.c.tenant, t.chain.c.name)).mappings():
+    for row in c.execute(standing.order_by(t.chain.c.tenant, t.chain.c.name)).mappings():
         chain = StandingChain(
             row["id"],
             row["name"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -100,8 +100,8 @@ class Foresight:
 
     async def replacement(self, instance_ids: Sequence[str], wish: Wish) -> Document:
         """Of VNFs of one chain. Raises ProblemError like `replacement`, `bad-request` for VNFs of several chains."""
-        everyone, now, sight = await self._now()
         wanted = dict.fromkeys(instance_ids)
+        everyone, now, sight = await self._now(wanted)
         of = [r for r in everyone if any(i.id in wanted for i in r.instances)]
         if len(of) != 1:
             if not of:
@@ -114,8 +114,8 @@ class Foresight:
         aliases = [by_id[i] for i in wanted]
         return await asyncio.to_thread(lambda: replacement_document(replacement(one, aliases, wish, now, sight)))
 
-    async def _now(self) -> tuple[Sequence[Running], Snapshot, Sight]:
-        everyone = await self._population.running()
+    async def _now(self, instance_ids: Collection[str] = ()) -> tuple[Sequence[Running], Snapshot, Sight]:
+        everyone = await self._population.running(instance_ids)
         snapshot, inventory = await self._world.snapshot()
         return everyone, snapshot, Sight(inventory.absent, inventory.capabilities)
 

@@ -102,4 +102,6 @@ class Running:
 class Population(Protocol):
     """Knows all that runs, of all tenants."""
 
-    async def running(self) -> Sequence[Running]: ...
+    async def running(self, instance_ids: Collection[str] = ()) -> Sequence[Running]:
+        """All; or those chains and VNFs that these VNF instances belong to."""
+        ...
