@@ -97,6 +97,7 @@ class Desk:
         """Enter what the snapshot holds, and take out what it does not."""
         if snapshot.reservations is self._followed[0] and snapshot.link_reservations is self._followed[1]:
             return
+        self._followed = (None, None)
         now: dict[tuple[str, str], Reservation | LinkReservation] = {}
         changed: set[HostKey] = set()
         now.update((("compute", r.resource_id), r) for r in snapshot.reservations)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from foresight_bench import SIGHT, Cloud, server, star, where
+from foresight_bench import KNOWN, SIGHT, Cloud, server, star, where
+from lcm_samples import OPERATION
 
 from vnfm.lcm.changing import Renewal, change
 from vnfm.lcm.foresight.moving import Gauge, Moved, moved
@@ -14,13 +15,20 @@ from vnfm.lcm.foresight.running import Running
 from vnfm.lcm.foresight.supposing import Outcome, outlook
 from vnfm.lcm.foresight.telling import outlook_document, replacement_document, tidied_document
 from vnfm.lcm.foresight.tidying import bettered, tidied
+from vnfm.lcm.planning import lane_demands
+from vnfm.lcm.realizing import expected
+from vnfm.lcm.recipes.computes import Lane, LaneIds, compute_steps
+from vnfm.model.chain import ChainVnf
 from vnfm.model.change import Place
+from vnfm.model.lcm import InstantiationState, VnfInstance
 from vnfm.model.placement import Runtime
 from vnfm.model.problem import ProblemError
+from vnfm.model.realization import NOTHING_STANDS
+from vnfm.placement.engine import place
 from vnfm.placement.ledger import load_of, shortage
 from vnfm.placement.snapshot import Snapshot
-from vnfm.placement.types import Cell, Reservation
-from vnfm.placement.whatif import FILLER, More, Supposition, detached, supposed
+from vnfm.placement.types import Cell, Plan, Request, Reservation
+from vnfm.placement.whatif import FILLER, More, Supposition, closed, detached, supposed
 
 
 def nobody_is_overcommitted(snapshot: Snapshot) -> bool:
@@ -136,6 +144,37 @@ def test_added_hosts_are_told_to_be_better_only_for_who_would_go_there() -> None
     assert move.before
     assert move.after
     assert move.before.price - move.after.price == pytest.approx(9.0)
+
+
+def alone(cloud: Cloud) -> Running:
+    """A VNF that stands alone on h1, put there as INSTANTIATE does it."""
+    instance = VnfInstance("i", "t", "solo", "fw", "pkg-fw", "", "", InstantiationState.INSTANTIATED, None, ())
+    lane = Lane("solo", "i", KNOWN["fw"].vnfd.flavours[0], {"front": 1}, KNOWN["fw"].images)
+    demands = lane_demands(lane, ChainVnf("solo", "fw"), OPERATION, "t")
+    only_h1 = closed(cloud.snapshot, {h.key for h in cloud.snapshot.hosts if h.id != "h1"}, "test")
+    plan = place(Request("t", tuple(demands)), only_h1)
+    assert isinstance(plan, Plan)
+    cloud.snapshot = cloud.snapshot.holding(plan.reservations)
+    stands = expected(NOTHING_STANDS, compute_steps(lane, plan, LaneIds(OPERATION), {}, ()))
+    one = Running("t", (instance,), KNOWN, stands)
+    cloud.chains.append(one)
+    return one
+
+
+def test_a_vnf_that_stands_alone_is_healed_but_not_moved() -> None:
+    cloud = Cloud(star([server("h1"), server("h2")]))
+    one = alone(cloud)
+    (lost,) = look(cloud, Supposition(fail_hosts=("h1",))).fates
+    assert (lost.outcome, [s.after.host for s in lost.shifts]) == (Outcome.HEALED, ["h2"])
+    asked = Supposition(drain=("h1",))
+    seen = look(cloud, asked)
+    (drained,) = seen.fates
+    assert (drained.outcome, [s.after.host for s in drained.shifts]) == (Outcome.RECREATED, ["h2"])
+    told = outlook_document(asked, cloud.snapshot, supposed(cloud.snapshot, asked), seen, (), None)
+    assert told["chains"][0]["command"] == "vnfm vnf terminate solo; vnfm vnf instantiate solo"
+    assert not tidied([one], cloud.snapshot, SIGHT, 20).moves
+    with pytest.raises(ProblemError, match="stands alone"):
+        replacement(one, ["solo"], Wish(), cloud.snapshot, SIGHT)
 
 
 # ---- defragmentation ----

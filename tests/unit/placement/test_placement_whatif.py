@@ -141,6 +141,16 @@ def test_a_part_of_a_cloud_has_its_hosts_and_the_network_without_the_others() ->
     assert part.fabric == (fabric[0],)
 
 
+def test_a_plan_without_reasons_is_the_same_plan() -> None:
+    now = cloud([host("h1", cells=(Cell(500, GIB),)), host("h2")], reservations=[held("x", "h2")])
+    told, untold = place(asked(), now), place(asked(), now, told=False)
+    assert isinstance(told, Plan)
+    assert isinstance(untold, Plan)
+    assert told.reservations == untold.reservations
+    assert told.assignments[0].reasons
+    assert untold.assignments[0].reasons == ()
+
+
 def test_headroom_counts_machines_once_and_leaves_out_who_is_away() -> None:
     ids = frozenset({"smbios:1"})
     hosts = [host("h1", identities=ids), host("k", vim="b", identities=ids), host("h2", cells=(Cell(4_000, GIB),))]
