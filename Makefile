@@ -6,10 +6,10 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMPS := build/.setup
 
-.PHONY: help setup demo test test-long bench bench-placement fuzz check stubs format clean
+.PHONY: help setup demo test test-long lab-openstack lab-openstack-down lab-openstack-status test-openstack bench bench-placement bench-openstack fuzz check stubs format clean
 
 help: ## these lines
-	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 24
 
 setup: $(STAMPS)/host $(STAMPS)/python $(STAMPS)/guest ## make .venv and install what the host lacks
 
@@ -37,12 +37,32 @@ test: setup ## all tests that fit into a quarter of an hour
 test-long: setup ## what takes longer
 	@bash tools/run_tests.sh --long
 
+LAB_OPENSTACK := PYTHONPATH=tests:. $(PY) -m labs.openstack
+LAB_FOLDER = $(foreach folder,$(LAB),--folder $(folder))
+
+lab-openstack: $(STAMPS)/python ## a real OpenStack on this host, or what is missing of it; LAB=FOLDER
+	@$(LAB_OPENSTACK) up $(LAB_FOLDER)
+
+lab-openstack-down: $(STAMPS)/python ## take the lab away with all it made
+	@$(LAB_OPENSTACK) down $(LAB_FOLDER)
+
+lab-openstack-status: $(STAMPS)/python ## what runs of the lab, and what is wrong with it
+	@$(LAB_OPENSTACK) status $(LAB_FOLDER)
+
+# the cloud that OS_CLOUD names, else the lab, which stays up
+test-openstack: setup ## tests on an OpenStack
+	@[ -n "$${OS_CLOUD:-}" ] || $(LAB_OPENSTACK) up $(LAB_FOLDER)
+	@$(foreach folder,$(LAB),VNFM_LAB_OPENSTACK=$(folder)) bash tools/run_tests.sh --openstack
+
 bench: setup ## figures beside what the host does by itself; ONLY=NAME, QUICK=1, PROFILE=1
 	@bash tests/bench/setup_host.sh
 	@$(PY) tests/bench/bench.py $(foreach name,$(ONLY),--only $(name)) $(if $(QUICK),--quick) $(if $(PROFILE),--profile)
 
 bench-placement: $(STAMPS)/python ## how fast and how well chains are placed; ONLY=NAME, LARGE=1
 	@$(PY) tests/bench/bench_placement.py $(foreach name,$(ONLY),--only $(name)) $(if $(LARGE),--large)
+
+bench-openstack: $(STAMPS)/python ## what the OpenStack VIM adds to the cloud's own time, on the lab or the cloud of OS_CLOUD; RUNS=5
+	@PYTHONPATH=tests:tests/integration/openstack:. $(PY) tests/bench/bench_openstack.py $(foreach runs,$(RUNS),--runs $(runs))
 
 fuzz: $(STAMPS)/python ## package reading under atheris; TARGET=archive|manifest|signature|vnfd, SECONDS=60
 	@$(PY) -c 'import atheris' 2>/dev/null || $(PY) -m pip install -q atheris

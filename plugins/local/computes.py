@@ -64,7 +64,7 @@ class Computes:
         self._vms = vms
         self._images = images
         self.stamps = StampFolder(settings.run_dir)
-        self.net = NetPart(network, settings.host_id, self.runtime_of, self.ports_of)
+        self.net = NetPart(network, settings.host_id, self.runtime_of, self.ports_of, settings.scope)
 
     # -- finding
 

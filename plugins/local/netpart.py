@@ -5,22 +5,25 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Callable, Container, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 import grpc
 
-from plugins.local import net
+from plugins.local import net, outward
+from plugins.local.net.counter import Counter
 from plugins.local.net.locks import NamedLocks
 from vnfm.pb.common.v1.common_pb2 import Handle, Owner
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.pluginkit.handlers import Stamped
 from vnfm.pluginkit.problems import (
+    NEVER,
+    NEW_PLACEMENT,
     PluginError,
     already_exists,
     failed,
     invalid,
     not_ready,
-    unimplemented,
 )
 
 DEFAULT_MTU_BYTES = 1500
@@ -53,6 +56,8 @@ def as_problem(error: net.NetError, instance: str = "") -> PluginError:
         return not_ready(error.detail, instance=instance)
     if isinstance(error, net.StaleGenerationError):
         return PluginError("stale-generation", error.detail, grpc.StatusCode.ABORTED, instance=instance)
+    if isinstance(error, net.SegmentTakenError):
+        return not_ready(error.detail, instance=instance, retry=NEW_PLACEMENT)
     return failed(error.detail, instance=instance)
 
 
@@ -77,11 +82,14 @@ class NetPart:
         host_id: str,
         runtime_of: Callable[[str], pb.Runtime.ValueType | None],
         ports_of: Callable[[str], list[pb.Port]],
+        scope: str,
     ) -> None:
+        """`scope` tells what this plugin makes from what another one makes for the same chain on this host."""
         self._network = network
         self._host_id = host_id
         self._runtime_of = runtime_of
         self._ports_of = ports_of
+        self._scope = scope
         self._reshaping = NamedLocks()
 
     def find_all(self) -> list[Stamped]:
@@ -109,17 +117,44 @@ class NetPart:
             members=tuple(
                 net.Member(member.resource_id, member.cp_id, MEMBER_KINDS[member.runtime]) for member in request.members
             ),
-            chain_id=_fabric(request.owner),
+            chain_id=self._fabric(request.owner),
             mtu_bytes=request.mtu_bytes or DEFAULT_MTU_BYTES,
             steered=request.steered,
             owner=_owner("LINK", request.owner, digest),
-            open_ended=not request.members and not request.steered,
+            open_ended=not (request.members or request.steered or request.HasField("segment")),
         )
         try:
+            if request.HasField("segment"):
+                wish = outward.segment_in(request.segment)
+                spec = replace(spec, segment=self._network.free_segment(spec.id, wish))
             link = self._network.allocate_link(spec)
+            resource = self._resource(request.resource_id, link.native_id, pb.KIND_LINK, request.owner)
+            return self._with_end(resource)
         except net.NetError as error:
             raise as_problem(error, request.resource_id) from error
-        return self._resource(request.resource_id, link.native_id, pb.KIND_LINK, request.owner)
+
+    def join_link(self, request: pb.JoinLinkRequest, found: pb.Resource) -> pb.Resource:
+        """The link goes on outside, by the segment that the other ends have."""
+        link_id = request.link.resource_id
+        try:
+            spec = self._network.link(link_id)
+            if spec is None or spec.segment is None:
+                raise not_ready(f"link {link_id!r} was allocated without a segment", instance=link_id, retry=NEVER)
+            segment, remotes = outward.joined(request.ends, spec.segment)
+            self._network.extend_link(link_id, segment, remotes)
+            return self._with_end(found)
+        except net.NetError as error:
+            raise as_problem(error, link_id) from error
+
+    def _with_end(self, resource: pb.Resource) -> pb.Resource:
+        """The same, telling how other VIMs can join it, where they can."""
+        spec = self._network.link(resource.handle.resource_id)
+        if spec is None or spec.segment is None:
+            return resource
+        told = pb.Resource()
+        told.CopyFrom(resource)
+        told.link_end.CopyFrom(outward.link_end(spec.segment, self._network.outside(spec.segment.network)))
+        return told
 
     def allocate_sap(self, request: pb.AllocateSapRequest, digest: str) -> pb.Resource:
         """A namespace with an address of its own, on its link."""
@@ -145,12 +180,12 @@ class NetPart:
     ) -> pb.Resource:
         """Steering along the hops, or another generation of it; `tell` hears how long the switch itself took."""
         match = _match(request.match)
-        saps = [hop.sap.resource_id for hop in request.hops]
+        saps = [hop.sap.resource_id for hop in request.hops if hop.HasField("sap")]
         cps = {seen.id: seen.owner.get("cp", "") for seen in self._network.query(saps)}
         hops = tuple(self._hop(hop, number, cps) for number, hop in enumerate(request.hops))
         hops = (replace(hops[0], ingress_cp=""), *hops[1:-1], replace(hops[-1], egress_cp=""))
         owner = {**_owner("PATH", request.owner, digest), "generation": str(request.generation)}
-        spec = net.PathSpec(request.resource_id, hops, _fabric(request.owner), request.generation, owner, match)
+        spec = net.PathSpec(request.resource_id, hops, self._fabric(request.owner), request.generation, owner, match)
         try:
             done = self._network.allocate_path(spec)
         except net.NetError as error:
@@ -168,22 +203,18 @@ class NetPart:
         patience = request.patience.seconds + request.patience.nanos / 1e9
         path_id = request.path.resource_id
         try:
-            result = self._network.probe_path(path_id, request.packets, patience)
+            result = self._network.probe_path(path_id, request.packets, patience, request.token, request.destination)
         except net.NetError as error:
             raise as_problem(error, path_id) from error
-        count = pb.ProbePathResponse.HopCount
-        hops = []
-        for seen in result.hops:
-            hop = count(to=seen.to, sent=seen.sent, received=seen.received, rtt_us=seen.rtt_us)
-            setattr(hop, "from", seen.from_)
-            hops.append(hop)
-        return pb.ProbePathResponse(
-            hops=hops,
-            unsupported=result.unsupported,
-            complete=result.complete,
-            rtt_us=result.rtt_us,
-            passings=map(_passing, result.passings) if request.trace else (),
-        )
+        return counted(result, trace=request.trace)
+
+    def begin_count(self, begin: pb.CountProbeRequest.Begin) -> Counter:
+        """Looks for packets with the token at the path's hops from now on, until it is closed."""
+        path_id = begin.path.resource_id
+        try:
+            return self._network.count_probe(path_id, begin.token)
+        except net.NetError as error:
+            raise as_problem(error, path_id) from error
 
     def configure(self, resource_id: str, ports: Iterable[pb.Port]) -> None:
         """Addresses and routes of ports; where a port went with an earlier namespace, its link is mended first."""
@@ -266,7 +297,9 @@ class NetPart:
     def _hop(self, hop: pb.Hop, number: int, sap_cps: Mapping[str, str]) -> net.Hop:
         where = f"hops[{number}]"
         if hop.HasField("edge"):
-            raise unimplemented(f"{where}.edge", "CAPABILITY_JOIN_VXLAN or CAPABILITY_JOIN_VLAN")
+            link_id = hop.edge_link.resource_id
+            name = hop.name or f"edge {link_id}"
+            return net.Hop(link_id, net.MemberKind.EDGE, net.EDGE_CP, net.EDGE_CP, name)
         if hop.HasField("sap"):
             resource_id, kind = hop.sap.resource_id, net.MemberKind.SAP
         else:
@@ -283,6 +316,11 @@ class NetPart:
         replicas = every if len(every) > 1 else ()
         return net.Hop(resource_id, kind, ingress, egress, hop.name or resource_id, replicas)
 
+    def _fabric(self, owner: Owner) -> str:
+        """Whose steered ports lie together: the chain's, within this plugin; what belongs to no chain lies with its
+        manager's other such."""
+        return f"{owner.chain_id or f'no-chain.{owner.manager_id}'}"[:110] + f".{self._scope}"
+
     def _kind_of(self, resource_id: str, where: str) -> net.MemberKind:
         runtime = self._runtime_of(resource_id)
         if runtime is None:
@@ -297,6 +335,9 @@ class NetPart:
         addresses = tuple(seen.owner.get("addresses", "").split())
         resource = self._resource(seen.id, seen.native_id, kind, owner, addresses)
         resource.state, resource.reason = state, seen.reason
+        if kind == pb.KIND_LINK:
+            with suppress(net.NetError):  # its network may be gone: then it says so by its state
+                resource = self._with_end(resource)
         return Stamped(resource, seen.owner.get("digest", ""), int(seen.owner.get("generation", "0")))
 
     def _resource(
@@ -310,6 +351,24 @@ class NetPart:
             kind=kind,
             owner=owner,
         )
+
+
+def counted(result: net.ProbeResult, *, trace: bool) -> pb.ProbePathResponse:
+    """What a probe saw."""
+    count = pb.ProbePathResponse.HopCount
+    hops = []
+    for seen in result.hops:
+        hop = count(to=seen.to, sent=seen.sent, received=seen.received, rtt_us=seen.rtt_us)
+        setattr(hop, "from", seen.from_)
+        hops.append(hop)
+    return pb.ProbePathResponse(
+        hops=hops,
+        unsupported=result.unsupported,
+        complete=result.complete,
+        rtt_us=result.rtt_us,
+        passings=map(_passing, result.passings) if trace else (),
+        first_sequence=result.first_sequence,
+    )
 
 
 def _passing(seen: net.Passing) -> pb.ProbePathResponse.Passing:
@@ -336,11 +395,6 @@ def _match(match: pb.Classifier) -> net.Match:
         destination_port=match.destination_port,
         dscp=match.dscp,
     )
-
-
-def _fabric(owner: Owner) -> str:
-    """Whose steered ports lie together: the chain's; what belongs to no chain lies with its manager's other such."""
-    return owner.chain_id or f"no-chain.{owner.manager_id}"[:128]
 
 
 def _owner(kind: str, owner: Owner, digest: str) -> dict[str, str]:

@@ -15,18 +15,19 @@ from typing import ParamSpec, TypeVar
 import grpc
 import structlog
 
-from plugins.local import cgroups, doctor, runtimes
+from plugins.local import cgroups, doctor, outward, runtimes
 from plugins.local.computes import Computes
 from plugins.local.containers import Containers
 from plugins.local.exec import ExecRunner
-from plugins.local.health import Health
+from plugins.local.health import Health, Threads
 from plugins.local.host import HostFacts
 from plugins.local.images.errors import ImageRefused
 from plugins.local.images.store import Draft, ImageStore
 from plugins.local.net import HostNetwork
+from plugins.local.net.counter import Counter
 from plugins.local.net.counters import PortCounters
 from plugins.local.net.devices import DeviceView
-from plugins.local.netpart import NetPart
+from plugins.local.netpart import NetPart, counted
 from plugins.local.observation import Observation
 from plugins.local.process import CommandFailed
 from plugins.local.settings import CONFIG_SCHEMA, Settings, parse
@@ -45,6 +46,14 @@ _INVENTORY_SECONDS = 5.0
 _NOTEWORTHY_BYTES = 256 << 20
 _THREADS = 64
 _DEFAULT_GRACE_SECONDS = 2.0
+_CAPABILITIES = (
+    pb.CAPABILITY_PAUSE,
+    pb.CAPABILITY_STEER,
+    pb.CAPABILITY_BALANCE,
+    pb.CAPABILITY_JOIN_VXLAN,
+    pb.CAPABILITY_JOIN_VLAN,
+    pb.CAPABILITY_JOIN_FLAT,
+)
 log = structlog.get_logger("plugins.local")
 
 
@@ -62,6 +71,10 @@ class Parts:
     runner: ExecRunner
     building: asyncio.Semaphore
 
+    def reaches(self) -> list[pb.Reach]:
+        """The networks outside, as they are now."""
+        return [outward.reach(one) for one in self.settings.networks]
+
 
 def make_parts(settings: Settings) -> Parts:
     """Looks at the host and composes; blocking."""
@@ -69,7 +82,7 @@ def make_parts(settings: Settings) -> Parts:
     facts = HostFacts(settings, hierarchy, doctor.refusals(settings, hierarchy))
     images = ImageStore(settings.state_dir)
     images.prepare()
-    network = HostNetwork(settings.run_dir)
+    network = HostNetwork(settings.run_dir, outsides=settings.networks)
     found = {
         int(pb.RUNTIME_CONTAINER): runtimes.crun(hierarchy, settings.run_dir / "crun"),
         int(pb.RUNTIME_KATA): runtimes.microvm(settings.run_dir / "microvm", settings.microvm_command),
@@ -109,10 +122,12 @@ class LocalVim:
             saps=self,
             paths=self,
             probe=self,
+            count=self,
+            join=self,
             stats=observation,
             capture=observation,
             commands=self,
-            capabilities=(pb.CAPABILITY_PAUSE, pb.CAPABILITY_STEER, pb.CAPABILITY_BALANCE),
+            capabilities=_CAPABILITIES,
             config_schema=CONFIG_SCHEMA,
             close=self.close,
         )
@@ -182,21 +197,22 @@ class LocalVim:
 
     # -- inventory
 
-    async def _publish_inventory(self) -> pb.Host:
+    async def _publish_inventory(self) -> tuple[pb.Host, list[pb.Reach]]:
         at = self._at
-        host = await self._thread(lambda: at.facts.describe(at.computes.cgroups_of_all()))
-        await self.plugin.inventory.publish([host])
-        return host
+        host, reaches = await self._thread(lambda: (at.facts.describe(at.computes.cgroups_of_all()), at.reaches()))
+        await self.plugin.inventory.publish([host], reaches=reaches)
+        return host, reaches
 
     async def _keep_inventory(self) -> None:
-        last = await self._publish_inventory()
+        last, known = await self._publish_inventory()
         while True:
             await asyncio.sleep(_INVENTORY_SECONDS)
             at = self._at
             host = await self._thread(lambda at=at: at.facts.describe(at.computes.cgroups_of_all()))  # type: ignore[misc]
-            if noteworthy(last, host):
-                await self.plugin.inventory.publish([host])
-                last = host
+            reaches = await self._thread(at.reaches)
+            if noteworthy(last, host) or reaches != known:
+                await self.plugin.inventory.publish([host], reaches=reaches)
+                last, known = host, reaches
 
     async def _prepare_guests(self) -> None:
         """What is made once for all guests is made before the first one waits for it."""
@@ -349,6 +365,14 @@ class LocalVim:
         """Packets that are counted."""
         return await self._thread(self._at.net.probe, request)
 
+    async def join_link(self, request: pb.JoinLinkRequest, found: Stamped, report: Report) -> pb.Resource:
+        """The link goes on in other VIMs."""
+        return await self._thread(self._at.net.join_link, request, found.resource)
+
+    async def begin_count(self, begin: pb.CountProbeRequest.Begin, found: Stamped) -> _Count:
+        """Of packets that another VIM sends."""
+        return _Count(self._thread, await self._thread(self._at.net.begin_count, begin))
+
     # -- commands
 
     async def exec_command(
@@ -361,6 +385,23 @@ class LocalVim:
             raise not_found("compute or SAP", resource_id)
         async for output in self._at.runner.run(start, found.resource, inputs):
             yield output
+
+
+class _Count:
+    """A count that goes on, in worker threads."""
+
+    def __init__(self, thread: Threads, counter: Counter) -> None:
+        self._thread = thread
+        self._counter = counter
+
+    async def counts(self, end: pb.CountProbeRequest.End) -> pb.ProbePathResponse:
+        """See the kit."""
+        seen = await self._thread(self._counter.counts, end.first_sequence, end.packets)
+        return counted(seen, trace=end.trace)
+
+    async def close(self) -> None:
+        """See the kit."""
+        await self._thread(self._counter.close)
 
 
 class _Sink:

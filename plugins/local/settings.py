@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from plugins.local import outward
+from plugins.local.net import Outside
 from plugins.local.stamps import key_of
 from vnfm.pluginkit.problems import invalid
 
@@ -51,6 +53,34 @@ CONFIG_SCHEMA: Mapping[str, object] = {
             "minimum": 3,
             "description": "a guest that has been silent for so long counts as hung (30)",
         },
+        "networks": {
+            "type": "object",
+            "description": "networks outside by which links can go on in other VIMs, by the name that all VIMs' "
+            "configurations give them",
+            "propertyNames": {"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"},
+            "additionalProperties": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["interface", "encaps"],
+                "properties": {
+                    "interface": {"type": "string", "pattern": "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$"},
+                    "namespace": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"},
+                    "encaps": {"type": "array", "minItems": 1, "items": {"enum": ["VXLAN", "VLAN", "FLAT"]}},
+                    "address": {"type": "string", "description": "VXLAN: where others send to (the interface's own)"},
+                    "udp_port": {"type": "integer", "minimum": 1, "maximum": 65535, "description": "VXLAN (4789)"},
+                    "group": {"type": "string", "description": "VXLAN: the multicast group that floods (none)"},
+                    "vlan_ids": {
+                        "type": "array",
+                        "description": "VLAN: the first and the last id that may be taken",
+                        "items": {"type": "integer", "minimum": 1, "maximum": 4094},
+                        "minItems": 2,
+                        "maxItems": 2,
+                    },
+                    "one_way_us": {"type": "integer", "minimum": 0, "description": "from here into the network"},
+                    "bandwidth_bps": {"type": "integer", "minimum": 0},
+                },
+            },
+        },
         "microvm_command": {
             "type": "array",
             "items": {"type": "string"},
@@ -83,11 +113,16 @@ class Settings:
     guest_seconds: int = 90
     agent_silence_s: int = 30
     microvm_command: tuple[str, ...] = ()
+    networks: tuple[Outside, ...] = ()
+
+    @property
+    def scope(self) -> str:
+        """What tells this plugin's objects on the host from those of another one, on another run folder."""
+        return hashlib.sha256(str(self.run_dir).encode()).hexdigest()[:8]
 
     def cgroup_of(self, resource_id: str) -> str:
         """A compute's control group. Another plugin's of the same id, on another run folder, is another one."""
-        mine = hashlib.sha256(str(self.run_dir).encode()).hexdigest()[:8]
-        return f"{CGROUP_BASE}/{mine}/{key_of(resource_id)}"
+        return f"{CGROUP_BASE}/{self.scope}/{key_of(resource_id)}"
 
 
 def host_name() -> str:
@@ -121,6 +156,7 @@ def parse(config: Mapping[str, object]) -> Settings:
         guest_seconds=_whole(config, "guest_seconds", 90),
         agent_silence_s=_whole(config, "agent_silence_s", 30),
         microvm_command=tuple(str(part) for part in command) if isinstance(command, list) else (),
+        networks=outward.networks(config.get("networks")),
     )
 
 

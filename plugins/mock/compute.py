@@ -57,6 +57,7 @@ class MockCompute:
         """At once, unless the script says otherwise."""
         report(10, "checking")
         cost = rules.check_compute(self._stage.world, self._stage.hosts, request)
+        report(30, f"opening worker VM {request.host_id}" if request.HasField("worker") else "there is room")
         made = resource(request, pb.KIND_COMPUTE, request.host_id)
         made.addresses.extend(ip.partition("/")[0] for port in request.ports for ip in port.ips)
         made.start_ms = cost.start_ms

@@ -33,12 +33,33 @@ PRIORS: Mapping[str, tuple[int, int, int]] = {  # start_ms, hop_us, memory_bytes
     "VM": (20_000, 300, 300 * MIB),
 }
 
+ENCAPS: Mapping[str, pb.Segment.Encap.ValueType] = {
+    "VXLAN": pb.Segment.VXLAN,
+    "VLAN": pb.Segment.VLAN,
+    "FLAT": pb.Segment.FLAT,
+}
 _NAME = {"type": "string", "minLength": 1}
 _AMOUNT = {"type": "integer", "minimum": 0}
 _COST = {
     "type": "object",
     "additionalProperties": False,
     "properties": {"start_ms": _AMOUNT, "hop_us": _AMOUNT, "memory_bytes": _AMOUNT, "measured": {"type": "boolean"}},
+}
+_WORKER = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["id", "cpu_milli", "memory_bytes"],
+    "properties": {
+        "id": _NAME,
+        "cpu_milli": {"type": "integer", "minimum": 1},
+        "memory_bytes": {"type": "integer", "minimum": 1},
+        "disk_bytes": _AMOUNT,
+        "overhead_memory_bytes": _AMOUNT,
+        "start_ms": _AMOUNT,
+        "container": _COST,
+        "price": {"type": "number", "minimum": 0},
+        "most": {"type": "integer", "minimum": 1, "maximum": 16},
+    },
 }
 _HOST = {
     "type": "object",
@@ -66,7 +87,7 @@ _HOST = {
         "price_per_vcpu": {"type": "number", "minimum": 0},
         "active": {"type": "boolean"},
         "on_cost": {"type": "number", "minimum": 0},
-        "can_open_workers": {"type": "boolean"},
+        "worker_sizes": {"type": "array", "items": _WORKER},
         "costs": {
             "type": "object",
             "additionalProperties": False,
@@ -115,6 +136,22 @@ SCHEMA: Mapping[str, object] = {
                 "properties": {"id": _NAME, "site": _NAME, "count": _AMOUNT},
             },
         },
+        "networks": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["network", "encaps"],
+                "properties": {
+                    "network": _NAME,
+                    "encaps": {"type": "array", "items": {"enum": list(ENCAPS)}, "uniqueItems": True},
+                    "chooses": {"type": "boolean"},
+                    "mtu_bytes": _AMOUNT,
+                    "one_way_us": _AMOUNT,
+                    "bandwidth_bps": _AMOUNT,
+                },
+            },
+        },
         "simulate": {
             "type": "object",
             "additionalProperties": False,
@@ -122,6 +159,7 @@ SCHEMA: Mapping[str, object] = {
             "properties": {
                 "hosts": {"type": "integer", "minimum": 1, "maximum": MOST_HOSTS},
                 "seed": {"type": "integer", "minimum": 0, "maximum": MOST_SEED},
+                "open_workers": {"type": "boolean"},
             },
         },
     },
@@ -139,6 +177,7 @@ class Config:
     latencies: tuple[pb.Latency, ...]
     fabric: tuple[pb.Fabric, ...]
     licences: tuple[pb.Licence, ...] = ()
+    reaches: tuple[pb.Reach, ...] = ()
     traffic_pps: int = DEFAULT_TRAFFIC_PPS
 
 
@@ -158,6 +197,10 @@ def parse(config: Mapping[str, Any], default_state: Path | None) -> Config:
         fabric=told.fabric,
         licences=told.licences,
         traffic_pps=config.get("traffic_pps", DEFAULT_TRAFFIC_PPS),
+        reaches=tuple(
+            pb.Reach(**{**entry, "encaps": [ENCAPS[name] for name in entry["encaps"]]})
+            for entry in config.get("networks", ())
+        ),
     )
 
 
@@ -165,7 +208,7 @@ def _simulated(config: Mapping[str, Any]) -> DataCentre:
     if twice := [key for key in _INVENTORY if key in config]:
         raise invalid("config/simulate", f"makes a whole data centre: leave out {', '.join(twice)}")
     wanted = config["simulate"]
-    return data_centre(wanted["hosts"], wanted.get("seed", 0))
+    return data_centre(wanted["hosts"], wanted.get("seed", 0), open_workers=wanted.get("open_workers", False))
 
 
 def _written(config: Mapping[str, Any]) -> DataCentre:
@@ -219,13 +262,22 @@ def _host(entry: Mapping[str, Any]) -> pb.Host:
         active=entry.get("active", True),
         on_cost=entry.get("on_cost", 0.0),
         costs=[_cost(name, entry.get("costs", {}).get(name, {})) for name in names],
-        can_open_workers=entry.get("can_open_workers", False),
+        can_open_workers=bool(entry.get("worker_sizes")),
+        worker_sizes=[_worker_size(size) for size in entry.get("worker_sizes", ())],
         refusals=[
             pb.RuntimeRefusal(runtime=number, reason="the mock's configuration leaves it out")
             for name, number in RUNTIMES.items()
             if name not in names
         ],
     )
+
+
+def _worker_size(entry: Mapping[str, Any]) -> pb.WorkerSize:
+    plain = {key: value for key, value in entry.items() if key != "container"}
+    size = pb.WorkerSize(**plain)
+    if "container" in entry:
+        size.container.CopyFrom(_cost("CONTAINER", entry["container"]))
+    return size
 
 
 def _cost(name: str, entry: Mapping[str, Any]) -> pb.Cost:

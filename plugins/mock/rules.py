@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from plugins.mock import workers
 from plugins.mock.world import Thing, World
 from vnfm.pb.common.v1.common_pb2 import Handle, Owner
 from vnfm.pb.vim.v1 import vim_pb2 as pb
@@ -53,7 +54,7 @@ def check_compute(world: World, hosts: Mapping[str, pb.Host], request: pb.Alloca
         need(world, request.owner, port.link, pb.KIND_LINK, f"port {port.cp_id!r}")
     for mount in request.volumes:
         need(world, request.owner, mount.volume, pb.KIND_VOLUME, f"volume at {mount.path!r}")
-    host = known_host(hosts, request.host_id)
+    host = _worker(world, hosts, request) if request.HasField("worker") else known_host(hosts, request.host_id)
     cost = next((cost for cost in host.costs if cost.runtime == request.runtime), None)
     if cost is None:
         name = pb.Runtime.Name(request.runtime)
@@ -62,6 +63,19 @@ def check_compute(world: World, hosts: Mapping[str, pb.Host], request: pb.Alloca
         raise not_ready(f"host {host.id!r} is for tenant {host.only_tenant!r} only", retry=NEW_PLACEMENT)
     _check_room(world, host, request)
     return cost
+
+
+def _worker(world: World, hosts: Mapping[str, pb.Host], request: pb.AllocateComputeRequest) -> pb.Host:
+    """The worker VM that it is to be in, as it is or will be, at the cost of a container that starts there now."""
+    server = known_host(hosts, request.worker.host_id)
+    size, opens = workers.check(world, server, request)
+    host = workers.as_host(server, size, request.host_id)
+    host.costs[0].start_ms = workers.start_ms(server, size, opens=opens)
+    if opens:
+        there = list(world.computes_on(server.id))
+        wanted = workers.taken(size)
+        _check_fits(f"host {server.id!r}", server, server.cells, world, there, wanted, but=host.id)
+    return host
 
 
 def known_host(hosts: Mapping[str, pb.Host], host_id: str) -> pb.Host:
@@ -82,26 +96,31 @@ def _check_room(world: World, host: pb.Host, request: pb.AllocateComputeRequest)
     overheads = {each.runtime: each.memory_bytes for each in host.costs}
     there = [spec for spec in world.computes_on(host.id) if spec.resource_id != request.resource_id]
     wanted = _taken(request, overheads)
-    _check_fits(f"host {host.id!r}", host.cells, there, wanted, overheads)
+    _check_fits(f"host {host.id!r}", host, host.cells, world, there, wanted)
     if not request.HasField("numa_cell"):
         return
     if not 0 <= request.numa_cell < len(host.cells):
         raise no_capacity(f"host {host.id!r} has no NUMA cell {request.numa_cell}")
     bound = [spec for spec in there if spec.HasField("numa_cell") and spec.numa_cell == request.numa_cell]
     where = f"NUMA cell {request.numa_cell} of host {host.id!r}"
-    _check_fits(where, [host.cells[request.numa_cell]], bound, wanted, overheads)
+    _check_fits(where, host, [host.cells[request.numa_cell]], None, bound, wanted)
 
 
 def _check_fits(
     where: str,
+    host: pb.Host,
     cells: Sequence[pb.NumaCell],
+    world: World | None,
     there: Sequence[pb.AllocateComputeRequest],
     wanted: Amounts,
-    overheads: Overheads,
+    but: str = "",
 ) -> None:
+    """Beside what is there and, in a whole world, the worker VMs that are open apart from one."""
+    overheads = {each.runtime: each.memory_bytes for each in host.costs}
     free = [sum(amounts) for amounts in zip(*map(_left, cells), strict=True)]
-    for spec in there:
-        free = [left - taken for left, taken in zip(free, _taken(spec, overheads), strict=True)]
+    taken = [_taken(spec, overheads) for spec in there]
+    for each in (*taken, *(workers.taken_on(world, host, but) if world else ())):
+        free = [left - amount for left, amount in zip(free, each, strict=True)]
     for name, left, amount in zip(_AMOUNTS, free, wanted, strict=True):
         if amount and amount > left:
             overhead = ", overhead included" if name == "memory_bytes" else ""
@@ -144,6 +163,7 @@ def hop_links(world: World, owner: Owner, hop: pb.Hop, compute: Handle, where: s
     """The links on which an instance of a hop is entered and left; None at an edge, which another VIM knows."""
     kind = hop.WhichOneof("at")
     if kind == "edge":
+        present(world, owner, hop.edge_link, pb.KIND_LINK, where)
         return None, None
     if kind == "sap":
         link = ports(present(world, owner, hop.sap, pb.KIND_SAP, where))[0].link.resource_id

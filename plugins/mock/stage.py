@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 
 import structlog
@@ -14,6 +15,7 @@ from plugins.mock.distances import Distances
 from plugins.mock.fates import Fates
 from plugins.mock.script import Call, Do, Rule, fire
 from plugins.mock.taps import Taps
+from plugins.mock.workers import open_hosts
 from plugins.mock.world import Thing, World
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.pluginkit.problems import not_ready
@@ -33,6 +35,7 @@ class Stage:
     def __init__(self, publish: Callable[[pb.Resource], None], clock_ns: Callable[[], int] = time.time_ns) -> None:
         self._config: Config | None = None
         self._hosts: Mapping[str, pb.Host] = {}
+        self._workers: dict[str, pb.Host] = {}
         self._world: World | None = None
         self._fates = Fates(publish, clock_ns)
         self.clock_ns = clock_ns
@@ -46,7 +49,9 @@ class Stage:
             self.close()
             self._world = World(config.state_file, self.clock_ns)
         self._config = config
-        self._hosts = {host.id: host for host in config.hosts}
+        servers = {host.id: host for host in config.hosts}
+        self._workers = open_hosts(self._world, servers)
+        self._hosts = ChainMap(servers, self._workers)
         self.distances = Distances(self._hosts, config.fabric)
         self._fates.arm_all(self._world)
 
@@ -66,13 +71,24 @@ class Stage:
 
     @property
     def hosts(self) -> Mapping[str, pb.Host]:
-        """The inventory's hosts by id."""
+        """The inventory's hosts by id, and the worker VMs that are open."""
         return self._hosts
+
+    def workers_changed(self) -> None:
+        """A worker VM was opened or closed."""
+        now = open_hosts(self.world, self._hosts)
+        self._workers.clear()
+        self._workers.update(now)
 
     @property
     def traffic_pps(self) -> int:
         """Packets that cross every port each second, beside probes."""
         return self._config.traffic_pps if self._config else 0
+
+    def chooses(self, network: str) -> bool:
+        """Whether segments on that network are this VIM's own choice."""
+        reaches = self._config.reaches if self._config else ()
+        return any(one.chooses for one in reaches if one.network == network)
 
     def fired(self, call: Call) -> list[Rule]:
         """Count the call, durably, and say which rules act on it."""
@@ -84,6 +100,8 @@ class Stage:
         """It is made, or made anew: whatever was to happen to the old one does not."""
         self.world.set_fate(thing.key, None)
         self.world.put(thing)
+        if isinstance(thing.spec, pb.AllocateComputeRequest) and thing.spec.HasField("worker"):
+            self.workers_changed()
         return thing.resource
 
     async def act(

@@ -146,6 +146,13 @@ class World:
         """What all managers' computes on a host were made from."""
         return self._on_host.get(host_id, {}).values()
 
+    def workers(self) -> Iterator[tuple[str, pb.Worker]]:
+        """The worker VMs on demand that something is in, by host id."""
+        for host_id, computes in self._on_host.items():
+            spec = next(iter(computes.values()), None)
+            if spec is not None and spec.HasField("worker"):
+                yield host_id, spec.worker
+
     def users(self, key: Key) -> frozenset[str]:
         """Ids of the same manager's objects that refer to it."""
         return frozenset(self._users.get(key, ()))

@@ -30,6 +30,7 @@ from vnfm.placement.statement_io import parse_chain, parse_instance
 
 TOPOLOGIES = Path(__file__).parent / "placement_topologies.json"
 REQUESTS = 1_000
+LINKS = 500  # of the random network
 STAY = 500.0
 WIDE = 10**6  # between a server and its switch: never what is short
 SETTINGS = {  # arrivals a unit of time; must and goal of the acceptance in percent
@@ -56,7 +57,7 @@ def joined(count: int, edges: Edges) -> bool:
 
 
 def waxman(dice: random.Random, count: int = 100, alpha: float = 0.2, beta: float = 0.5) -> Edges:
-    """A random network in the plane in which near points are joined rather."""
+    """A random network in the plane in which near points are joined rather, with about as many links as published."""
     while True:
         points = [(dice.random(), dice.random()) for _ in range(count)]
         longest = max(math.dist(a, b) for a in points for b in points)
@@ -66,7 +67,7 @@ def waxman(dice: random.Random, count: int = 100, alpha: float = 0.2, beta: floa
             for i, j in pairs
             if dice.random() < beta * math.exp(-math.dist(points[i], points[j]) / (alpha * longest))
         ]
-        if joined(count, edges):
+        if abs(len(edges) - LINKS) <= LINKS // 50 and joined(count, edges):
             return edges
 
 

@@ -10,7 +10,14 @@ from contract_targets import Target, all_targets
 from contract_world import Running, World
 
 
-@pytest.fixture(scope="session", params=all_targets(), ids=lambda target: str(target.name))
+def _params() -> list[object]:
+    return [
+        pytest.param(target, id=target.name, marks=[getattr(pytest.mark, mark) for mark in target.marks])
+        for target in all_targets()
+    ]
+
+
+@pytest.fixture(scope="session", params=_params())
 def target(request: pytest.FixtureRequest) -> Target:
     """Each plugin of the table."""
     found: Target = request.param

@@ -8,6 +8,7 @@ VNFM_CONTRACT_IMAGE=FORMAT:FILE for the image that a container runs from.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -20,6 +21,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from labs.openstack.standing import standing
 
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 
@@ -43,7 +46,8 @@ class Target:
     `slow` is the name of a compute whose allocation takes some 100 ms at least. `skip` gives a reason why it cannot
     be checked here, or None. `sleeper` is a command that runs until it is killed. `folder_option` names an option of
     the configuration that wants a folder: it gets one that outlives the process. `doom` changes a request so that its
-    compute can be killed from outside, and gives the function that kills it; None where nothing there can die.
+    compute can be killed from outside, and gives the function that kills it; None where nothing there can die. `marks`
+    are pytest's.
     """
 
     name: str
@@ -57,6 +61,7 @@ class Target:
     slow: str = "slow"
     skip: Callable[[], str | None] = lambda: None
     doom: Callable[[pb.AllocateComputeRequest], Callable[[], None]] | None = None
+    marks: tuple[str, ...] = ()
 
 
 def doom_by_script(request: pb.AllocateComputeRequest) -> Callable[[], None]:
@@ -98,6 +103,39 @@ def busybox_image() -> Image:
     return Image("rootfs-tar", out.getvalue())
 
 
+def bare_disk() -> Image:
+    """A disk that nothing boots from: what a simulated hypervisor takes as well as any other."""
+    return Image("raw", hashlib.sha256(b"vnfm contract").digest() * (1 << 15))
+
+
+_CLOUD = standing(os.environ)
+
+
+def openstack_config() -> dict[str, Any]:
+    """As admin where there is one, since a plain tenant's zones may hold hypervisors that boot in earnest."""
+    if isinstance(_CLOUD, str):
+        return {}
+    found: dict[str, Any] = {"cloud": _CLOUD.admin or _CLOUD.member, "watch_s": 1, "inventory_s": 2}
+    return {**found, "clouds_file": str(_CLOUD.clouds_file)} if _CLOUD.clouds_file else found
+
+
+def doom_by_deleting(request: pb.AllocateComputeRequest) -> Callable[[], None]:
+    """Its server is deleted behind the plugin's back."""
+    resource_id = request.resource_id
+
+    def kill() -> None:
+        from openstack.config import OpenStackConfig
+        from openstack.connection import Connection
+
+        config = openstack_config()
+        files = [config["clouds_file"]] if "clouds_file" in config else None
+        with Connection(config=OpenStackConfig(config_files=files).get_one(cloud=config["cloud"])) as cloud:
+            (server,) = [one for one in cloud.compute.servers() if resource_id in one.metadata.values()]
+            cloud.compute.delete_server(server, force=True)
+
+    return kill
+
+
 def why_not_local() -> str | None:
     """The local VIM makes namespaces and containers on this very host."""
     if os.geteuid() != 0:
@@ -109,13 +147,15 @@ def why_not_local() -> str | None:
 _MOCK = (sys.executable, "-m", "plugins.mock")
 _MOCK_CONFIG = {
     "hosts": 3,
+    "networks": [{"network": "contract", "encaps": ["VXLAN", "FLAT"], "mtu_bytes": 1450}],
+    "host": {"worker_sizes": [{"id": "small", "cpu_milli": 2_000, "memory_bytes": 1 << 30, "most": 2}]},
     "script": [
         {"match": {"rpc": "AllocateCompute", "name": "slow"}, "nth": "*", "do": {"delay_ms": 400}},
         {"match": {"rpc": "AllocateCompute", "name": "doomed"}, "do": "die", "after_ms": 300},
     ],
 }
 _LIVE = "STEER,BALANCE,STATS,CAPTURE"
-_OPTIONAL = f"{_LIVE},JOIN,SAP,PATH,PROBE,PORT_HOTPLUG,EXEC,VOLUME,PAUSE,CPU_PINNING,HUGEPAGES,SRIOV"
+_OPTIONAL = f"{_LIVE},JOIN,SAP,PATH,PROBE,COUNT,PORT_HOTPLUG,EXEC,VOLUME,PAUSE,CPU_PINNING,HUGEPAGES,SRIOV,OPEN_WORKER"
 
 TARGETS = [
     Target("mock", argv=_MOCK, config=_MOCK_CONFIG, doom=doom_by_script),
@@ -124,10 +164,21 @@ TARGETS = [
     Target(
         "local",
         argv=(sys.executable, "-m", "plugins.local"),
+        config={"networks": {"contract": {"interface": "lo", "address": "127.0.0.1", "encaps": ["VXLAN"]}}},
         folder_option="state_dir",
         image=busybox_image,
         skip=why_not_local,
         doom=doom_by_signal,
+    ),
+    Target(
+        "openstack",
+        argv=(sys.executable, "-m", "plugins.openstack"),
+        config=openstack_config(),
+        image=bare_disk,
+        runtime=pb.RUNTIME_VM,
+        skip=lambda: _CLOUD if isinstance(_CLOUD, str) else None,
+        doom=doom_by_deleting,
+        marks=("openstack",),
     ),
     Target("docs-example", argv=(sys.executable, "-m", "tests.contract.doc_example"), folder_option="folder"),
 ]

@@ -62,25 +62,27 @@ class World:
         return done(self.caller.network.AllocateLink(request or self.link_request(), timeout=CALL_S))
 
     def compute_request(self, *ports: pb.Port, name: str = "one", resource_id: str = "") -> pb.AllocateComputeRequest:
-        """One container that sleeps and forwards."""
-        return pb.AllocateComputeRequest(
+        """One container that sleeps and forwards, or a VM."""
+        request = pb.AllocateComputeRequest(
             resource_id=resource_id or new_id(),
             owner=self.caller.owner(),
             host_id=self.host_id(),
             runtime=self.target.runtime,
             cpu_milli=100,
             memory_bytes=64 * MIB,
-            containers=[
-                pb.Container(
-                    name="main",
-                    image_sha256=self.image(),
-                    command=self.target.sleeper,
-                    sysctls={"net.ipv4.ip_forward": "1"},
-                )
-            ],
             ports=ports,
             name=name,
         )
+        if self.target.runtime == pb.RUNTIME_VM:
+            request.boot.CopyFrom(pb.Disk(image_sha256=self.image(), format=self.target.image().format))
+        else:
+            request.containers.add(
+                name="main",
+                image_sha256=self.image(),
+                command=self.target.sleeper,
+                sysctls={"net.ipv4.ip_forward": "1"},
+            )
+        return request
 
     def compute(self, request: pb.AllocateComputeRequest) -> pb.Resource:
         """Allocate it."""
@@ -169,6 +171,11 @@ class World:
             symmetric=True,
             generation=1,
         )
+
+
+def disk_or_container(request: pb.AllocateComputeRequest) -> pb.Disk | pb.Container:
+    """What names the compute's image."""
+    return request.boot if request.runtime == pb.RUNTIME_VM else request.containers[0]
 
 
 def port(cp_id: str, link_id: str, *ips: str, via: str = "", to: str = "") -> pb.Port:

@@ -9,7 +9,7 @@ import grpc
 import pytest
 from contract_client import CALL_S, Caller, Refused
 from contract_targets import Image
-from contract_world import World
+from contract_world import World, disk_or_container
 
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 
@@ -84,7 +84,7 @@ def test_a_bad_first_chunk_names_its_field(caller: Caller, field: str, chunk: pb
 def test_an_image_in_use_stays(world: World) -> None:
     request = world.compute_request()
     world.compute(request)
-    digest = request.containers[0].image_sha256
+    digest = disk_or_container(request).image_sha256
     with pytest.raises(grpc.RpcError) as caught:
         world.caller.images.DeleteImage(pb.DeleteImageRequest(sha256=digest), timeout=CALL_S)
     assert Refused(caught.value).code == grpc.StatusCode.FAILED_PRECONDITION

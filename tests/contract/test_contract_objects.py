@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import grpc
 import pytest
 from contract_client import CALL_S, Caller, Refused, done, new_id
-from contract_world import Running, World, port
+from contract_world import Running, World, disk_or_container, port
 
 from vnfm.pb.common.v1.common_pb2 import Handle
 from vnfm.pb.vim.v1 import vim_pb2 as pb
@@ -242,7 +242,7 @@ def test_dangling_references_are_refused(world: World) -> None:
     assert refused.value.retry == "SAME_CALL"
     assert missing in refused.value.problem.detail
     request = world.compute_request()
-    request.containers[0].image_sha256 = "ab" * 32
+    disk_or_container(request).image_sha256 = "ab" * 32
     with pytest.raises(Refused) as refused:
         world.compute(request)
     assert refused.value.code == grpc.StatusCode.FAILED_PRECONDITION

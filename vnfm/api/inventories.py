@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, TypeVar
 
-from vnfm.model.resources import Licence
-from vnfm.placement.snapshot import Snapshot
+from vnfm.model.placement import Runtime
+from vnfm.model.resources import Licence, Reach
+from vnfm.placement.amounts import worker_held
+from vnfm.placement.snapshot import Snapshot, workers_of
 from vnfm.placement.types import FabricEdge, Host, ObservedCost, Reservation, ZoneLatency
 from vnfm.store.holdings import Holdings
 from vnfm.vim.inventory import InventoryStore
@@ -30,17 +32,25 @@ class InventoryView:
     fabric: tuple[FabricEdge, ...]
     latencies: tuple[ZoneLatency, ...]
     licences: tuple[Licence, ...]
+    reaches: tuple[Reach, ...]
     held: Mapping[str, Sequence[Reservation]]  # by host
     held_bps: Mapping[str, int] = field(repr=False)  # by edge
+    servers: Mapping[str, str] = field(default_factory=dict, repr=False)  # worker VM that is open -> its server
 
     @classmethod
     def of(cls, inventory: InventoryStore, holdings: Holdings) -> InventoryView:
         """Takes what is whole; what is told meanwhile comes into the next view."""
         vim = inventory.vim
         held: dict[str, list[Reservation]] = {}
+        servers: dict[str, str] = {}
         for reservation in holdings.reservations:
             if reservation.vim == vim:
                 held.setdefault(reservation.host, []).append(reservation)
+        for host in inventory.hosts:
+            for worker in workers_of(host) if host.opens else ():
+                if worker.id in held:
+                    held.setdefault(host.id, []).append(worker_held(worker))
+                    servers[worker.id] = host.id
         held_bps: Counter[str] = Counter()
         for link in holdings.link_reservations:
             for edge in link.edges:
@@ -52,20 +62,23 @@ class InventoryView:
             fabric=inventory.fabric,
             latencies=inventory.latencies,
             licences=inventory.licences,
+            reaches=inventory.reaches,
             held=held,
             held_bps=held_bps,
+            servers=servers,
         )
 
     def head(self) -> Document:
-        """All but the lists."""
-        return {"vim": self.vim, "version": self.version, "summary": self.summary()}
+        """All but the long lists."""
+        networks = [_network(reach) for reach in self.reaches]
+        return {"vim": self.vim, "version": self.version, "summary": self.summary(), "networks": networks}
 
     def pieces(self) -> Iterator[Document]:
         """The lists, `PIECE` entries at a time."""
-        yield from _cut("hosts", self.hosts, lambda h: host_document(h, self.held.get(h.id, ())))
+        yield from _cut("hosts", self.hosts, self._host)
         yield from _cut("links", self.fabric, self._link)
         yield from _cut("latencies", self.latencies, _latency)
-        yield from _cut("licences", self.licences, _licence)
+        yield from _cut("licences", self.licences, self._licence)
 
     def whole(self) -> Document:
         """All in one."""
@@ -105,6 +118,26 @@ class InventoryView:
             **{name: {"total": all_, "free": left} for name, all_, left in others},
         }
 
+    def _host(self, host: Host) -> Document:
+        document = host_document(host, self.held.get(host.id, ()))
+        document["workers"] = [_worker(w, self.held.get(w.id, ())) for w in workers_of(host)]
+        return document
+
+    def _licence(self, licence: Licence) -> Document:
+        sites = {h.id: h.site for h in self.hosts}
+        taken = sum(
+            r.licence_count
+            for host, held in self.held.items()
+            for r in held
+            if r.licence == licence.id and sites.get(self.servers.get(host, host), "") == licence.site
+        )
+        return {
+            "id": licence.id,
+            "site": licence.site,
+            "count": licence.count,
+            "free": max(0, licence.count - taken),
+        }
+
     def _free(self, host: Host) -> tuple[int, ...]:
         return _free(host, self.held.get(host.id, ()))
 
@@ -116,6 +149,19 @@ class InventoryView:
             "bandwidth_bps": {"total": told, "free": max(0, told - self.held_bps.get(edge.id, 0)) if told else None},
             "latency_us": edge.one_way_us,
         }
+
+
+def _network(reach: Reach) -> Document:
+    """By what links can be joined with those of other VIMs, and what is not offered for which reason."""
+    return {
+        "network": reach.network,
+        "encaps": [str(e) for e in reach.encaps],
+        "chooses": reach.chooses,
+        "mtu_bytes": reach.mtu_bytes or None,
+        "latency_us": reach.one_way_us or None,
+        "bandwidth_bps": reach.bandwidth_bps or None,
+        "refused": dict(reach.refused),
+    }
 
 
 _AMOUNTS = ("cpu", "memory_bytes", "hugepage_bytes", "vfs", "gpus")
@@ -189,6 +235,21 @@ def host_document(host: Host, held: Sequence[Reservation]) -> Document:
     }
 
 
+def _worker(worker: Host, held: Sequence[Reservation]) -> Document:
+    """A worker VM that may be opened; `open`: something is in it."""
+    size, free = worker.worker, _free(worker, held)
+    assert size
+    return {
+        "id": worker.id,
+        "size": size.id,
+        "open": bool(held),
+        "cpu": {"total_milli": size.cpu_milli, "free_milli": free[0]},
+        "memory_bytes": {"total": size.memory_bytes, "free": free[1]},
+        "start_ms": worker.costs[Runtime.CONTAINER].start_ms,
+        "price": size.price,
+    }
+
+
 def _sites(hosts: Sequence[Host]) -> list[Document]:
     zones: dict[str, set[str]] = {}
     servers, workers = Counter[str](), Counter[str]()
@@ -203,10 +264,6 @@ def _sites(hosts: Sequence[Host]) -> list[Document]:
 
 def _latency(latency: ZoneLatency) -> Document:
     return {"zone_a": latency.zone_a, "zone_b": latency.zone_b, "latency_us": latency.one_way_us}
-
-
-def _licence(licence: Licence) -> Document:
-    return {"id": licence.id, "site": licence.site, "count": licence.count}
 
 
 def _cut(name: str, entries: Sequence[T], document: Callable[[T], Document]) -> Iterator[Document]:

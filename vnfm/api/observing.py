@@ -11,7 +11,10 @@ from vnfm.api.counting import Counted, Rates, chain_stats, joined, vnf_stats
 from vnfm.api.targets import choose_vnfc, find_cp, find_vnf, matching_vnfcs
 from vnfm.api.views import probe_document, struct
 from vnfm.lcm.actions import describe_break
+from vnfm.lcm.borders import is_further_piece, pieces_of
 from vnfm.lcm.ports import Clock, Vims
+from vnfm.lcm.probing import probe
+from vnfm.lcm.steps import PathPiece, ProbeOrder
 from vnfm.model.codec import encode
 from vnfm.model.lcm import VnfInstance
 from vnfm.model.problem import ProblemError, Retry, problem
@@ -82,7 +85,7 @@ class Observations:
     async def probe(self, chain: ChainRecord, packets: int) -> None:
         """Send packets along every path and record what was counted. Raises ProblemError `path-broken` after all."""
         broken = []
-        for path in _paths(await self._instantiated(chain)):
+        for path in _wholes(await self._instantiated(chain)):
             result = await self._probe_path(chain, path, packets or PROBE_PACKETS, False)
             await self._orders.record_probe(chain.id, path_name(path), self._clock(), encode(result))
             if not result.unsupported and not result.complete:
@@ -93,7 +96,7 @@ class Observations:
     async def trace(self, tenant: str, request: pb.TraceChainRequest) -> pb.Document:
         """Where and when a packet was seen on each path, there and back."""
         chain = await self._orders.chain(tenant, request.ref)
-        paths = _paths(await self._instantiated(chain))
+        paths = _wholes(await self._instantiated(chain))
         chosen = [p for p in paths if request.path in ("", path_name(p))]
         if not chosen:
             known = ", ".join(path_name(p) for p in paths)
@@ -105,7 +108,14 @@ class Observations:
 
     async def _probe_path(self, chain: ChainRecord, path: KnownResource, packets: int, trace: bool) -> ProbeResult:
         owner = Owner(chain.tenant, chain.id)
-        return await self._vims.get(path.vim).probe_path(path.handle, owner, packets, PROBE_PATIENCE_S, trace)
+        known = {r.id: r.handle for r in await self._resources.of_subject(chain.id)}
+        there = chain.realization
+        pieces = [p for name in pieces_of(path_name(path), [p.name for p in there.paths]) if (p := there.path(name))]
+        beyond = tuple(PathPiece(p.vim, p.spec.resource_id) for p in pieces[1:])
+        sap = there.sap(pieces[-1].spec.hops[-1].name) if beyond else None
+        destination = sap.spec.port.ips[0].split("/")[0] if sap and sap.spec.port.ips else ""
+        order = ProbeOrder(path.id, packets, PROBE_PATIENCE_S, beyond, destination)
+        return await probe(self._vims, path.vim, order, owner, lambda i: known.get(i) or Handle(i), trace=trace)
 
     async def _instantiated(self, chain: ChainRecord) -> list[KnownResource]:
         known = await self._resources.of_subject(chain.id)
@@ -163,9 +173,14 @@ def _paths(known: Sequence[KnownResource]) -> list[KnownResource]:
     return sorted((r for r in known if r.kind is ResourceKind.PATH), key=path_name)
 
 
+def _wholes(known: Sequence[KnownResource]) -> list[KnownResource]:
+    """Paths by their first pieces."""
+    return [p for p in _paths(known) if not is_further_piece(path_name(p))]
+
+
 def _counted(known: Sequence[KnownResource]) -> Counted:
     ends = {r.id: r.name.removeprefix("end ") for r in known if r.kind is ResourceKind.SAP}
-    return Counted(ends, {p.id: path_name(p) for p in _paths(known)})
+    return Counted(ends, {p.id: path_name(p).partition("/")[0] for p in _paths(known)})
 
 
 def trace_document(path: str, result: ProbeResult) -> Mapping[str, Any]:

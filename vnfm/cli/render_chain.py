@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
+HEAVIER = 10**9  # from here on a cost says no more than that a realization is heavier, which is told already
 REALIZED = {"CONTAINER": "container", "KATA": "microVM (KATA)", "VM": "virtual machine"}
 
 
@@ -52,35 +53,75 @@ def realization(vnf: dict[str, Any]) -> Text:
 
 
 def host_path(vnf: dict[str, Any]) -> str:
-    """The hosts from the outermost in, after the VIM."""
+    """The hosts from the outermost in, after the VIM; then what it costs there, where it costs anything."""
     path = vnf.get("host_path") or ([vnf["host"]] if vnf.get("host") else [])
     lines = [str(vnf["vim"])] if vnf.get("vim") else []
     lines += [f"{'  ' * depth}└ {host}" for depth, host in enumerate(path)]
+    price = vnf.get("price") or {}
+    if price.get("cpus"):
+        lines.append(f"costs {price['cpus']:g} ({price['per_vcpu']:g} a vCPU)")
+    if price.get("switch_on"):
+        lines.append(f"switched on for {price['switch_on']:g}")
     return "\n".join(lines) or "-"
 
 
 def reasons(vnf: dict[str, Any]) -> Text:
-    """Why this, then what was rejected (equal reasons on many hosts counted), then the next best."""
+    """Why this, then what was rejected, how many hosts fell away by what, what it costs, then the next best.
+
+    Equal reasons on several hosts are told once; of many hosts, only what is in the way of each realization.
+    """
     from rich.text import Text
 
     text = Text("\n".join(f"• {reason}" for reason in vnf.get("reasons") or []))
-    for (runtime, reason), hosts in grouped(vnf.get("rejected") or []).items():
+    many = any(item.get("host") == "*" for item in vnf.get("rejected") or [])
+    for (runtime, reason), hosts in rejections(vnf, many).items():
         others = f" and {len(hosts) - 1} more" if len(hosts) > 1 else ""
         text.append(f"\n✗ {runtime} on {hosts[0]}{others}: " if hosts[0] else f"\n✗ {runtime}: ", style="red")
         text.append(reason, style="dim")
+    for line in (hosts_left(vnf.get("filters") or {}) if many else "", cost(vnf.get("score") or {})):
+        text.append(f"\n{line}" if line else "", style="dim")
     runner_up = vnf.get("runner_up")
     if runner_up:
         nested = "nested " if runner_up.get("nested") else ""
         because = f": {runner_up['because']}" if runner_up.get("because") else ""
+        delta = runner_up.get("delta") or 0
+        more = f" (costs {delta:,.0f} more)" if 0 < delta < HEAVIER else ""
         place = f"{runner_up.get('runtime', '')} on {runner_up.get('host', '')}"
-        text.append(f"\nnext best: {nested}{place}{because}", style="dim")
+        text.append(f"\nnext best: {nested}{place}{because}{more}", style="dim")
     return text
 
 
+def rejections(vnf: dict[str, Any], many: bool) -> dict[tuple[str, str], list[str]]:
+    """By realization and reason the hosts; no host where the reason counts them itself."""
+    if not many:
+        return grouped(vnf.get("rejected") or [])
+    told = {name.lower() if name == "NESTED" else name: why for name, why in (vnf.get("realizations") or {}).items()}
+    return {(name, str(why)): [""] for name, why in told.items()}
+
+
+def hosts_left(filters: dict[str, Any]) -> str:
+    """How many hosts there are, what took how many of them away, and how many are left, whatever the realization."""
+    if not filters:
+        return ""
+    gone = [(name, n) for name, n in filters.items() if name not in ("nodes", "left")]
+    gone.sort(key=lambda x: (-x[1], x[0]))
+    told = "".join(f" - {n:,.0f} {name}" for name, n in gone)
+    return f"hosts: {filters.get('nodes') or 0:,.0f}{told} = {filters.get('left') or 0:,.0f} left"
+
+
+def cost(score: dict[str, Any]) -> str:
+    """The terms of the cost that decide among equally light realizations, where there are any."""
+    named = {"realization": "realization", "price": "price", "on": "switching on", "bw_hops": "Mbit/s times hops"}
+    terms = [f"{name} {score[key]:,.0f}" for key, name in named.items() if score.get(key)]
+    return f"cost: {', '.join(terms)}" if terms else ""
+
+
 def grouped(rejected: Sequence[dict[str, Any]]) -> dict[tuple[str, str], list[str]]:
-    """Rejections by (runtime, reason), hosts in the order given."""
+    """Rejections by (runtime, reason), hosts in the order given; counts of hosts that are not named are left out."""
     groups: dict[tuple[str, str], list[str]] = {}
     for item in rejected:
+        if item.get("host") == "*":
+            continue
         runtime = ("nested " if item.get("nested") else "") + str(item.get("runtime", ""))
         key = (runtime, str(item.get("reason", "")))
         groups.setdefault(key, []).append(str(item.get("host") or ""))
@@ -102,6 +143,8 @@ def refused(data: dict[str, Any]) -> RenderableType:
     from rich.text import Text
 
     text = Text(scalar(data.get("detail")))
+    if line := hosts_left(data.get("filters") or {}):
+        text.append(f"\n{line}", style="dim")
     if data.get("minimal_change"):
         text.append("\nSmallest change that would do: ", style="bold")
         text.append(scalar(data["minimal_change"]))

@@ -72,10 +72,17 @@ def _more(host: dict[str, Any]) -> list[str]:
     huge = host.get("hugepage_bytes") or {}
     if huge.get("total"):
         lines.append(f"{size(huge['free'])} of {size(huge['total'])} huge pages")
+    for worker in host.get("workers") or []:
+        state = "open" if worker.get("open") else "may be opened"
+        lines.append(f"worker VM {worker.get('size')} ({_cpu(worker.get('cpu') or {})} CPU): {state}")
+    if host.get("price_per_vcpu"):
+        lines.append(f"{host['price_per_vcpu']:g} a vCPU")
+    if host.get("rack"):
+        lines.append(f"rack {host['rack']}")
     if host.get("only_tenant"):
         lines.append(f"for tenant {host['only_tenant']}")
     if host.get("active") is False:
-        lines.append("switched off")
+        lines.append(f"switched off; {host['on_cost']:g} to switch on" if host.get("on_cost") else "switched off")
     return lines
 
 

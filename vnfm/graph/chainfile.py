@@ -86,7 +86,7 @@ def _end(name: str, node: Node, bad: Complaints) -> Part[ChainEnd]:
 def _vnf(alias: str, node: Node, bad: Complaints) -> Part[ChainVnf]:
     d.get_name(alias, node, bad, "a VNF's alias")
     keys = d.get_map(node, bad, "{vnfd: ID, flavour: …, level: …}")
-    d.only_keys(node, ("vnfd", "flavour", "level", "instantiation_level"), bad)
+    d.only_keys(node, ("vnfd", "flavour", "level", "instantiation_level", "sites", "zones", "vim"), bad)
     return Part(
         ChainVnf(
             alias,
@@ -94,6 +94,9 @@ def _vnf(alias: str, node: Node, bad: Complaints) -> Part[ChainVnf]:
             d.get_text(keys.get("flavour"), bad, "a flavour's id"),
             d.get_text(keys.get("instantiation_level"), bad, "an instantiation level's id"),
             d.get_isolation(keys.get("level"), bad),
+            sites=d.get_words(keys.get("sites"), bad, "a list of sites"),
+            zones=d.get_words(keys.get("zones"), bad, "a list of zones"),
+            vim=d.get_name(keys["vim"].value, keys["vim"], bad, "a VIM's name") if "vim" in keys else "",
         ),
         node,
     )
@@ -116,19 +119,20 @@ def _paths(root: Node, bad: Complaints) -> list[tuple[Part[ForwardingPath], tupl
 
 def _path(name: str, node: Node, bad: Complaints) -> tuple[Part[ForwardingPath], tuple[Node, ...]]:
     d.get_name(name, node, bad, "a path's name")
-    keys = d.get_map(node, bad, "{match: {…}, hops: […]}")
-    d.only_keys(node, ("match", "hops"), bad)
+    keys = d.get_map(node, bad, "{match: {…}, hops: […], latency_us: …}")
+    d.only_keys(node, ("match", "hops", "latency_us"), bad)
     hops = d.need(node, "hops", bad, "the hops in order, [END, VNF, …, END]") or Node(
         (), f"{node.path}.hops", node.line
     )
-    return _hops(name, _match(keys.get("match"), bad), hops, node, bad)
+    bound = d.get_int(keys.get("latency_us"), bad, "microseconds, end to end", 1, MAX_LATENCY_US)
+    return _hops(name, _match(keys.get("match"), bad), hops, node, bad, bound or None)
 
 
 def _hops(
-    name: str, match: Match, node: Node, at: Node, bad: Complaints
+    name: str, match: Match, node: Node, at: Node, bad: Complaints, latency_us: int | None = None
 ) -> tuple[Part[ForwardingPath], tuple[Node, ...]]:
     nodes = d.get_list(node, bad, "a list of hops")
-    return Part(ForwardingPath(name, tuple(_hop(n, bad) for n in nodes), match), at), nodes
+    return Part(ForwardingPath(name, tuple(_hop(n, bad) for n in nodes), match, latency_us), at), nodes
 
 
 def _hop(node: Node, bad: Complaints) -> PathHop:

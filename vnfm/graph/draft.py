@@ -17,7 +17,7 @@ from vnfm.model.problem import ProblemError, problem
 
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 CP_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-SCOPES = ("NFVI_NODE", "ZONE", "ZONE_GROUP", "NFVI_POP")
+SCOPES = ("NFVI_NODE", "RACK", "ZONE", "ZONE_GROUP", "NFVI_POP")
 KINDS = ("affinity", "anti-affinity")
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "gre": 47, "esp": 50, "ipv6-icmp": 58, "sctp": 132}
 
@@ -257,6 +257,26 @@ def get_text(node: Node | None, bad: Complaints, what: str) -> str:
         return node.value
     bad.at("bad-value", node, f"is {node.shown}", f"Expected {what}, in quotes where YAML sees a number.")
     return ""
+
+
+def get_words(node: Node | None, bad: Complaints, expected: str) -> tuple[str, ...]:
+    """A list of names, each once and one at least; a single name stands for itself. No commas: an NSD has such names
+    in one text."""
+    if node is None:
+        return ()
+    if isinstance(node.value, str) and node.items is None:
+        return (_word(node, bad),)
+    words = tuple(_word(n, bad) for n in get_list(node, bad, expected))
+    if node.items is not None and (not words or len(set(words)) != len(words)):
+        bad.at("bad-value", node, "is empty" if not words else "names one twice", f"Expected {expected}, each once.")
+    return words
+
+
+def _word(node: Node, bad: Complaints) -> str:
+    word = get_text(node, bad, "a name")
+    if word != word.strip() or "," in word:
+        bad.at("bad-value", node, f"is {node.shown}", "Expected a name without commas and without spaces around it.")
+    return word
 
 
 def get_int(node: Node | None, bad: Complaints, what: str, low: int, high: int) -> int:

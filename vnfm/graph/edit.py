@@ -127,13 +127,21 @@ def _reordered(chain: ServiceChain, change: Reorder) -> ServiceChain:
 
 
 def _swapped(chain: ServiceChain, change: Swap) -> ServiceChain:
-    """The new VNFD's own order of CPs decides; what was said of isolation stays said."""
+    """The new VNFD's own order of CPs decides; what was said of isolation and places stays said."""
     _known(chain, "swap.alias", change.alias)
     if not change.vnfd_id:
         raise _bad("bad-value", chain, "swap.vnfd_id: expected the id of an onboarded VNFD")
 
     def vnf(old: ChainVnf) -> ChainVnf:
-        return ChainVnf(old.alias, change.vnfd_id, change.flavour_id, isolation=old.isolation)
+        return ChainVnf(
+            old.alias,
+            change.vnfd_id,
+            change.flavour_id,
+            isolation=old.isolation,
+            sites=old.sites,
+            zones=old.zones,
+            vim=old.vim,
+        )
 
     def hop(old: PathHop) -> PathHop:
         return PathHop(old.name) if old.name == change.alias else old

@@ -4,8 +4,10 @@
 |---------|--------------------------------------------------------------------------------------------------|
 | chain   | node tosca.nodes.nfv.NS: name; end-to-end latency as its metadata `latency_us`                   |
 | end     | Sap, and the cidr of the NsVirtualLink behind its internal_virtual_link                          |
-| VNF     | VNF: descriptor_id, flavour_id, vnf_profile.instantiation_level; isolation as metadata           |
-| path    | NFP over NfpPositions and NfpPositionElements; a capability of profile_element is an external CP |
+| VNF     | VNF: descriptor_id, flavour_id, vnf_profile.instantiation_level; as metadata isolation and vim,  |
+|         | and sites and zones with commas between them                                                     |
+| path    | NFP over NfpPositions and NfpPositionElements; a capability of profile_element is an external    |
+|         | CP; its own latency as metadata `latency_us`                                                     |
 | match   | policy NfpRule                                                                                   |
 | rule    | policy NsAffinityRule or NsAntiAffinityRule                                                      |
 
@@ -164,9 +166,21 @@ def _vnf(alias: str, node: Node, bad: Complaints) -> Part[ChainVnf]:
             d.get_text(_get(properties, "flavour_id"), bad, "a flavour's id"),
             d.get_text(level, bad, "an instantiation level's id"),
             d.get_isolation(isolation, bad),
+            sites=_names(_get(node, "metadata", "sites"), bad, "sites"),
+            zones=_names(_get(node, "metadata", "zones"), bad, "zones"),
+            vim=d.get_text(_get(node, "metadata", "vim"), bad, "a VIM's name"),
         ),
         node,
     )
+
+
+def _names(node: Node | None, bad: Complaints, what: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in d.get_text(node, bad, f"{what} with commas between them").split(","))
+    if names == ("",):
+        return ()
+    if node is not None and ("" in names or len(set(names)) != len(names)):
+        bad.at("bad-value", node, f"is {node.shown}", f"Expected {what} with commas between them, each once.")
+    return names
 
 
 def _path(
@@ -188,7 +202,8 @@ def _path(
             if hop is not None:
                 hops.append(hop)
                 places.append(element or place)
-    return Part(ForwardingPath(name, tuple(hops), matches.get(node_name, Match())), node), tuple(places)
+    bound = _latency(_get(node, "metadata", "latency_us"), template.bad)
+    return Part(ForwardingPath(name, tuple(hops), matches.get(node_name, Match()), bound), node), tuple(places)
 
 
 def _hop(element: Node, template: _Template) -> PathHop | None:

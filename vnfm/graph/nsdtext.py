@@ -105,8 +105,11 @@ def _vnf_node(vnf: ChainVnf) -> dict[str, Any]:
             "max_number_of_instances": 1,
         }
     node: dict[str, Any] = {"type": f"{NFV}VNF", "properties": properties}
+    metadata = {"sites": ",".join(vnf.sites), "zones": ",".join(vnf.zones), "vim": vnf.vim}
     if vnf.isolation is not None:
-        node["metadata"] = {"isolation": vnf.isolation.name.lower()}
+        metadata["isolation"] = vnf.isolation.name.lower()
+    if said := {key: value for key, value in sorted(metadata.items()) if value}:
+        node["metadata"] = said
     return node
 
 
@@ -153,6 +156,8 @@ def _path_nodes(chain: ServiceChain, nodes: dict[str, Any], nets: Mapping[str, s
             "metadata": {"name": path.name},
             "requirements": [{"nfp_position": p} for p in positions],
         }
+        if path.max_latency_us is not None:
+            nodes[nfp]["metadata"]["latency_us"] = str(path.max_latency_us)
     return result
 
 

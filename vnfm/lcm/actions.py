@@ -6,13 +6,14 @@ A do is idempotent by its minted id, an undo by terminate-what-may-not-exist; bo
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from vnfm.lcm import probing
 from vnfm.lcm.operation import StepOutput
 from vnfm.lcm.ports import Blobs, Say, Vims
 from vnfm.lcm.steps import Step, StepKind
 from vnfm.model.problem import Retry, problem
-from vnfm.model.resources import Handle, Owner, PathSpec, ProbeResult
+from vnfm.model.resources import Handle, LinkEnd, Owner, PathSpec, ProbeResult
 
 NOTHING = StepOutput()
 
@@ -28,6 +29,7 @@ class Context:
     handles: Mapping[str, Handle]
     say: Say
     starts: int = 1
+    ends: Mapping[str, LinkEnd] = field(default_factory=dict)  # of links that this operation has allocated, by id
 
     def handle(self, resource_id: str) -> Handle:
         """The stored handle, or one that holds only the id: the plugin finds the object by its stamp."""
@@ -59,6 +61,28 @@ async def _put_image(step: Step, ctx: Context) -> StepOutput:
 async def _link(step: Step, ctx: Context) -> StepOutput:
     assert step.link
     return StepOutput(await ctx.vims.get(step.vim).allocate_link(step.link, ctx.owner, ctx.say))
+
+
+async def _join(step: Step, ctx: Context) -> StepOutput:
+    assert step.join
+    pieces = step.join.pieces
+    told = {piece: _end_of(piece, ctx) for piece in pieces.all}
+    segment = told[pieces.leads].segment
+    ends = [
+        # where an end listens is its own affair, unless all of them listen to a group
+        replace(end, segment=segment if segment.group else replace(segment, udp_port=end.segment.udp_port))
+        for piece, end in told.items()
+        if piece != step.join.link_id
+    ]
+    vim = ctx.vims.get(step.vim)
+    return StepOutput(await vim.join_link(ctx.handle(step.join.link_id), ends, ctx.owner, ctx.say))
+
+
+def _end_of(piece: str, ctx: Context) -> LinkEnd:
+    end = ctx.ends.get(piece)
+    if end is None:
+        raise problem("vim-failed", "the VIM made the link, but did not tell by what it can be joined", instance=piece)
+    return end
 
 
 async def _sap(step: Step, ctx: Context) -> StepOutput:
@@ -110,12 +134,9 @@ async def _remove(step: Step, ctx: Context) -> StepOutput:
 
 async def _probe(step: Step, ctx: Context) -> StepOutput:
     assert step.probe
-    order = step.probe
-    result = await ctx.vims.get(step.vim).probe_path(
-        ctx.handle(order.path_id), ctx.owner, order.packets, order.patience_s
-    )
+    result = await probing.probe(ctx.vims, step.vim, step.probe, ctx.owner, ctx.handle)
     if not result.unsupported and not result.complete:
-        raise problem("path-broken", describe_break(result), instance=order.path_id, retry=Retry.SAME_CALL)
+        raise problem("path-broken", describe_break(result), instance=step.probe.path_id, retry=Retry.SAME_CALL)
     return StepOutput(probe=result)
 
 
@@ -130,6 +151,7 @@ def describe_break(result: ProbeResult) -> str:
 ACTIONS: Mapping[StepKind, Action] = {
     StepKind.PUT_IMAGE: Action(_put_image, _nothing),
     StepKind.LINK: Action(_link, _terminate_allocated),
+    StepKind.JOIN: Action(_join, _nothing),
     StepKind.SAP: Action(_sap, _terminate_allocated),
     StepKind.COMPUTE: Action(_compute, _terminate_allocated),
     StepKind.PATH: Action(_path, _path_back),

@@ -1,7 +1,7 @@
 """From what stands and what is wanted to what has to be done: slots, ports, placement of what is new, steps. Pure.
 
 What stays is where it is: it takes part in the placement as an end that cannot be moved, so that rules and latency
-bounds hold for the chain as a whole. Everything stays within the VIM that the chain is in.
+bounds hold for the chain as a whole. Who is new is in the VIM of the links that it joins.
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ def change(
     ports = late_ports(wiring, slots, moved=renewal.moved)
     if renewal.dead:
         snapshot = snapshot.releasing(v.resource_id for v in slots.gone)
-    vim = _vim(before)
-    request = _request(wanted, slots, vim, snapshot)
+    vims = _vims(wanted, slots, ports)
+    request = _request(wanted, slots, vims, snapshot)
     preferred = _where_they_were(slots) if renewal.dead else _where_they_go(slots, renewal.places)
     plan = _placed(request, snapshot, preferred, absent, told)
     if renewal.places:
@@ -105,11 +105,10 @@ def change(
         ports=ports,
         plan=plan,
         generation=first_generation(wanted.grants),
-        vim=vim,
         mend=renewal.dead,
     )
     steps = change_steps(facts)
-    _check_offers(wanted, steps, vim, capabilities)
+    _check_offers(wanted, steps, capabilities)
     if not steps:
         raise problem("bad-request", "nothing has to be done: everything stands as it is wanted")
     return Changed(steps, plan, slots, ports)
@@ -120,13 +119,13 @@ def first_generation(grants: int) -> int:
     return (grants + 1) * GENERATIONS
 
 
-def _check_offers(wanted: Wanted, steps: Sequence[Step], vim: str, capabilities: Capabilities) -> None:
+def _check_offers(wanted: Wanted, steps: Sequence[Step], capabilities: Capabilities) -> None:
     about = f"chain {wanted.chain.name}" if wanted.chain else "VNF"
     for step in steps:
         if step.path:
-            need(capabilities, vim, STEER, about)
+            need(capabilities, step.vim, STEER, about)
             if any(hop.replicas for hop in step.path.hops):
-                need(capabilities, vim, BALANCE, about)
+                need(capabilities, step.vim, BALANCE, about)
 
 
 def _check_steerable(wanted: Wanted) -> None:
@@ -142,11 +141,29 @@ def _check_steerable(wanted: Wanted) -> None:
             )
 
 
-def _vim(before: Realization) -> str:
-    vims = sorted({v.vim for v in before.vnfcs} | {s.vim for s in before.saps})
-    if not vims:
+def _vims(wanted: Wanted, slots: Slots, ports: Mapping[PortKey, PortSpec]) -> dict[str, str]:
+    """The VIM of each fresh VNFC, by resource id: that of the links which it joins, else where its VNF is. Raises
+    ProblemError `unsupported` where these are several, `conflict` where nothing stands."""
+    before = wanted.before
+    everywhere = sorted({v.vim for v in before.vnfcs} | {s.vim for s in before.saps})
+    if not everywhere:
         raise problem("conflict", "nothing stands that could be changed: terminate it")
-    return vims[0]
+    found = {}
+    for fresh in slots.fresh:
+        alias = fresh.lane.alias
+        joined = [spec for (owner, _, index), spec in ports.items() if (owner, index) == (alias, fresh.index)]
+        beside = {link.vim for spec in joined if (link := before.link(spec.link_id))}
+        beside |= {v.vim for v in before.vnfcs if v.instance_id == fresh.lane.instance_id and v.alias == alias}
+        if len(beside) > 1:
+            raise problem(
+                "unsupported",
+                f"VNF {alias} would stand where the chain goes from one VIM into another "
+                f"({', '.join(sorted(beside))}): that cannot be changed while it runs; put it elsewhere, or create "
+                "the chain anew",
+                instance=alias,
+            )
+        found[fresh.resource_id] = next(iter(beside), everywhere[0])
+    return found
 
 
 def _where_they_were(slots: Slots) -> dict[str, tuple[HostKey, Runtime]]:
@@ -212,11 +229,12 @@ def _check_bounds(request: Request, plan: Plan) -> None:
 
 
 def standing_request(wanted: Wanted, snapshot: Snapshot) -> Request:
-    """What stands, as a request that has nothing left to place: its plan tells the links as they are."""
-    return _request(wanted, sort_out(wanted.before, wanted.lanes, frozenset(), ""), "", snapshot)
+    """What stands, as a request that has nothing left to place."""
+    return _request(wanted, sort_out(wanted.before, wanted.lanes, frozenset(), ""), {}, snapshot)
 
 
-def _request(wanted: Wanted, slots: Slots, vim: str, snapshot: Snapshot) -> Request:
+def _request(wanted: Wanted, slots: Slots, vim_of: Mapping[str, str], snapshot: Snapshot) -> Request:
+    ordered = {v.alias: v for v in wanted.chain.vnfs} if wanted.chain else {}
     fresh = [
         demand_of(
             f.vdu,
@@ -224,7 +242,9 @@ def _request(wanted: Wanted, slots: Slots, vim: str, snapshot: Snapshot) -> Requ
             alias=f.lane.alias,
             tenant=wanted.tenant,
             vnfd_id=wanted.vnfd_ids[f.lane.alias],
-            vims=(vim,),
+            vims=(vim_of[f.resource_id],),
+            sites=ordered[f.lane.alias].sites if f.lane.alias in ordered else (),
+            zones=ordered[f.lane.alias].zones if f.lane.alias in ordered else (),
         )
         for f in slots.fresh
     ]
@@ -279,10 +299,10 @@ def _links(wanted: Wanted, slots: Slots) -> tuple[tuple[Link, ...], tuple[PathBo
                 new = [i for i in (left, right) if i in fresh]
                 made = f"{(new or [left])[0]}/{port_name(a)}--{port_name(b)}"
                 bandwidth = max(_bandwidth(p, wanted.lanes) for p in (a, b)) if new else 0
-                links[made] = Link(made, left, right, bandwidth)
+                links[made] = Link(made, left, right, bandwidth, name=f"{a.owner} - {b.owner}")
                 ids.append(made)
-            if wanted.chain and wanted.chain.max_latency_us is not None:
-                bounds.append(PathBound(name, tuple(ids), wanted.chain.max_latency_us))
+            if wanted.chain and (most_us := wanted.chain.latency_bound_us(path.name)) is not None:
+                bounds.append(PathBound(name, tuple(ids), most_us))
     return tuple(links.values()), tuple(bounds)
 
 

@@ -68,7 +68,9 @@ def late_ports(wiring: Wiring, slots: Slots, *, moved: bool = False) -> dict[Por
                     raise no_block(link.cidr, link.key)
                 taken[link.spec.resource_id] += [block.address, block.gateway]
                 spots[at] = Spot(link.spec.resource_id, link.cidr, block.address.split("/")[0], block.gateway)
-                found[fresh.lane.alias, cpd.id, fresh.index] = chain_port(cpd, link.spec.resource_id, block.address, ())
+                found[fresh.lane.alias, cpd.id, fresh.index] = chain_port(
+                    cpd, link.spec.resource_id, block.address, (), link.spec.mtu_bytes
+                )
                 cut.append((fresh, at, link))
             else:
                 _refuse_bridge(wiring, spec.link_id, fresh.lane.alias)
@@ -177,6 +179,13 @@ def _link_for(wiring: Wiring, spots: Mapping[Attachment, Spot], port: Attachment
     if link is None:
         raise problem("bad-path", f"nothing stands beside VNF {alias} that it could be joined to", instance=alias)
     _refuse_bridge(wiring, link.spec.resource_id, alias)
+    if link.spec.segment:
+        raise problem(
+            "unsupported",
+            f"link {link.key.partition('@')[0]} leads into another VIM: VNF {alias} cannot join it beside those "
+            "that are on it while the chain runs; put it into the chain elsewhere, or create the chain anew",
+            instance=alias,
+        )
     if wiring.lanes[alias].cpd_of_external(port.cp).l2_transparent:
         raise problem(
             "unsupported",

@@ -8,14 +8,16 @@ from typing import Any
 
 from vnfm.graph.build import build_graph
 from vnfm.graph.servicegraph import Attachment, ServiceGraph
+from vnfm.lcm.borders import Tie
 from vnfm.lcm.layout import ChainLayout, PathLayout, Position, lay_out
 from vnfm.lcm.offers import BALANCE, STEER, UNTOLD, Capabilities, need
-from vnfm.lcm.placing import place_together
-from vnfm.lcm.recipes.chain_create import ChainFacts, link_id, sap_id
+from vnfm.lcm.placing import Ground, Spread, place_over
+from vnfm.lcm.recipes.chain_create import ChainFacts, link_id, sap_id, vim_at
 from vnfm.lcm.recipes.computes import Lane, LaneIds
 from vnfm.model.chain import ChainVnf, ServiceChain
 from vnfm.model.needs import Isolation
 from vnfm.model.problem import ProblemError, problem
+from vnfm.model.resources import Reach
 from vnfm.model.vdu import Vdu
 from vnfm.model.vnfd import Flavour, Vnfd
 from vnfm.placement.demand import demand_of, rule_of_chain, rule_of_vnfd
@@ -53,6 +55,7 @@ def plan_chain(
     instance_ids: Mapping[str, str],
     absent: Mapping[str, str],
     capabilities: Capabilities = UNTOLD,
+    reaches: Sequence[Reach] = (),
     told: bool = True,
 ) -> Planned:
     """Ids are minted from `operation_id`; a dry run takes any. Raises ProblemError for what is wrong with the chain
@@ -62,18 +65,48 @@ def plan_chain(
     paths = paths_of(graph)
     layout = lay_out(chain.ends, graph.links, paths, counts=_replicas(paths, lanes))
     request = _request(chain, lanes, layout, operation_id, tenant)
-    outcome = place_together(request, snapshot, told=told)
+    ground = Ground(reaches, _uncut(layout, operation_id), kept_together(lanes, operation_id), capabilities)
+    made = place_over(request, snapshot, ground, told=told)
+    outcome = made.plan if isinstance(made, Spread) else made
     document = {**explain(outcome, chain=chain.name), "absent_vims": dict(absent)}
     if isinstance(outcome, Refusal):
         document["refused"] = {**document["refused"], "detail": outcome.detail + _away(absent)}
         return Planned(None, outcome, document, layout)
-    _check_offers(layout, outcome.assignments[0].vim, capabilities)
-    document = _told(document, chain, lanes, layout, operation_id)
-    return Planned(ChainFacts(operation_id, chain, layout, lanes, outcome), outcome, document, layout)
+    assert isinstance(made, Spread)
+    keys = {link_id(operation_id, link): link.key for link in layout.links}
+    facts = ChainFacts(operation_id, chain, layout, lanes, outcome, ties={keys[i]: tie for i, tie in made.ties.items()})
+    _check_offers(facts, capabilities)
+    document = _told(document, facts)
+    return Planned(facts, outcome, document, layout)
 
 
-def _check_offers(layout: ChainLayout, vim: str, capabilities: Capabilities) -> None:
-    for link in layout.links:
+def _uncut(layout: ChainLayout, operation_id: str) -> dict[str, str]:
+    """Links that cannot lead from one VIM into another, by the ids that placement calls them by, and why."""
+    found = {}
+    for path in layout.paths:
+        for a, b in (pair for crossing in path.crossings for pair in _pairs(layout, *crossing)):
+            link = layout.link_of(a)
+            assert link
+            if link.steered or len(link.ports) != 2:
+                why = "is steered (paths fork, match or balance there)" if link.steered else "has more than two ports"
+                found[_segment(operation_id, layout, a, b)] = f"link {link.key} {why}, and cannot be joined over VIMs"
+    return found
+
+
+def kept_together(lanes: Mapping[str, Lane], operation_id: str) -> tuple[tuple[str, frozenset[str]], ...]:
+    """VNFCs that share a link of their VNF, which lies in one VIM."""
+    ids, found = LaneIds(operation_id), []
+    for lane in lanes.values():
+        for link in lane.flavour.virtual_links:
+            vdus = {c.vdu_id for c in lane.flavour.cps if c.virtual_link == link.id}
+            group = frozenset(ids.compute(lane.alias, v, n) for v in vdus for n in range(lane.counts.get(v, 1)))
+            found.append((f"VNF {lane.alias}: its own link {link.id} cannot be joined over VIMs", group))
+    return tuple(found)
+
+
+def _check_offers(facts: ChainFacts, capabilities: Capabilities) -> None:
+    for link in facts.layout.links:
+        vim = vim_at(facts, link.ports[0])
         if any(p.index for p in link.ports):
             need(capabilities, vim, BALANCE, f"link {link.key}")
         if link.steered:
@@ -183,7 +216,7 @@ def _request(
     chain: ServiceChain, lanes: Mapping[str, Lane], layout: ChainLayout, operation_id: str, tenant: str
 ) -> Request:
     demands = [d for vnf in chain.vnfs for d in lane_demands(lanes[vnf.alias], vnf, operation_id, tenant)]
-    ends = [End(sap_id(operation_id, e.name)) for e in chain.ends]
+    ends = [End(sap_id(operation_id, e.name), name=e.name) for e in chain.ends]
     return Request(
         tenant=tenant,
         demands=tuple(demands),
@@ -204,6 +237,9 @@ def lane_demands(lane: Lane, vnf: ChainVnf, operation_id: str, tenant: str) -> l
             alias=lane.alias,
             tenant=tenant,
             vnfd_id=vnf.vnfd_id,
+            sites=vnf.sites,
+            zones=vnf.zones,
+            vims=(vnf.vim,) if vnf.vim else (),
         )
         for vdu in lane.flavour.vdus
         for index in range(lane.counts.get(vdu.id, 1))
@@ -227,6 +263,7 @@ def _links(lanes: Mapping[str, Lane], layout: ChainLayout, operation_id: str) ->
                 a=_node(a, lanes, operation_id),
                 b=_node(b, lanes, operation_id),
                 bandwidth_bps=max(_bandwidth(p, lanes) for p in (a, b)),
+                name=f"{a.owner} - {b.owner}",
             )
             found[made.id] = made
     return tuple(found.values())
@@ -261,11 +298,10 @@ def _bandwidth(port: Attachment, lanes: Mapping[str, Lane]) -> int:
 
 
 def _bounds(chain: ServiceChain, layout: ChainLayout, operation_id: str) -> tuple[PathBound, ...]:
-    if chain.max_latency_us is None:
-        return ()
     return tuple(
-        PathBound(name, tuple(_segment(operation_id, layout, a, b) for a, b in crossings), chain.max_latency_us)
+        PathBound(name, tuple(_segment(operation_id, layout, a, b) for a, b in crossings), bound)
         for path in layout.paths
+        if (bound := chain.latency_bound_us(path.name)) is not None
         for name, crossings in ways_of(path, {p for link in layout.links for p in link.ports if p.index})
     )
 
@@ -291,20 +327,18 @@ def _rules(chain: ServiceChain, lanes: Mapping[str, Lane], demands: list[Demand]
     return tuple(rules)
 
 
-def _told(
-    document: Mapping[str, Any],
-    chain: ServiceChain,
-    lanes: Mapping[str, Lane],
-    layout: ChainLayout,
-    operation_id: str,
-) -> dict[str, Any]:
-    """Names in place of minted ids, and the word of the chain's author where it overrides the VNFD's."""
-    names = {link_id(operation_id, link): link for link in layout.links}
+def _told(document: Mapping[str, Any], facts: ChainFacts) -> dict[str, Any]:
+    """Names in place of minted ids, what ties a link over VIMs, and the word of the chain's author where it overrides
+    the VNFD's."""
+    chain = facts.chain
+    names = {link_id(facts.operation_id, link): link for link in facts.layout.links}
     links = []
     for entry in document["links"]:
         made, _, pair = entry["id"].partition("/")
         link = names[made]
-        links.append({**entry, "id": pair or link.key, "cidr": link.cidr})
+        links.append(
+            {**entry, "id": pair or link.key, "cidr": link.cidr, "segment": _tie_told(facts.ties.get(link.key))}
+        )
     overridden = {v.alias: v.isolation for v in chain.vnfs if v.isolation is not None}
     vnfs = []
     for vnf in document["vnfs"]:
@@ -314,3 +348,10 @@ def _told(
             vnf = {**vnf, "reasons": [word, *vnf["reasons"]]}
         vnfs.append(vnf)
     return {**document, "links": links, "vnfs": vnfs}
+
+
+def _tie_told(tie: Tie | None) -> dict[str, Any] | None:
+    """What joins a link over VIMs; None for one that stays in one."""
+    if tie is None:
+        return None
+    return {"network": tie.network, "encap": str(tie.encap), "vims": list(tie.vims), "leads": tie.leads}

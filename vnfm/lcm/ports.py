@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -14,10 +15,12 @@ from vnfm.model.resources import (
     ComputeSpec,
     Handle,
     Licence,
+    LinkEnd,
     LinkSpec,
     Owner,
     PathSpec,
     ProbeResult,
+    Reach,
     Resource,
     SapSpec,
     StatsSample,
@@ -29,6 +32,14 @@ Say = Callable[[str], None]
 """Takes a plugin's latest word on a call that is running."""
 
 
+class Counting(Protocol):
+    """A count that has begun."""
+
+    async def counts(self, first_sequence: int, packets: int, trace: bool) -> ProbeResult:
+        """What was seen of those packets; asked once, last."""
+        ...
+
+
 class Vim(Protocol):
     """One VIM. Every method raises ProblemError; every allocate is idempotent by its resource id."""
 
@@ -37,6 +48,10 @@ class Vim(Protocol):
         ...
 
     async def allocate_link(self, spec: LinkSpec, owner: Owner, say: Say) -> Resource: ...
+
+    async def join_link(self, link: Handle, ends: Sequence[LinkEnd], owner: Owner, say: Say) -> Resource:
+        """Have the link go on in other VIMs, whose ends these are; all have one segment."""
+        ...
 
     async def allocate_sap(self, spec: SapSpec, owner: Owner, handles: Mapping[str, Handle], say: Say) -> Resource: ...
 
@@ -49,8 +64,22 @@ class Vim(Protocol):
     ) -> Resource: ...
 
     async def probe_path(
-        self, path: Handle, owner: Owner, packets: int, patience_s: float, trace: bool = False
-    ) -> ProbeResult: ...
+        self,
+        path: Handle,
+        owner: Owner,
+        packets: int,
+        patience_s: float,
+        trace: bool = False,
+        token: bytes = b"",
+        destination: str = "",
+    ) -> ProbeResult:
+        """`destination` and a token are for a path that goes on in other VIMs."""
+        ...
+
+    def count_probe(self, path: Handle, owner: Owner, token: bytes) -> AbstractAsyncContextManager[Counting]:
+        """Count the packets of a probe that another VIM sends; while it is entered nothing is missed. Raises
+        ProblemError `not-offered`."""
+        ...
 
     async def query_resources(self, resource_ids: Sequence[str]) -> tuple[Resource, ...]:
         """Those of ours that are there."""
@@ -82,6 +111,7 @@ class JoinedInventory:
     latencies: tuple[ZoneLatency, ...] = ()
     fabric: tuple[FabricEdge, ...] = ()
     licences: tuple[Licence, ...] = ()
+    reaches: tuple[Reach, ...] = ()
     absent: Mapping[str, str] = field(default_factory=dict)
     capabilities: Mapping[str, frozenset[str]] = field(default_factory=dict)
 

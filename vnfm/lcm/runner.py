@@ -23,7 +23,7 @@ from vnfm.lcm.steps import Step, StepKind
 from vnfm.lcm.ways import cancelled_problem, settled_error
 from vnfm.model.lcm import CREATIONS, CancelMode, LcmOperationState
 from vnfm.model.problem import Problem, ProblemError, Retry, problem
-from vnfm.model.resources import Handle, Owner
+from vnfm.model.resources import Handle, LinkEnd, Owner
 
 log = structlog.get_logger(__name__)
 
@@ -349,7 +349,7 @@ class Runner:
 
         owner = Owner(operation.tenant, operation.chain_id, step.vnf_instance_id, operation.id)
         starts = sum(e.step == run.step and e.to in IN_FLIGHT for e in operation.log)
-        context = Context(self._vims, self._blobs, owner, handles, say, starts)
+        context = Context(self._vims, self._blobs, owner, handles, say, starts, link_ends(operation.log))
         action = self._actions[step.kind]
         output: StepOutput | None = None
         found: Problem | None = None
@@ -371,6 +371,12 @@ class Runner:
             driven.words.pop(step.key, None)
         ends = (St.UNDONE, St.UNDO_FAILED) if run.undo else (St.DONE, St.FAILED)
         return LogEntry(step.key, ends[found is not None], self._clock(), output, found)
+
+
+def link_ends(log: Iterable[LogEntry]) -> dict[str, LinkEnd]:
+    """By what each link can be joined, as its VIM told when it was allocated."""
+    resources = (e.output.resource for e in log if e.output and e.output.resource)
+    return {r.handle.resource_id: r.link_end for r in resources if r.link_end}
 
 
 def _take_in(handles: dict[str, Handle], steps: Sequence[Step], entries: Iterable[LogEntry]) -> None:

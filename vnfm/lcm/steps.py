@@ -16,6 +16,7 @@ class StepKind(StrEnum):
 
     PUT_IMAGE = "PUT_IMAGE"
     LINK = "LINK"
+    JOIN = "JOIN"
     SAP = "SAP"
     COMPUTE = "COMPUTE"
     PATH = "PATH"
@@ -40,12 +41,45 @@ class Removal:
 
 
 @dataclass(frozen=True, slots=True)
+class PiecesOfLink:
+    """A link that has a piece in each of several VIMs, by the pieces' ids. The VIM that leads says by its answer which
+    segment all of them have."""
+
+    leads: str
+    others: tuple[str, ...]
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """The one that leads first."""
+        return (self.leads, *self.others)
+
+
+@dataclass(frozen=True, slots=True)
+class JoinOrder:
+    """One piece of a link, to be joined with the others."""
+
+    link_id: str
+    pieces: PiecesOfLink
+
+
+@dataclass(frozen=True, slots=True)
+class PathPiece:
+    """The part of a path that lies in one VIM."""
+
+    vim: str
+    path_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class ProbeOrder:
-    """A path to be probed, and how long its guests may take to answer."""
+    """A path to be probed, and how long its guests may take to answer. `beyond`: its further pieces, in order;
+    `destination`: the address of the last end, where there are any."""
 
     path_id: str
     packets: int
     patience_s: float
+    beyond: tuple[PathPiece, ...] = ()
+    destination: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +104,7 @@ class Step:
     keep: bool = False
     image: ImageRef | None = None
     link: LinkSpec | None = None
+    join: JoinOrder | None = None
     sap: SapSpec | None = None
     compute: ComputeSpec | None = None
     path: PathSpec | None = None

@@ -38,6 +38,7 @@ def created_body(facts: ChainFacts, document: Mapping[str, Any]) -> dict[str, An
             "ports": [{"name": p.owner, "cp": p.cp, "address": a} for p, a in link.addresses.items()],
             "latency_us": told.get(link.key, {}).get("latency_us"),
             "bandwidth_bps": told.get(link.key, {}).get("bandwidth_bps"),
+            "segment": told.get(link.key, {}).get("segment"),
         }
         for link in facts.layout.links
     ]
@@ -48,27 +49,34 @@ def changed_links(
     after: Realization, lanes: Mapping[str, Lane], before: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """The links with everyone who is on them after a change; what was measured of a link is kept."""
+    pieces = {key: [x for x in after.links if not x.alias and x.key.partition("@")[0] == key] for key in _keys(after)}
     names = {v.resource_id: v.alias for v in after.vnfcs} | {s.spec.resource_id: s.spec.name for s in after.saps}
     known = {entry["resource_id"]: entry for entry in before}
     told = []
-    for link in (x for x in after.links if not x.alias):
+    for key, (link, *others) in pieces.items():
         ports = []
-        for owner, port in after.ports(link.spec.resource_id):
+        for owner, port in (p for piece in (link, *others) for p in after.ports(piece.spec.resource_id)):
             name = names[owner]
             cp = _external(lanes[name], port.cp_id) if name in lanes else ""
             ports.append({"name": name, "cp": cp, "address": port.ips[0] if port.ips else ""})
         old = known.get(link.spec.resource_id, {})
         told.append(
             {
-                "id": link.key,
+                "id": key,
                 "cidr": link.cidr,
                 "resource_id": link.spec.resource_id,
                 "ports": ports,
                 "latency_us": old.get("latency_us"),
                 "bandwidth_bps": old.get("bandwidth_bps"),
+                "segment": old.get("segment"),
             }
         )
     return told
+
+
+def _keys(after: Realization) -> list[str]:
+    """Of the chain's links; the pieces of one in further VIMs are named after it."""
+    return list(dict.fromkeys(x.key.partition("@")[0] for x in after.links if not x.alias))
 
 
 def _external(lane: Lane, cpd_id: str) -> str:

@@ -37,7 +37,8 @@ class ChainEnd:
 @dataclass(frozen=True, slots=True)
 class ChainVnf:
     """A VNF of the chain by its alias. `isolation` stands in place of what the VNFD asks for, `instances` (by VDU) in
-    place of the instantiation level's numbers once the VNF was scaled."""
+    place of the instantiation level's numbers once the VNF was scaled. It may be at `sites`, in `zones` and in the VIM
+    `vim` only; none named: anywhere."""
 
     alias: str
     vnfd_id: str
@@ -45,6 +46,9 @@ class ChainVnf:
     level_id: str = ""
     isolation: Isolation | None = None
     instances: Mapping[str, int] = field(default_factory=dict)
+    sites: tuple[str, ...] = ()
+    zones: tuple[str, ...] = ()
+    vim: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +62,12 @@ class PathHop:
 
 @dataclass(frozen=True, slots=True)
 class ForwardingPath:
-    """An NFP: ends first and last, VNFs between."""
+    """An NFP: ends first and last, VNFs between. `max_latency_us` bounds it beside what bounds all paths."""
 
     name: str
     hops: tuple[PathHop, ...]
     match: Match = field(default_factory=Match)
+    max_latency_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +75,7 @@ class ChainRule:
     """(Anti-)affinity among the chain's VNFs."""
 
     kind: str  # affinity | anti-affinity
-    scope: str  # NFVI_NODE | ZONE | ZONE_GROUP | NFVI_POP
+    scope: str  # NFVI_NODE | RACK | ZONE | ZONE_GROUP | NFVI_POP
     vnfs: tuple[str, ...]
 
 
@@ -84,6 +89,11 @@ class ServiceChain:
     paths: tuple[ForwardingPath, ...]
     max_latency_us: int | None = None
     rules: tuple[ChainRule, ...] = ()
+
+    def latency_bound_us(self, path: str) -> int | None:
+        """The bound on a path's latency: its own or that of all paths, whichever is tighter."""
+        own = (p.max_latency_us for p in self.paths if p.name == path)
+        return min((us for us in (self.max_latency_us, *own) if us is not None), default=None)
 
     def vnf(self, alias: str) -> ChainVnf | None:
         """The VNF of that alias."""

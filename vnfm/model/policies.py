@@ -34,7 +34,7 @@ class AffinityRule:
 
     id: str
     anti: bool
-    scope: str  # nfvi_node, zone, zone_group, nfvi_pop
+    scope: str  # nfvi_node, rack, zone, zone_group, nfvi_pop
     targets: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()  # placement groups by which the targets were named
     links: tuple[str, ...] = ()  # targets that are virtual links

@@ -102,8 +102,17 @@ class DiskSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerSpec:
+    """A worker VM on demand: the server that it is opened on, and one of the sizes that may be opened there."""
+
+    host: str
+    size: str
+
+
+@dataclass(frozen=True, slots=True)
 class ComputeSpec:
-    """One VNFC: `containers` for CONTAINER and KATA, `boot` for VM."""
+    """One VNFC: `containers` for CONTAINER and KATA, `boot` for VM. With `worker` its host is a worker VM that is
+    opened where it is not open yet."""
 
     resource_id: str
     name: str
@@ -122,6 +131,7 @@ class ComputeSpec:
     ports: tuple[PortSpec, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict)
     gpus: int = 0
+    worker: WorkerSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,15 +144,63 @@ class LinkMember:
     host: str
 
 
+class Encap(StrEnum):
+    """By what links of several VIMs are joined."""
+
+    VXLAN = "VXLAN"
+    VLAN = "VLAN"
+    GENEVE = "GENEVE"
+    FLAT = "FLAT"
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """What links of several VIMs are joined by, on a network that they all reach. `id` 0: not known yet, or FLAT.
+    `udp_port` is where an end listens (0: 4789), `group` the multicast group that floods VXLAN."""
+
+    encap: Encap
+    network: str
+    id: int = 0
+    udp_port: int = 0
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkEnd:
+    """How others join a VIM's link; `mtu_bytes` 0: not told."""
+
+    segment: Segment
+    endpoints: tuple[str, ...] = ()
+    mtu_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """A network outside of a VIM by which its links can be joined with those of others; `network` is its name in all of
+    them. `chooses`: the VIM's segments are its own choice, others have to take them up. What is 0 is not told.
+    `refused` says of an encapsulation why it is not offered."""
+
+    vim: str
+    network: str
+    encaps: tuple[Encap, ...]
+    chooses: bool = False
+    mtu_bytes: int = 0
+    one_way_us: int = 0
+    bandwidth_bps: int = 0
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class LinkSpec:
-    """A virtual link."""
+    """A virtual link, or one VIM's piece of one: then it goes on in others by the `segment`."""
 
     resource_id: str
     mtu_bytes: int
     cidrs: tuple[str, ...]
     members: tuple[LinkMember, ...]
     steered: bool = False  # members reach each other along paths only
+    segment: Segment | None = None
+    leads: bool = False  # of its pieces, the one whose VIM says which segment it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +216,8 @@ class SapSpec:
 @dataclass(frozen=True, slots=True)
 class HopSpec:
     """A position of a path; `runtime` is None for a SAP. `replicas`: where there are several, all of them, the first
-    being `resource_id`; a flow keeps its instance."""
+    being `resource_id`; a flow keeps its instance. An `edge` is where the path comes from another VIM, or goes on in
+    one: its `resource_id` is that of the link's piece here."""
 
     name: str
     resource_id: str
@@ -166,11 +225,12 @@ class HopSpec:
     ingress_cp: str
     egress_cp: str
     replicas: tuple[str, ...] = ()
+    edge: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class PathSpec:
-    """Steering along hops; a higher generation replaces a lower one in one switch."""
+    """Steering along hops, or along those of one VIM; a higher generation replaces a lower one in one switch."""
 
     resource_id: str
     hops: tuple[HopSpec, ...]
@@ -192,6 +252,7 @@ class Resource:
     owner: Owner | None = None
     start_ms: int = 0
     overhead_memory_bytes: int = 0
+    link_end: LinkEnd | None = None  # of a link that others may join
     changed_at: datetime | None = None  # when the plugin saw it enter this state; known of watched ones only
 
 
@@ -227,6 +288,7 @@ class ProbeResult:
     rtt_us: int = 0
     unsupported: str = ""
     passings: tuple[Passing, ...] = ()  # of one whole packet, where a trace was asked for
+    first_sequence: int = 0  # the number of the first packet that was counted
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ class ImageFormat(StrEnum):
 @dataclass(frozen=True, slots=True)
 class SwImage:
     """A software image (SOL001 tosca.artifacts.nfv.SwImage). `sha256` is of the file in the package; `checksum` of one
-    that is elsewhere, `algorithm:hash` as the VNFD has it."""
+    that is elsewhere, `algorithm:hash` as the VNFD has it. `arch`: what CPUs it runs on; empty: not told."""
 
     name: str
     version: str
@@ -34,6 +34,7 @@ class SwImage:
     min_disk_bytes: int = 0
     min_ram_bytes: int = 0
     checksum: str = ""
+    arch: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,15 @@ counts half microseconds, so that the way within a zone falls into two equal par
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
-from vnfm.placement.estate import Estate, build_estate
-from vnfm.placement.ledger import MIB, capacity_of, cell_capacity
+from vnfm.placement.amounts import MIB, cells_of, disk_mib_of, worker_held
+from vnfm.placement.estate import GRAIN, Estate, build_estate
 from vnfm.placement.network import Network
+from vnfm.placement.score import open_worker_score, switch_on_score
 from vnfm.placement.snapshot import Snapshot
-from vnfm.placement.statement import Cell, Instance, Link, Node, NodeKind
+from vnfm.placement.statement import Instance, Licence, Link, Node, NodeKind, Realization, WorkerSize
 from vnfm.placement.types import Host, HostKey
 
 SCALE = 64  # the search's parts of one unit of the weights
@@ -35,25 +36,33 @@ class Atlas:
     link_of: Mapping[str, int]  # edge of a fabric -> link
 
 
-def atlas_of(snapshot: Snapshot, network: Network, switch_on: int) -> Atlas:
-    """The atlas of what the VIMs tell, with nothing held. `switch_on`: what that costs, in the search's units."""
-    names = {machine: f"host {machine[0]}/{machine[1]}" for machine in set(snapshot.machine.values())}
-    nodes = tuple(_nodes(snapshot, network, names, switch_on))
+def atlas_of(snapshot: Snapshot, network: Network) -> Atlas:
+    """The atlas of what the VIMs tell, with nothing held."""
+    closed = {snapshot.machine[h.key] for h in snapshot.hosts if h.worker}
+    names = {m: f"host {m[0]}/{m[1]}" for m in set(snapshot.machine.values()) - closed}
+    workers = tuple(_workers(snapshot, names))
+    nodes = tuple(_nodes(snapshot, network, names))
     links, switches = _links(snapshot, network, names)
     edges = {e.id for e in snapshot.fabric}
+    opens: dict[str, list[str]] = {}
+    for w in workers:
+        opens.setdefault(w.server, []).append(w.size.id)
     estate = build_estate(
         Instance(
             "inventory",
-            {},
-            nodes,
+            {w.size.realization: w.overhead for w in workers},
+            tuple(replace(n, opens=tuple(opens.get(n.id, ()))) for n in nodes) if workers else nodes,
+            worker_sizes=tuple({w.size.id: w.size for w in workers}.values()),
             switches=switches,
             links=tuple(links.values()),
+            licences=tuple(Licence(name, site, count) for (name, site), count in sorted(network.pools.items())),
             bandwidth_hop_cost=SCALE // 8,
         )
     )
     return Atlas(
         estate=estate,
-        node_of={machine: estate.index[name] for machine, name in names.items()},
+        node_of={machine: estate.index[name] for machine, name in names.items()}
+        | {w.machine: estate.index[f"{w.server}+{w.size.id}"] for w in workers},
         link_of={name: i for i, name in enumerate(estate.fabric.link_ids) if name in edges},
     )
 
@@ -61,41 +70,66 @@ def atlas_of(snapshot: Snapshot, network: Network, switch_on: int) -> Atlas:
 # ---- machines ----
 
 
-def _nodes(snapshot: Snapshot, network: Network, names: Mapping[HostKey, str], switch_on: int) -> Iterator[Node]:
+def _nodes(snapshot: Snapshot, network: Network, names: Mapping[HostKey, str]) -> Iterator[Node]:
     told: dict[HostKey, list[Host]] = {}
     for host in snapshot.hosts:
+        if snapshot.machine[host.key] not in names:
+            continue
         told.setdefault(snapshot.machine[host.key], []).append(host)
     for machine, hosts in told.items():
         root = snapshot.root(machine)
         line = snapshot.lineage[machine]
         parent = names[snapshot.machine[line[-2]]] if len(line) > 1 else None
         site = network.sites[root]
-        disks = [capacity_of(h)[5] for h in hosts if h.disk_bytes is not None]
         yield Node(
             id=names[machine],
             kind=NodeKind.SERVER if parent is None else NodeKind.WORKER,
-            cells=_cells(hosts),
+            cells=cells_of(hosts),
             runtimes=(),
             site=site,
             zone=f"{site} {network.zones[root][1]}",
-            on_cost=switch_on,
+            rack=f"{site} {network.zones[root][1]} {network.racks[root]}",
+            on_cost=switch_on_score(snapshot.by_key[root]) * SCALE // GRAIN,
             active=snapshot.by_key[root].active,
             parent=parent,
-            disk_mib=max(0, min(disks) // MIB) if disks else None,
+            disk_mib=disk_mib_of(hosts),
         )
 
 
-def _cells(hosts: list[Host]) -> tuple[Cell, ...]:
-    """What others leave; where several VIMs tell of one machine, the least that any of those tells that offer it."""
-    offering = [h for h in hosts if h.cells and h.runtimes] or hosts[:1]
-    first = offering[0]
-    alike = [h for h in offering if len(h.cells) == len(first.cells)]
-    cells = []
-    for i in range(len(first.cells)):
-        told = [cell_capacity(h, i) for h in alike]
-        cpu, memory, huge, vfs, gpus = (max(0, min(t[r] for t in told)) for r in range(5))
-        cells.append(Cell(cpu, memory // MIB, huge // MIB, vfs, gpus))
-    return tuple(cells)
+@dataclass(frozen=True, slots=True)
+class _Worker:
+    """A worker VM that may be opened on a node; `overhead` is what the VM itself takes there."""
+
+    machine: HostKey
+    server: str
+    size: WorkerSize
+    overhead: Realization
+
+
+def _workers(snapshot: Snapshot, names: Mapping[HostKey, str]) -> Iterator[_Worker]:
+    for host in snapshot.hosts:
+        if host.worker is None:
+            continue
+        held = worker_held(host)
+        cpu, memory, disk = held.cpu_milli, -(-held.memory_bytes // MIB), -(-held.disk_bytes // MIB)
+        inside = host.worker.memory_bytes // MIB
+        overhead = Realization(f"worker +{memory - inside}", memory_mib=memory - inside)
+        cost = open_worker_score(host.worker) * SCALE // GRAIN
+        number = host.id.rpartition("-")[2]
+        yield _Worker(
+            machine=snapshot.machine[host.key],
+            server=names[snapshot.machine[host.vim, host.parent]],
+            size=WorkerSize(
+                id=f"{host.worker.id}-{number} {cpu} {inside} {memory} {disk} {cost}",
+                cpu_milli=cpu,
+                memory_mib=inside,
+                realization=overhead.name,
+                runtimes=(),
+                cost=cost,
+                disk_mib=disk,
+            ),
+            overhead=overhead,
+        )
 
 
 # ---- networks ----

@@ -1,113 +1,161 @@
-"""The smallest change that would admit a refused request. Every proposal is tried before it is told: no guesses."""
+"""The smallest change that would admit a refused request. Every proposal is tried before it is told: no guesses.
+
+A change of hosts is tried on the very book: what it would add is entered, searched on, and taken out again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
-from vnfm.placement.ledger import MIB, capacity_of, quantity
+import numpy as np
+import numpy.typing as npt
+
+from vnfm.model.resources import Licence
+from vnfm.placement.amounts import MIB, more, total
+from vnfm.placement.atlas import HALVES
+from vnfm.placement.book import Amounts
+from vnfm.placement.desk import Offers
+from vnfm.placement.domains import Impossible
+from vnfm.placement.estate import CPU, DISK, GPUS, HUGEPAGES, MEMORY, VFS, Bools, Ints
+from vnfm.placement.hindrances import kernels_open, licences_at
+from vnfm.placement.kinds import Way
+from vnfm.placement.openings import Refused
 from vnfm.placement.option import values_of
-from vnfm.placement.rules import NOT_OFFERED, Row
-from vnfm.placement.score import DEFAULT_WEIGHTS, Weights
-from vnfm.placement.seek import Found, solve
+from vnfm.placement.placer import Effort
+from vnfm.placement.rules import NOT_OFFERED
+from vnfm.placement.seek import Sought, alone, link_us, solve
 from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.task import Task, task_of
-from vnfm.placement.tryout import State, mbit, name_of
-from vnfm.placement.types import Cell, Demand, Host, HostKey, PathBound, Proof, Request
+from vnfm.placement.types import Demand, Host, PathBound, Proof, Request
 
-TRIES = 100  # searches spent on one refusal of a chain of ordinary length, fewer for long ones
-ANEW = 200  # hosts that cost as much as a search when they have to be laid out anew
-HOSTS = 6  # hosts looked at for more capacity
-LATENCY_FIRST = Weights(lightness=0, most_of_the_rest=1 << 50, hop_per_us=2_000, link_per_us=1_000, switch_on=0)
+TRIES = 24  # searches spent on one refusal
+QUICK = Effort((4,), prove=False)
+WHOLE = 4  # VNFCs up to which all subsets of them are looked at for more room
+TRIAL = "a change that is tried out"
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A change of the request or of the hosts, in words and as made."""
+    """A change of the request, of hosts (in the place of those of the same key) or of licences (more of them)."""
 
     text: str
     request: Request
-    snapshot: Snapshot
+    hosts: tuple[Host, ...] = ()
+    licences: tuple[Licence, ...] = ()
+
+    def snapshot(self, before: Snapshot) -> Snapshot:
+        """The snapshot as changed."""
+        after = before.with_hosts(self.hosts) if self.hosts else before
+        return after.with_licences([*after.licences, *self.licences]) if self.licences else after
 
 
-class _Tries:
-    """Counts searches, so that a refusal stays answerable in time."""
+class Tries:
+    """Searches, counted, so that a refusal stays answerable in time."""
 
-    def __init__(self, snapshot: Snapshot, demands: int) -> None:
-        self.snapshot = snapshot
-        self.left = min(TRIES, 10 * TRIES // max(1, demands))
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.left = TRIES
 
-    def solve(
-        self, request: Request, snapshot: Snapshot, weights: Weights = DEFAULT_WEIGHTS
-    ) -> tuple[Task, State] | None:
-        """The task and a state that admits it, or None."""
+    def find(self, request: Request, hosts: Sequence[Host] = (), licences: Sequence[Licence] = ()) -> Sought | None:
+        """What is found for a request, with these hosts in the place of others and more licences; None: nothing."""
         if self.left <= 0:
             return None
-        self.left -= 1 if snapshot is self.snapshot else 1 + len(snapshot.hosts) // ANEW
-        task = task_of(request, snapshot, weights)
-        if not all(task.candidates[d.id] for d in task.demands):
+        task = self._task(request, hosts)
+        if not all(_anywhere(task, d) for d in task.demands) and not hosts:
             return None
-        found: Found = solve(task)
-        return None if found.state is None else (task, found.state)
+        self.left -= 1
+        book = task.desk.book
+        if not hosts and not licences:
+            found = solve(task, QUICK)
+            return found if found.draft is not None else None
+        growth = task.desk.growth(task.snapshot, {h.key: h for h in hosts})
+        for pool in licences:
+            token = (pool.id, task.desk.network.site_of(pool, task.snapshot))
+            book.licences.setdefault(token, 0)
+            growth.licences[token] = growth.licences.get(token, 0) - pool.count
+        book.commit(TRIAL, growth)
+        try:
+            found = solve(task, QUICK)
+        finally:
+            book.release(TRIAL)
+        return found if found.draft is not None else None
+
+    def _task(self, request: Request, hosts: Sequence[Host]) -> Task:
+        task = task_of(request, self.task.snapshot)
+        if not any(h.runtimes != self.task.snapshot.by_key[h.key].runtimes for h in hosts):
+            return task
+        changed = {task.desk.position[h.key]: h for h in hosts}
+        offers = Offers(task.offers.sorts.changed(changed), task.desk)
+        return replace(task, offers=offers, openings={d.id: offers.opening(d) for d in task.demands})
 
     def admits(self, change: Change) -> bool:
         """Whether the changed request can be placed."""
-        return self.solve(change.request, change.snapshot) is not None
+        return self.find(change.request, change.hosts, change.licences) is not None
 
 
-Kind = Callable[[Task, _Tries], Iterator[Change]]
+def _anywhere(task: Task, demand: Demand) -> bool:
+    if not task.openings[demand.id].ways:
+        return False
+    kind = alone(task, demand.id)
+    return bool((kind.score < kind.never).any())
 
 
-def smallest_change(task: Task, proof: Proof) -> Change | None:
+Proposals = Callable[[Task, Tries, Impossible | None], Iterator[Change]]
+
+
+def smallest_change(task: Task, proof: Proof, why: Impossible | None = None) -> Change | None:
     """The first change that admits the request: of the kind that the proof names first, smaller ones first.
 
     Where no single change does, two or three of them together are tried, one VNF after the other.
     """
-    return _smallest(task, proof, _Tries(task.snapshot, len(task.demands)), 2)
+    return _smallest(task, proof, why, Tries(task), 2)
 
 
-def _smallest(task: Task, proof: Proof, tries: _Tries, deeper: int) -> Change | None:
-    for kind in _KINDS[proof]:
-        for change in kind(task, tries):
+def _smallest(task: Task, proof: Proof, why: Impossible | None, tries: Tries, deeper: int) -> Change | None:
+    for proposals in _KINDS.get(proof, _ANY):
+        for change in proposals(task, tries, why):
             if tries.admits(change):
                 return change
     if not deeper:
         return None
-    stuck = {d.id for d in task.demands if not task.candidates[d.id]}
-    for change in _needs(task, tries):
-        nxt = task_of(change.request, change.snapshot, task.weights)
-        still = {d.id for d in nxt.demands if not nxt.candidates[d.id]}
-        if still < stuck and tries.left > 0:
-            rest = _smallest(nxt, Proof.REALIZATION if still else Proof.COMBINATION, tries, deeper - 1)
+    stuck = {d.id for d in task.demands if not task.openings[d.id].ways}
+    for change in _needs(task, tries, why):
+        nxt = task_of(change.request, task.snapshot)
+        still = {d.id for d in nxt.demands if not nxt.openings[d.id].ways}
+        if not change.hosts and still < stuck and tries.left > 0:
+            rest = _smallest(nxt, Proof.REALIZATION if still else Proof.COMBINATION, None, tries, deeper - 1)
             if rest is not None:
                 return replace(rest, text=f"{change.text}, and {rest.text}")
     return None
 
 
-def _needs(task: Task, tries: _Tries) -> Iterator[Change]:
+# ---- needs ----
+
+
+def _needs(task: Task, tries: Tries, why: Impossible | None) -> Iterator[Change]:
     """What the table refuses, asked for a little less: each refused option with the rows in its way changed."""
     found: dict[str, tuple[tuple[int, ...], Change]] = {}
-    stuck = {d.id for d in task.demands if not task.candidates[d.id]}
+    stuck = {d.id for d in task.demands if not task.openings[d.id].ways}
     for demand in task.demands:
         if stuck and demand.id not in stuck:
             continue
-        for refused in task.refused[demand.id]:
-            made = _eased(task, demand, refused.option.host, refused.rows, refused.option.runtime)
+        for refused in task.openings[demand.id].refused:
+            made = _eased(task, demand, refused)
             if made is not None and (made[1].text not in found or made[0] < found[made[1].text][0]):
                 found[made[1].text] = made
     yield from (change for _, change in sorted(found.values(), key=lambda x: (x[0], x[1].text)))
 
 
-def _eased(
-    task: Task, demand: Demand, host: Host, rows: tuple[Row, ...], runtime: object
-) -> tuple[tuple[int, ...], Change] | None:
-    option = next(r.option for r in task.refused[demand.id] if r.option.host is host and r.option.runtime is runtime)
-    eased, snapshot, texts, size, short = demand, task.snapshot, [], 0, 0
-    for row in rows:
+def _eased(task: Task, demand: Demand, refused: Refused) -> tuple[tuple[int, ...], Change] | None:
+    option, eased, texts, size, short = refused.option, demand, [], 0, 0
+    host = option.host
+    hosts: tuple[Host, ...] = ()
+    for row in refused.rows:
         if row is NOT_OFFERED:
             refusals = {k: v for k, v in host.refusals.items() if k is not option.runtime}
-            changed = replace(host, runtimes=host.runtimes | {option.runtime}, refusals=refusals)
-            snapshot = snapshot.with_hosts([changed])
+            hosts = (replace(host, runtimes=host.runtimes | {option.runtime}, refusals=refusals),)
             texts.append(f"offer {option.runtime} on host {host.id}")
             size += 70
         elif row.changed is not None:
@@ -119,190 +167,241 @@ def _eased(
             return None
     demands = tuple(eased if d.id == demand.id else d for d in task.request.demands)
     request = replace(task.request, demands=demands)
-    return (len(rows), size, short), Change(" and ".join(dict.fromkeys(texts)), request, snapshot)
+    return (len(refused.rows), size, short), Change(" and ".join(dict.fromkeys(texts)), request, hosts)
 
 
-def _bounds(task: Task, tries: _Tries) -> Iterator[Change]:
+# ---- latency ----
+
+
+def _bounds(task: Task, tries: Tries, why: Impossible | None) -> Iterator[Change]:
     """Latency bounds raised to the least that can be had: each alone, then all that are in the way."""
-    free = _unbounded(task.request)
-    got = tries.solve(free, task.snapshot, LATENCY_FIRST)
+    got = tries.find(without(task.request, Proof.LATENCY))
     if got is None:
         return
-    latency = {i: w.latency_us for i, w in got[1].wired.items()}
+    took = latencies(got)
     raised = task.request
     texts: list[str] = []
-    for path in task.request.paths:
-        parts = [latency.get(i) for i in path.links]
-        total = sum(x for x in parts if x is not None)
-        if None in parts or total <= path.max_latency_us:
+    for what, limit, us, change in _exceeded(task, took):
+        low = _proved(task, why, what, limit)
+        if (best := _least(low - 1, us, change, tries)) is not None:
+            yield best
+        made = change(us)
+        texts.append(made.text)
+        raised = _both(raised, made.request, task.request)
+    if len(texts) > 1:
+        yield Change(" and ".join(texts), raised)
+
+
+def latencies(found: Sought) -> dict[str, int]:
+    """Of each link of the request as found; what nobody tells is left out."""
+    told = {x.id: link_us(found, x)[0] for x in found.task.request.links}
+    return {i: us for i, us in told.items() if us is not None}
+
+
+Raise = Callable[[int], Change]
+
+
+def _exceeded(task: Task, took: Mapping[str, int]) -> Iterator[tuple[str, int, int, Raise]]:
+    """Bounds that what was found without them does not keep: name, bound, what it took, the bound raised."""
+    request = task.request
+    for path in request.paths:
+        parts = [took.get(i) for i in path.links]
+        whole = sum(x for x in parts if x is not None)
+        if None in parts or whole <= path.max_latency_us:
             continue
 
         def with_path(us: int, path: PathBound = path) -> Change:
-            paths = tuple(replace(p, max_latency_us=us) if p.id == path.id else p for p in task.request.paths)
-            text = f"raise latency bound of path {path.id} to {us} us"
-            return Change(text, replace(task.request, paths=paths), task.snapshot)
+            paths = tuple(replace(p, max_latency_us=us) if p.id == path.id else p for p in request.paths)
+            return Change(f"raise latency bound of path {path.id} to {us} us", replace(request, paths=paths))
 
-        if (best := _least(path.max_latency_us, total, with_path, tries)) is not None:
-            yield best
-        texts.append(f"raise latency bound of path {path.id} to {total} us")
-        raised = replace(
-            raised, paths=tuple(replace(p, max_latency_us=total) if p.id == path.id else p for p in raised.paths)
-        )
-    for link in task.request.links:
-        took = latency.get(link.id)
-        if link.max_latency_us is None or took is None or took <= link.max_latency_us:
+        yield f"path {path.id}", path.max_latency_us, whole, with_path
+    for link in request.links:
+        us = took.get(link.id)
+        if link.max_latency_us is None or us is None or us <= link.max_latency_us:
             continue
+        name = task.link_names[link.id]
 
-        def with_link(us: int, link_id: str = link.id) -> Change:
-            links = tuple(replace(x, max_latency_us=us) if x.id == link_id else x for x in task.request.links)
-            text = f"raise latency bound of link {link_id} to {us} us"
-            return Change(text, replace(task.request, links=links), task.snapshot)
+        def with_link(us: int, link_id: str = link.id, name: str = name) -> Change:
+            links = tuple(replace(x, max_latency_us=us) if x.id == link_id else x for x in request.links)
+            return Change(f"raise latency bound of link {name} to {us} us", replace(request, links=links))
 
-        if (best := _least(link.max_latency_us, took, with_link, tries)) is not None:
-            yield best
-        texts.append(f"raise latency bound of link {link.id} to {took} us")
-        raised = replace(
-            raised, links=tuple(replace(x, max_latency_us=took) if x.id == link.id else x for x in raised.links)
-        )
-    if len(texts) > 1:
-        yield Change(" and ".join(texts), raised, task.snapshot)
+        yield f"link {name}", link.max_latency_us, us, with_link
 
 
-def _rules(task: Task, tries: _Tries) -> Iterator[Change]:
+def _proved(task: Task, why: Impossible | None, what: str, limit: int) -> int:
+    """The least that a bound can be, as far as the proof tells; else the least above what it is."""
+    if why is None or why.proof != "latency":
+        return limit + 1
+    names, least, most = why.facts.get("vlinks"), why.facts.get("least"), why.facts.get("limit")
+    if not isinstance(names, list) or not isinstance(least, int) or not isinstance(most, int):
+        return limit + 1
+    mine = {f"link {names[0]}"} if len(names) == 1 else set()
+    mine |= {f"path {p.id}" for p in task.request.paths if set(names) <= {task.link_names[i] for i in p.links}}
+    return limit + -(-(least - most) // HALVES) if what in mine else limit + 1
+
+
+def _both(a: Request, b: Request, before: Request) -> Request:
+    """Both requests' raised bounds."""
+    paths = tuple(y if y != x else z for x, y, z in zip(before.paths, b.paths, a.paths, strict=True))
+    links = tuple(y if y != x else z for x, y, z in zip(before.links, b.links, a.links, strict=True))
+    return replace(a, paths=paths, links=links)
+
+
+# ---- rules and bandwidth ----
+
+
+def _rules(task: Task, tries: Tries, why: Impossible | None) -> Iterator[Change]:
     for rule in task.request.rules:
         rules = tuple(r for r in task.request.rules if r.id != rule.id)
-        yield Change(f"drop rule {rule.id} ({rule.scope})", replace(task.request, rules=rules), task.snapshot)
+        yield Change(f"drop rule {rule.id} ({rule.scope})", replace(task.request, rules=rules))
 
 
-def _bandwidths(task: Task, tries: _Tries) -> Iterator[Change]:
+def _bandwidths(task: Task, tries: Tries, why: Impossible | None) -> Iterator[Change]:
     for link in task.request.links:
         if not link.bandwidth_bps:
             continue
+        name = task.link_names[link.id]
 
-        def with_less(less_mbit: int, link_id: str = link.id, asked: int = link.bandwidth_bps) -> Change:
+        def with_less(
+            less_mbit: int, link_id: str = link.id, asked: int = link.bandwidth_bps, name: str = name
+        ) -> Change:
             bps = max(0, asked - less_mbit * 1_000_000)
             links = tuple(replace(x, bandwidth_bps=bps) if x.id == link_id else x for x in task.request.links)
-            text = f"lower bandwidth of link {link_id} to {mbit(bps)}"
-            return Change(text, replace(task.request, links=links), task.snapshot)
+            text = f"lower bandwidth of link {name} to {bps / 1_000_000:g} Mbit/s"
+            return Change(text, replace(task.request, links=links))
 
         best = _least(0, -(-link.bandwidth_bps // 1_000_000), with_less, tries)
         if best is not None:
             yield best
 
 
-def _capacity(task: Task, tries: _Tries) -> Iterator[Change]:
-    """More of one resource on one host, as little as will do; of several hosts the one that lacks least."""
-    found: list[tuple[float, str, Change]] = []
-    for key in _hosts_worth_growing(task):
-        for kinds in ((1,), (0,), (0, 1), (2,), (3,), (4,), (5,)):
-            most = [sum(_asked(task, d)[k] for d in task.demands) for k in kinds]
-            if not all(most):
-                continue
-            made = _grown(task, key, kinds, most, tries)
-            if made is not None:
-                found.append((made[0], made[1].text, made[1]))
-                break
-    yield from (change for _, _, change in sorted(found, key=lambda x: x[:2]))
+def _licences(task: Task, tries: Tries, why: Impossible | None) -> Iterator[Change]:
+    """More of a licence at one site, as little as will do."""
+    sites = task.desk.network.sites
+    places = {sites[task.snapshot.root(h.key)]: h for h in reversed(task.snapshot.hosts)}
+    for name in sorted({d.needs.licence for d in task.demands} - {""}):
+        most = sum(d.needs.licence_count for d in task.demands if d.needs.licence == name)
+        for host in places.values():
+
+            def with_more(n: int, name: str = name, host: Host = host) -> Change:
+                text = f"{n} more of licence {name} {licences_at(host)}"
+                return Change(text, task.request, licences=(Licence(host.vim, name, host.site, n),))
+
+            if (best := _least(0, most, with_more, tries)) is not None:
+                yield best
 
 
-def _grown(
-    task: Task, key: HostKey, kinds: tuple[int, ...], most: list[int], tries: _Tries
-) -> tuple[float, Change] | None:
-    """The least growth of these resources on the host; its size in the scale of a 1 CPU, 1 GiB server."""
-    host = task.snapshot.by_key[key]
-    units = [_UNIT[k] for k in kinds]
-    steps = [0] * len(kinds)
-    top = [-(-m // u) for m, u in zip(most, units, strict=True)]
-
-    def grown(amounts: list[int]) -> Change:
-        extra = [a * u for a, u in zip(amounts, units, strict=True)]
-        text = " and ".join(f"{_more(k, e)}" for k, e in zip(kinds, extra, strict=True) if e)
-        changed = host
-        for k, e in zip(kinds, extra, strict=True):
-            changed = _with_more(changed, k, e)
-        return Change(f"{text} on host {host.id}", task.request, task.snapshot.with_hosts([changed]))
-
-    best: Change | None = None
-    for i in range(len(kinds)):  # each resource in turn as low as it will go, the later ones still at the top
-
-        def at(n: int, i: int = i) -> Change:
-            return grown([*steps[:i], n, *top[i + 1 :]])
-
-        low = _least_number(0, top[i], at, tries)
-        if low is None:
-            return None
-        steps[i] = low
-        best = at(low)
-    if best is None or not any(steps):
+def _least(low: int, high: int, make: Callable[[int], Change], tries: Tries) -> Change | None:
+    """With the least number of (low, high] that admits, by halving; None where even the highest does not."""
+    low = min(low, high - 1)
+    if tries.admits(make(low + 1)):
+        return make(low + 1)
+    low += 1
+    if low >= high or not tries.admits(make(high)):
         return None
-    size = sum(n * u / _SCALE[k] for n, u, k in zip(steps, units, kinds, strict=True))
-    return size, best
-
-
-def _least(low: int, high: int, make: Callable[[int], Change], tries: _Tries) -> Change | None:
-    number = _least_number(low, high, make, tries)
-    return None if number is None else make(number)
-
-
-def _least_number(low: int, high: int, make: Callable[[int], Change], tries: _Tries) -> int | None:
-    """The least number of (low, high] that admits, by halving; None where even the highest does not."""
-    if not tries.admits(make(high)):
-        return None
-    while low < high and tries.left > 0:
+    while high - low > 1 and tries.left > 0:
         middle = (low + high) // 2
         if tries.admits(make(middle)):
             high = middle
         else:
-            low = middle + 1
-    return high
+            low = middle
+    return make(high)
 
 
-def _hosts_worth_growing(task: Task) -> list[HostKey]:
-    """One of each group that any demand could use, those with most free memory first."""
-    keys: dict[HostKey, int] = {}
-    for demand in task.demands:
-        for candidate in task.candidates[demand.id]:
-            host = candidate.group[0]
-            load = task.loads.get(task.snapshot.machine[host.key])
-            keys[host.key] = capacity_of(host)[1] - (load.total[1] if load else 0)
-    return sorted(keys, key=lambda k: (-keys[k], k))[:HOSTS]
+# ---- room ----
 
 
-def _asked(task: Task, demand: Demand) -> tuple[int, ...]:
-    overhead = max((c.memory_bytes for c in task.candidates[demand.id]), default=0)
-    n = demand.needs
-    ordinary = demand.memory_bytes - n.hugepage_bytes + overhead
-    return (demand.cpu_milli, ordinary, n.hugepage_bytes, n.sriov_ports, n.gpus, demand.disk_bytes)
+def _capacity(task: Task, tries: Tries, why: Impossible | None) -> Iterator[Change]:
+    """More on one host, so that some of the VNFCs have room there: what is least in all first."""
+    found = [made for some in _subsets(task.demands) if (made := _grown(task, some)) is not None]
+    told: set[str] = set()
+    for _, change in sorted(found, key=lambda x: (x[0], x[1].text)):
+        if change.text not in told:
+            told.add(change.text)
+            yield change
 
 
-def _with_more(host: Host, kind: int, extra: int) -> Host:
-    if kind == 5:
-        return replace(host, disk_bytes=None if host.disk_bytes is None else host.disk_bytes + extra)
-    first: Cell = host.cells[0]
-    grown = (
-        replace(first, cpu_milli=first.cpu_milli + extra),
-        replace(first, memory_bytes=first.memory_bytes + extra),
-        replace(first, hugepage_bytes=first.hugepage_bytes + extra),
-        replace(first, vfs=first.vfs + extra),
-        replace(first, gpus=first.gpus + extra),
-    )[kind]
-    return replace(host, cells=(grown, *host.cells[1:]))
+def _subsets(demands: tuple[Demand, ...]) -> Iterator[tuple[Demand, ...]]:
+    """Those that could be given room: all subsets of few; of many each alone, and the smallest together."""
+    if len(demands) <= WHOLE:
+        for n in range(1, len(demands) + 1):
+            yield from combinations(demands, n)
+        return
+    yield from ((d,) for d in demands)
+    ordered = sorted(demands, key=lambda d: (d.memory_bytes, d.cpu_milli))
+    yield from (tuple(ordered[:n]) for n in range(2, len(ordered) + 1))
 
 
-def _more(kind: int, extra: int) -> str:
-    number, _, what = quantity(kind, extra).partition(" ")
-    return f"{number} {what.replace('MiB ', 'MiB more ')}" if what.startswith("MiB") else f"{number} more {what}"
+def _grown(task: Task, demands: tuple[Demand, ...]) -> tuple[float, Change] | None:
+    """The host that lacks least to hold these beside what it has, with that; None where none lacks anything."""
+    book = task.desk.book
+    if not all(task.openings[d.id].ways for d in demands):
+        return None
+    open_to: Bools = np.ones(book.estate.size, dtype=np.bool_)
+    takes: list[Amounts] = []
+    for demand in demands:
+        ways = task.openings[demand.id].ways
+        open_to = open_to & np.logical_or.reduce([w.allowed & _kernel(task, demand, w) for w in ways])
+        takes.append(ways[0].amounts)
+    asked = total(takes)
+    strict = total(a for d, a in zip(demands, takes, strict=True) if d.needs.numa_strict)
+    size: npt.NDArray[np.float64] = np.zeros(book.estate.size)
+    lacks: Ints = np.zeros((6, book.estate.size), dtype=np.int64)
+    for r, amount in enumerate(asked):
+        if amount:
+            lacks[r] = (amount - book.free[r].astype(np.int64)).clip(0)
+            if r < DISK and strict[r]:
+                lacks[r] = np.maximum(lacks[r], strict[r] - book.cell_free[0, r].astype(np.int64))
+            size += lacks[r] / _SCALE[r]
+    size[~open_to] = np.inf
+    node = int(size.argmin())
+    if not 0 < size[node] < np.inf:
+        return None
+    opening = task.openings[demands[0].id]
+    at = next((int(hosts[node]) for hosts in opening.hosts if hosts[node] >= 0), -1)
+    host = task.snapshot.hosts[at]
+    if not host.cells or host.worker:  # a worker's size is the VIM's
+        return None
+    extra = {r: -(-int(lacks[r, node]) // _STEP[r]) * _STEP[r] for r in range(6) if lacks[r, node]}
+    text = " and ".join(more(r, n) for r, n in extra.items())
+    grown = host
+    for r, n in extra.items():
+        grown = _with_more(grown, r, n)
+    return float(size[node]), Change(f"{text} on host {host.id}", task.request, (grown,))
 
 
-def _unbounded(request: Request) -> Request:
-    links = tuple(replace(x, max_latency_us=None) for x in request.links)
-    return replace(request, links=links, paths=())
+def _kernel(task: Task, demand: Demand, way: Way) -> Bools:
+    book = task.desk.book
+    if not way.shares:
+        return np.ones(book.estate.size, dtype=np.bool_)
+    return kernels_open(book, book.tenant(demand.tenant), way.shares)
+
+
+def _with_more(host: Host, resource: int, extra: int) -> Host:
+    if resource == DISK:
+        return replace(host, disk_bytes=None if host.disk_bytes is None else host.disk_bytes + extra * MIB)
+    first = host.cells[0]
+    if resource == CPU:
+        first = replace(first, cpu_milli=first.cpu_milli + extra)
+    elif resource == MEMORY:
+        first = replace(first, memory_bytes=first.memory_bytes + extra * MIB)
+    elif resource == HUGEPAGES:
+        first = replace(first, hugepage_bytes=first.hugepage_bytes + extra * MIB)
+    elif resource == VFS:
+        first = replace(first, vfs=first.vfs + extra)
+    elif resource == GPUS:
+        first = replace(first, gpus=first.gpus + extra)
+    return replace(host, cells=(first, *host.cells[1:]))
 
 
 def without(request: Request, proof: Proof) -> Request:
     """The request without what the proof is about."""
     if proof is Proof.LATENCY:
-        return _unbounded(request)
+        links = tuple(replace(x, max_latency_us=None) for x in request.links)
+        return replace(request, links=links, paths=())
+    if proof is Proof.LICENCE:
+        free = tuple(replace(d, needs=replace(d.needs, licence="", licence_count=0)) for d in request.demands)
+        return replace(request, demands=free)
     if proof is Proof.RULES:
         return replace(request, rules=())
     if proof is Proof.BANDWIDTH:
@@ -310,20 +409,15 @@ def without(request: Request, proof: Proof) -> Request:
     return request
 
 
-def describe(task: Task) -> str:
-    """The VNFs of the request by name."""
-    return ", ".join(dict.fromkeys(name_of(task, d.id) for d in task.demands))
-
-
-_UNIT = (100, MIB, MIB, 1, 1, MIB)
-_SCALE = (1000, 1024 * MIB, 1024 * MIB, 1, 1, 10 * 1024 * MIB)
-_KINDS: dict[Proof, tuple[Kind, ...]] = {
+_STEP = (100, 1, 1, 1, 1, 1)
+_SCALE = (1000, 1024, 1024, 1, 1, 10 * 1024)  # of a server's CPU, GiB, ...: what counts as equally much
+_ANY: tuple[Proposals, ...] = (_bounds, _rules, _bandwidths, _licences, _capacity, _needs)
+_KINDS: dict[Proof, tuple[Proposals, ...]] = {
     Proof.REALIZATION: (_needs,),
-    Proof.HOST: (_needs, _capacity),
+    Proof.HOST: (_needs, _licences, _capacity),
+    Proof.LICENCE: (_licences,),
     Proof.CAPACITY: (_capacity, _needs),
     Proof.LATENCY: (_bounds, _needs, _rules, _capacity),
     Proof.RULES: (_rules, _capacity, _needs),
     Proof.BANDWIDTH: (_bandwidths, _needs, _rules, _capacity),
-    Proof.COMBINATION: (_bounds, _rules, _bandwidths, _capacity, _needs),
-    Proof.NOT_PROVED: (_bounds, _rules, _bandwidths, _capacity, _needs),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from vnfm.model.chain import ChainRule
@@ -55,6 +55,7 @@ def demand_of(
         vims=frozenset(vims),
         sites=frozenset(sites),
         zones=frozenset(zones),
+        arches=tuple(arches_of(vdu)),
     )
 
 
@@ -69,6 +70,18 @@ def artefacts_of(vdu: Vdu) -> frozenset[Runtime]:
     if vdu.containers and all(c.image is not None and c.image.format in _CONTAINERS for c in vdu.containers):
         found |= {Runtime.CONTAINER, Runtime.KATA}
     return frozenset(found)
+
+
+def arches_of(vdu: Vdu) -> Iterator[tuple[Runtime, str]]:
+    """By runtime: what CPUs the VDU's images are for, where they tell."""
+    if vdu.disk_image is not None and vdu.disk_image.arch:
+        containers = vdu.disk_image.format not in _DISKS
+        for runtime in (Runtime.CONTAINER, Runtime.KATA) if containers else (Runtime.VM,):
+            yield runtime, vdu.disk_image.arch
+    told = [c.image.arch for c in (*vdu.init_containers, *vdu.containers) if c.image is not None and c.image.arch]
+    if told:
+        yield Runtime.CONTAINER, told[0]
+        yield Runtime.KATA, told[0]
 
 
 def rule_of_chain(rule: ChainRule, demands: Iterable[Demand], *, rule_id: str = "") -> Rule:

@@ -2,152 +2,113 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 
-from vnfm.placement.atlas import HALVES, MEGA, SCALE, UNTOLD_US, Atlas, atlas_of
-from vnfm.placement.book import NOTHING, Book, Draft, Seat
-from vnfm.placement.candidates import Candidate, Refused, candidates_of, groups_of
-from vnfm.placement.estate import GRAIN
-from vnfm.placement.fabric import FAR
-from vnfm.placement.ledger import Load, load_of
-from vnfm.placement.network import Network, Route
-from vnfm.placement.openings import Opening, amounts_of, opening_of, shares_of
+import numpy as np
+
+from vnfm.placement.amounts import amounts_of, cells_of, disk_mib_of, shares_of, total
+from vnfm.placement.atlas import MEGA, Atlas, atlas_of
+from vnfm.placement.book import NOTHING, Amounts, Book, Draft, Seat
+from vnfm.placement.estate import DISK, UNLIMITED, Ints
+from vnfm.placement.network import Network
+from vnfm.placement.openings import Group, Opening, OpenKind, opening_of
 from vnfm.placement.placer import Placer
-from vnfm.placement.score import DEFAULT_WEIGHTS, Weights
 from vnfm.placement.snapshot import Snapshot
-from vnfm.placement.types import Demand, HostKey, LinkReservation, Reservation
+from vnfm.placement.sorts import Sorts
+from vnfm.placement.types import Demand, Host, HostKey, LinkReservation, Reservation
+from vnfm.placement.units import Units
 
 KEPT = 512  # kinds of demands whose judgement is kept
-LOG = 1 << 20  # changes after which a book is begun anew
+
+Held = tuple[str, str]  # "compute" or "link", and the resource's id
 
 
 class Desk:
-    """A book and a placer over an atlas, and what the table says of its hosts. Used under the lock of
-    `Snapshot.kept` only. `loads`: by machine, what is held there."""
+    """A book and a placer over an atlas. Used under the lock of `Snapshot.kept` only."""
 
     def __init__(self, snapshot: Snapshot) -> None:
-        places = Network.of(snapshot)
-        self._base = snapshot
-        kept = snapshot.kept.made.get("atlas")
-        if not isinstance(kept, Atlas):
-            kept = atlas_of(snapshot, places, DEFAULT_WEIGHTS.switch_on * SCALE // GRAIN)
-            snapshot.kept.made["atlas"] = kept
-        self.atlas = kept
-        self.network = replace(places, router=self)
-        self._groups = groups_of(snapshot, self._attached(places))
-        self._judged: dict[object, tuple[tuple[Candidate, ...], tuple[Refused, ...]]] = {}
-        self._openings: dict[object, Opening] = {}
+        self.network = Network.of(snapshot)
+        self.atlas: Atlas = atlas_of(snapshot, self.network)
+        node_of = self.atlas.node_of
+        count = len(snapshot.hosts)
+        self.nodes: Ints = np.fromiter((node_of[snapshot.machine[h.key]] for h in snapshot.hosts), np.int64, count)
+        self.position = {h.key: i for i, h in enumerate(snapshot.hosts)}
+        self._names: dict[HostKey, list[HostKey]] = {}  # of a machine
+        for host in snapshot.hosts:
+            self._names.setdefault(snapshot.machine[host.key], []).append(host.key)
         self._begin()
 
     def _begin(self) -> None:
         self.book = Book(self.atlas.estate)
         self.placer = Placer(self.book)
-        self.loads: dict[HostKey, Load] = {}
+        self.units = Units(self.book)
+        self._followed: tuple[tuple[Reservation, ...], tuple[LinkReservation, ...]] = ((), ())
         self._on: dict[HostKey, dict[str, Reservation]] = {}
-        self._held: dict[tuple[str, str], Reservation | LinkReservation] = {}
-        self._followed: tuple[object, object] = (None, None)  # the tuples themselves: the same ones hold the same
+        self._held: dict[Held, Reservation | LinkReservation] = {}
         self._short = False  # more is held somewhere than is there: what is left cannot be told by differences
 
-    def _attached(self, places: Network) -> dict[HostKey, object]:
-        fabric, node_of = self.atlas.estate.fabric, self.atlas.node_of
-        found: dict[HostKey, object] = {}
-        for root, zone in places.zones.items():
-            spot = self.atlas.estate.spots[node_of[root]]
-            room = fabric.bandwidth[spot.uplink] if spot.uplink >= 0 else 0
-            found[root] = (zone, places.sites[root], spot.vertex, spot.uplink_us, room)
-        return found
+    def node(self, host: Host) -> int:
+        """The node that a host is."""
+        return int(self.nodes[self.position[host.key]])
 
-    def judged(self, demand: Demand, weights: Weights) -> tuple[tuple[Candidate, ...], tuple[Refused, ...]]:
-        """What the table leaves to the demand, best first, and what it refuses."""
-        key = _asked(demand, weights)
-        found = self._judged.get(key)
-        if found is None:
-            if len(self._judged) >= KEPT:
-                self._judged.clear()
-                self._openings.clear()
-            found = self._judged[key] = candidates_of(demand, self._groups, self._base, weights)
-        return found
-
-    def opening(self, demand: Demand, weights: Weights, candidates: tuple[Candidate, ...]) -> Opening:
-        """The opening of a demand with these candidates; kept where they are all that the table leaves."""
-        key = _asked(demand, weights)
-        if self._judged.get(key, ((), ()))[0] is not candidates:
-            return opening_of(demand, candidates, self._base, self.atlas, weights)
-        found = self._openings.get(key)
-        if found is None:
-            found = self._openings[key] = opening_of(demand, candidates, self._base, self.atlas, weights)
-        return found
-
-    def way(self, a: HostKey, b: HostKey, bandwidth_bps: int, taken: Mapping[str, int]) -> Route | None:
-        """As the search would route now; what is held counts, and `taken` by edge beside it."""
-        atlas = self.atlas
-        if a == b:
-            return Route(0)
-        spots, links = atlas.estate.spots, atlas.estate.fabric
-        used = {atlas.link_of[e]: -(-bps // MEGA) for e, bps in taken.items()}
-        here, there = spots[atlas.node_of[a]], spots[atlas.node_of[b]]
-        found = self.placer.routes.route(here, there, -(-bandwidth_bps // MEGA), used, FAR, patient=True)
-        if found is None:
-            return None
-        names = tuple(name for i in found[0] if (name := links.link_ids[i]) in atlas.link_of)
-        return Route(None if found[1] >= UNTOLD_US // 2 else found[1] // HALVES, names)
+    def held_on(self, machine: HostKey) -> Amounts:
+        """All that is held on a machine, its open workers included, also where that is more than there is."""
+        node, openings = self.atlas.node_of[machine], self.atlas.estate.openings
+        here = self.atlas.estate.on_server(node) if self.atlas.estate.root[node] == node else ()
+        opened = [openings[n].amounts for n in here if n in openings and self.book.inside(n)]
+        return total([*(amounts_of(r) for r in self._on.get(machine, {}).values()), *opened])
 
     def follow(self, snapshot: Snapshot) -> None:
         """Enter what the snapshot holds, and take out what it does not."""
-        if snapshot.reservations is self._followed[0] and snapshot.link_reservations is self._followed[1]:
+        now = (snapshot.reservations, snapshot.link_reservations)
+        if now == self._followed:
+            self.placer.routes.renew()
             return
-        self._followed = (None, None)
-        now: dict[tuple[str, str], Reservation | LinkReservation] = {}
-        changed: set[HostKey] = set()
-        now.update((("compute", r.resource_id), r) for r in snapshot.reservations)
-        now.update((("link", r.resource_id), r) for r in snapshot.link_reservations)
-        gone = [k for k, r in self._held.items() if now.get(k) is not r and now.get(k) != r]
-        if (gone and self._short) or len(self.book.touched) > LOG:
+        wanted: dict[Held, Reservation | LinkReservation] = {("compute", r.resource_id): r for r in now[0]}
+        wanted.update((("link", r.resource_id), r) for r in now[1])
+        gone = [k for k, r in self._held.items() if (w := wanted.get(k)) is not r and w != r]
+        if gone and self._short:
             self._begin()
             gone = []
         for key in gone:
             before = self._held.pop(key)
-            machine = snapshot.machine.get((before.vim, before.host)) if isinstance(before, Reservation) else None
-            if machine is not None:
+            if isinstance(before, Reservation) and (machine := snapshot.machine.get((before.vim, before.host))):
                 del self._on[machine][key[1]]
-                changed.add(machine)
             if f"{key[0]} {key[1]}" in self.book.held:
                 self.book.release(f"{key[0]} {key[1]}")
-        for key, held in now.items():
+        for key, held in wanted.items():
             if key not in self._held:
-                self._held[key] = held
-                draft = self._drafted(snapshot, held) if isinstance(held, Reservation) else self._routed(held)
-                if draft is not None:
-                    self.book.commit(f"{key[0]} {key[1]}", draft)
-                machine = snapshot.machine.get((held.vim, held.host)) if isinstance(held, Reservation) else None
-                if machine is not None and isinstance(held, Reservation):
-                    self._on.setdefault(machine, {})[key[1]] = held
-                    changed.add(machine)
-        for machine in changed:
-            self.loads.pop(machine, None)
-            if on := self._on[machine]:
-                self.loads[machine] = load_of(on.values())
+                self._enter(snapshot, key, held)
+        self._followed = now
         self.placer.routes.renew()
-        self._followed = (snapshot.reservations, snapshot.link_reservations)
 
-    def _drafted(self, snapshot: Snapshot, held: Reservation) -> Draft | None:
-        machine = snapshot.machine.get((held.vim, held.host))
-        if machine is None:
-            return None
-        book, node = self.book, self.atlas.node_of[machine]
+    def _enter(self, snapshot: Snapshot, key: Held, held: Reservation | LinkReservation) -> None:
+        self._held[key] = held
+        if isinstance(held, LinkReservation):
+            self.book.commit(f"{key[0]} {key[1]}", self._routed(held))
+        elif (machine := snapshot.machine.get((held.vim, held.host))) is not None:
+            self.book.commit(f"{key[0]} {key[1]}", self._drafted(self.atlas.node_of[machine], held))
+            self._on.setdefault(machine, {})[key[1]] = held
+
+    def _drafted(self, node: int, held: Reservation) -> Draft:
+        book = self.book
         asked = amounts_of(held)
-        amounts = tuple(max(0, min(a, book.left[r][node])) for r, a in enumerate(asked))
+        amounts = _amounts(max(0, min(a, book.left[r][node])) for r, a in enumerate(asked))
         self._short = self._short or amounts != asked
         draft = Draft(book.tenant(held.tenant))
-        shares = shares_of(held)
-        draft.used[node] = amounts  # type: ignore[assignment]
+        draft.used[node] = amounts
         if held.cell is not None and held.cell < book.estate.cells[node]:
             cell = book.cell_left[held.cell]
-            bound = tuple(max(0, min(a, cell[r][node])) for r, a in enumerate(asked[:5]))
-            self._short = self._short or bound != asked[:5]
-            draft.cell_used[node, held.cell] = (*bound, 0)  # type: ignore[assignment]
-        draft.seats[0] = Seat(node, 0, -1, NOTHING, shares, None)
+            bound = _amounts([*(max(0, min(a, cell[r][node])) for r, a in enumerate(asked[:DISK])), 0])
+            self._short = self._short or bound[:DISK] != asked[:DISK]
+            draft.cell_used[node, held.cell] = bound
+        if held.licence:
+            token = (held.licence, book.estate.site_of(node))
+            count = max(0, min(held.licence_count, book.licences.get(token, 0)))
+            self._short = self._short or count != held.licence_count
+            if count:
+                draft.licences[token] = count
+        draft.seats[0] = Seat(node, 0, -1, NOTHING, shares_of(held), None)
         return draft
 
     def _routed(self, held: LinkReservation) -> Draft:
@@ -161,21 +122,103 @@ class Desk:
                 draft.link_used[link] = draft.link_used.get(link, 0) + amount
         return draft
 
+    def growth(self, snapshot: Snapshot, hosts: Mapping[HostKey, Host]) -> Draft:
+        """What these hosts in the place of those of the same key leave more than the book has: as a draft that takes
+        less than nothing."""
+        draft, book = Draft(0), self.book
+        for machine in {snapshot.machine[key] for key in hosts}:
+            told = [hosts.get(key) or snapshot.by_key[key] for key in self._names[machine]]
+            node, cells, disk = self.atlas.node_of[machine], cells_of(told), disk_mib_of(told)
+            vectors = [(c.cpu_milli, c.memory_mib, c.hugepages_mib, c.vfs, c.gpus) for c in cells]
+            whole = [*(sum(v[r] for v in vectors) for r in range(DISK)), UNLIMITED if disk is None else disk]
+            held = self.held_on(machine)
+            draft.used[node] = _amounts(book.left[r][node] - max(0, w - held[r]) for r, w in enumerate(whole))
+            for c, vector in enumerate(vectors):
+                bound = total(amounts_of(r) for r in self._on.get(machine, {}).values() if r.cell == c)
+                left = book.cell_left[c]
+                draft.cell_used[node, c] = _amounts(
+                    [*(left[r][node] - max(0, v - bound[r]) for r, v in enumerate(vector)), 0]
+                )
+        return draft
 
-def _asked(demand: Demand, weights: Weights) -> object:
+
+class Offers:
+    """What the hosts of a snapshot offer to demands, as the table has it. Used under the same lock as the desk."""
+
+    def __init__(self, sorts: Sorts, desk: Desk) -> None:
+        self.sorts, self._desk = sorts, desk
+        self.groups = [
+            Group(sort, at, sorts.hosts[at[0]], sorts.nested(int(at[0])))
+            for sort, at in enumerate(sorts.members())
+            if len(at)
+        ]
+        self._openings: dict[object, Opening] = {}
+        self._kinds: dict[object, tuple[Book, OpenKind]] = {}
+
+    def opening(self, demand: Demand) -> Opening:
+        """What the table leaves to the demand."""
+        key = _asked(demand)
+        found = self._openings.get(key)
+        if found is None:
+            if len(self._openings) >= KEPT:
+                self._openings.clear()
+                self._kinds.clear()
+            found = self._openings[key] = opening_of(demand, self.groups, self._desk.nodes, self._desk.book.estate.size)
+        return found
+
+    def kind(self, demand: Demand, opening: Opening, tenant: int, docks: int) -> OpenKind:
+        """The kind of a demand with that opening, kept where the opening is the table's."""
+        key = _asked(demand)
+        if self._openings.get(key) is not opening:
+            return opening.kind(tenant, docks)
+        found = self._kinds.get(key)
+        if found is None or found[0] is not self._desk.book:
+            found = self._kinds[key] = self._desk.book, opening.kind(tenant, docks)
+        return found[1]
+
+
+def _amounts(values: Iterable[int]) -> Amounts:
+    cpu, memory, huge, vfs, gpus, disk = values
+    return (cpu, memory, huge, vfs, gpus, disk)
+
+
+def _asked(demand: Demand) -> object:
     """What the table looks at of a demand."""
     n = demand.needs
     bounds = (n.min_trust, n.max_startup_ms, n.max_hop_us, n.numa_strict, n.arch)
     hardware = (n.cpu_pinned, n.hugepage_bytes, n.sriov_ports, n.gpus)
-    where = (demand.tenant, demand.vims, demand.sites, demand.zones)
+    where = (demand.tenant, demand.vims, demand.sites, demand.zones, demand.arches)
     sizes = (demand.cpu_milli, demand.memory_bytes, demand.disk_bytes, demand.artefacts)
-    return (n.isolation, n.own_kernel, n.own_os, n.wishes, bounds, hardware, where, sizes, weights)
+    return (
+        n.isolation,
+        n.own_kernel,
+        n.own_os,
+        n.wishes,
+        n.traits,
+        n.licence,
+        n.licence_count,
+        bounds,
+        hardware,
+        where,
+        sizes,
+    )
 
 
 def desk_of(snapshot: Snapshot) -> Desk:
     """The desk of a snapshot's hosts, with what it holds entered. To be called under `snapshot.kept.lock`."""
-    desk = snapshot.kept.made.get("desk")
+    desk = snapshot.kept.apart.get("desk")
     if not isinstance(desk, Desk):
-        desk = snapshot.kept.made["desk"] = Desk(snapshot)
+        desk = snapshot.kept.apart["desk"] = Desk(snapshot)
     desk.follow(snapshot)
     return desk
+
+
+def offers_of(snapshot: Snapshot, desk: Desk) -> Offers:
+    """What a snapshot's hosts offer, on its desk."""
+    made = snapshot.kept.made
+    offers = made.get("offers")
+    if not isinstance(offers, Offers):
+        if "sorts" not in made:
+            made["sorts"] = Sorts(snapshot.hosts, [snapshot.nested(h.key) for h in snapshot.hosts])
+        offers = made["offers"] = Offers(made["sorts"], desk)
+    return offers

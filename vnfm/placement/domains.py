@@ -33,6 +33,10 @@ class Domains:
     def __init__(self, ask: Ask, book: Book, horizon: Horizon) -> None:
         self.ask, self.book, self.horizon = ask, book, horizon
         self.estate = book.estate
+        for unit in ask.units:
+            unit.source.refresh(book)
+        for kind in ask.kinds:
+            kind.refresh(book)
         self.of: list[Bools] = [np.asarray(k.score < k.never) if k.ways else self._nowhere() for k in ask.kinds]
 
     def _nowhere(self) -> Bools:
@@ -41,7 +45,12 @@ class Domains:
     def narrow(self) -> Impossible | None:
         """Narrow by all but the rules that keep VNFs apart."""
         return (
-            self._by_licences() or self._by_ends() or self._by_affinity() or self._by_latency() or self._by_affinity()
+            self._by_licences()
+            or self._by_ends()
+            or self._by_leaving()
+            or self._by_affinity()
+            or self._by_latency()
+            or self._by_affinity()
         )
 
     def docks(self, v: int) -> Bools:
@@ -68,15 +77,15 @@ class Domains:
                 asked.setdefault(vnf.licence, []).append(v)
         for licence, members in asked.items():
             left = {site: n for (name, site), n in self.book.licences.items() if name == licence and n > 0}
-            codes = [self.estate.sites[s] for s in left if s in self.estate.sites]
-            there = np.isin(self.estate.site_at, codes)
+            takes = {v: self.ask.chain.vnfs[v].licence_count for v in members}
             for v in members:
-                self.of[v] = self.of[v] & there
+                codes = [self.estate.sites[s] for s, n in left.items() if n >= takes[v] and s in self.estate.sites]
+                self.of[v] = self.of[v] & np.isin(self.estate.site_at, codes)
                 if not self.of[v].any():
                     return Impossible("licence", f"{self.name(v)}: no site that it fits at has a token of {licence}",
                                       {"vnf": self.name(v), "licence": licence, "left": left})  # fmt: skip
-            if len(members) > sum(left.values()):
-                text = f"{len(members)} tokens of {licence} are asked, {sum(left.values())} are left"
+            if sum(takes.values()) > sum(left.values()):
+                text = f"{sum(takes.values())} tokens of {licence} are asked, {sum(left.values())} are left"
                 return Impossible("licence", text, {"licence": licence, "left": left})
         return None
 
@@ -88,6 +97,21 @@ class Domains:
             found = self._by_end(-1 - e)
             if found:
                 return found
+        return None
+
+    def _by_leaving(self) -> Impossible | None:
+        """What a VNF exchanges with others that must not share its server has to leave it."""
+        ask = self.ask
+        for v, u in enumerate(ask.unit_of):
+            others = ((i, ask.wires[i].other(v)) for i in ask.wires_of[v])
+            need = sum(
+                ask.wires[i].bandwidth for i, other in others if other >= 0 and ask.unit_of[other] in ask.apart[u]
+            )
+            if need:
+                self.of[v] = self.of[v] & (self.book.up_left >= need)
+                if not self.of[v].any():
+                    text = f"{self.name(v)}: no host that it fits on has {need} Mbit/s left for what has to leave it"
+                    return Impossible("bandwidth", text, {"vnf": self.name(v), "asked": need})
         return None
 
     def _by_end(self, end: int) -> Impossible | None:
@@ -247,7 +271,12 @@ class Domains:
                 at = np.where(self.docks(point), 0, FAR)
             else:
                 before = walk[i - 1]
-                near = self._from_end(before, out[-1]) if before < 0 else self.horizon.nearest(out[-1])
+                if before < 0:
+                    near = self._from_end(before, out[-1])
+                elif self.ask.unit_of[before] in self.ask.apart[self.ask.unit_of[point]]:
+                    near = self.horizon.nearest_other(out[-1])
+                else:
+                    near = self.horizon.nearest(out[-1])
                 at = np.where(self.docks(point), near + hops[i - 1], FAR)
             out.append(np.minimum(at, FAR))
         return out

@@ -71,9 +71,9 @@ class Exhaust:
         licence = ask.chain.vnfs[v].licence
         if licence is not None:
             site = self.estate.site_of(node)
-            alike = [at for o, at in self.seats.items() if ask.chain.vnfs[o].licence == licence]
-            taken = sum(self.estate.site_of(at) == site for at in alike)
-            if book.licences.get((licence, site), 0) <= taken:
+            alike = [(o, at) for o, at in self.seats.items() if ask.chain.vnfs[o].licence == licence]
+            taken = sum(ask.chain.vnfs[o].licence_count for o, at in alike if self.estate.site_of(at) == site)
+            if book.licences.get((licence, site), 0) < taken + ask.chain.vnfs[v].licence_count:
                 return False
         self.seats[v] = node
         fits = self._uplink_fits(node)

@@ -80,6 +80,7 @@ def values_of(demand: Demand, option: Option) -> Mapping[str, object]:
         "gpus": n.gpus,
         "hugepage_mib": n.hugepage_bytes // MIB,
         "arch": n.arch,
+        "image_arch": demand.image_arch(option.runtime),
         "host_arch": h.arch,
         "min_trust": n.min_trust,
         "trust": h.trust,

@@ -1,7 +1,19 @@
 """From needs to realizations: one table, one row a rule, one reason text a row.
 
 A row says which options (a runtime on a host) it refuses to a demand. What depends on what else is placed (capacity,
-kernels shared with other tenants, links, affinity) is not a row but a test of the search.
+kernels shared with other tenants, licences, links, affinity) is not a row but a test of the search.
+
+What speaks for which realization, in the field, and where it stands here:
+
+- for VMs: an OS of its own (many operating systems), isolation `machine` (tight security), SR-IOV, GPU, CPU pinning and
+  huge pages (accelerators: none is handed to a nested container, to a microVM only where it takes them), state, work
+  on every packet;
+- for containers: bounds on start-up and per-hop latency, fast scaling, a short life;
+- for microVMs: a kernel of its own, isolation `kernel`, handled like a container;
+- for containers in a worker VM: isolation `nested`, managed with a cluster.
+
+Bounds, hardware and isolation are filters: what falls short of them is out, what gives more than is asked gains nothing
+by that. The kinds of work are wishes: they never leave a VNF without a place.
 """
 
 from __future__ import annotations
@@ -10,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from vnfm.model.needs import Isolation
+from vnfm.model.needs import Isolation, Trait
 from vnfm.model.placement import Runtime
 from vnfm.placement.demand import is_wish
 from vnfm.placement.option import Option, values_of
@@ -31,6 +43,7 @@ class Row:
     asked: whether the demand says anything about it;  refuses: whether this option will not do
     refused, met: the reason texts, filled in from `values_of`; an empty `met` says nothing
     of_host: it is the host that fails, so another host may do;  otherwise the realization fails
+    mere: it only speaks for a realization, and is never more than a wish
     change, changed: the smallest change of the demand that makes the row accept the option, its text and what it makes
     size: changes of lower size are proposed first (bounds before guarantees, the descriptor before the images)
     short: by how much the option falls short, to tell a small change of this row from a big one
@@ -43,6 +56,7 @@ class Row:
     refused: str
     met: str
     of_host: bool = False
+    mere: bool = False
     change: str = ""
     changed: Change | None = None
     size: int = 0
@@ -50,7 +64,7 @@ class Row:
 
     def wished(self, demand: Demand) -> bool:
         """Whether this demand can do without."""
-        return bool(self.need) and is_wish(demand.needs, self.need)
+        return self.mere or (bool(self.need) and is_wish(demand.needs, self.need))
 
 
 def _needs(**fields: Any) -> Change:
@@ -72,6 +86,26 @@ def _hardware(
         changed=_needs(**{need: lambda o: none}),
         size=40,
     )
+
+
+def _work(name: str, trait: Trait, does: str, suits: Callable[[Option], bool], what: str) -> Row:
+    return Row(
+        name=name,
+        need="",
+        asked=lambda d: trait in d.needs.traits,
+        refuses=lambda d, o: not suits(o),
+        refused=f"{does}, which speaks for {what}: {{word}} is none",
+        met=f"{does}, which speaks for {what}",
+        mere=True,
+    )
+
+
+def _is_container(option: Option) -> bool:
+    return option.runtime is Runtime.CONTAINER
+
+
+def _is_vm(option: Option) -> bool:
+    return option.runtime is Runtime.VM
 
 
 def hardware_need(demand: Demand, need: str) -> int:
@@ -211,6 +245,17 @@ TABLE: tuple[Row, ...] = (
         of_host=True,
     ),
     Row(
+        name="image's architecture",
+        need="",
+        asked=lambda d: bool(d.arches),
+        refuses=lambda d, o: (
+            bool(o.host.arch and (arch := d.image_arch(o.runtime))) and _arch(o.host.arch) != _arch(arch)
+        ),
+        refused="the {image} for {vdu} is for {image_arch}: host {host} is {host_arch}",
+        met="",
+        of_host=True,
+    ),
+    Row(
         name="trust",
         need="min_trust",
         asked=lambda d: d.needs.min_trust > 0,
@@ -267,6 +312,24 @@ TABLE: tuple[Row, ...] = (
         change="allow zone {zone} to {alias}",
         changed=lambda d, o: replace(d, zones=d.zones | {o.host.zone}),
         size=45,
+    ),
+    _work("state", Trait.STATE, "keeps state (workload state: kept)", _is_vm, "a VM"),
+    _work("every packet", Trait.PACKETS, "works on every packet (workload packets: every)", _is_vm, "a VM"),
+    _work("fast scaling", Trait.SCALING, "scales fast (workload scaling: fast)", _is_container, "a container"),
+    _work("short life", Trait.LIFETIME, "lives shortly (workload lifetime: short)", _is_container, "a container"),
+    _work(
+        "handled like a container",
+        Trait.CONTAINER,
+        "is handled like a container (workload handling: container)",
+        lambda o: not _is_vm(o),
+        "a container or a microVM",
+    ),
+    _work(
+        "managed with a cluster",
+        Trait.CLUSTER,
+        "is managed with a cluster (workload handling: cluster)",
+        lambda o: _is_container(o) and o.nested,
+        "a container in a worker VM",
     ),
 )
 

@@ -1,4 +1,4 @@
-"""A task given to the search, and what the search found given back: the seam between hosts and nodes."""
+"""A task given to the search in its own words: the seam between hosts and nodes."""
 
 from __future__ import annotations
 
@@ -7,134 +7,234 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vnfm.placement.ask import Ask
 from vnfm.placement.atlas import HALVES, MEGA, UNTOLD_US
-from vnfm.placement.book import Book, Draft
-from vnfm.placement.desk import Desk, desk_of
+from vnfm.placement.book import Draft
+from vnfm.placement.desk import Desk
+from vnfm.placement.domains import Impossible
 from vnfm.placement.estate import Bools
+from vnfm.placement.fabric import FAR
 from vnfm.placement.kinds import Kind
-from vnfm.placement.ledger import NOTHING, Load, reserve
-from vnfm.placement.network import Route
-from vnfm.placement.openings import Opening, point_of
+from vnfm.placement.openings import OpenKind, point_of
 from vnfm.placement.placer import SMALL, THOROUGH, Effort
-from vnfm.placement.score import link_score
 from vnfm.placement.statement import Chain, PathBound, Rule, RuleKind, Scope, VirtualLink, Vnf
 from vnfm.placement.statement import End as FixedEnd
 from vnfm.placement.task import Task
-from vnfm.placement.tryout import Placed, State, Wired
 from vnfm.placement.types import Demand, HostKey, Link
 from vnfm.placement.types import RuleKind as AskedKind
 from vnfm.placement.types import Scope as AskedScope
-from vnfm.placement.units import Units
 
 TINY = 8  # nodes up to which nearly everything is looked at
 EVERYTHING = Effort((64, 400))
-SCOPES = {AskedScope.NFVI_NODE: Scope.SERVER, AskedScope.ZONE: Scope.ZONE}
+QUICK = Effort((4,), prove=False)  # for a change that is tried out
+SCOPES = {AskedScope.NFVI_NODE: Scope.SERVER, AskedScope.RACK: Scope.RACK, AskedScope.ZONE: Scope.ZONE}
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """The best state found; `proved`: where there is none, that none exists."""
+class Sought:
+    """What a search came to. `at`: position of each demand, and of each end without a host, in the chain.
 
-    state: State | None
-    proved: bool
+    `beside`: by such an end the demand that it is with. `draft` None: nothing was found, and `why` says whether that
+    is proved.
+    """
+
+    task: Task
+    chain: Chain
+    at: Mapping[str, int]
+    beside: Mapping[str, str]
+    ask: Ask
+    draft: Draft | None
+    why: Impossible | None
+
+    def movers(self, demand_id: str) -> tuple[int, ...]:
+        """The demand's position, and those of the ends that go with it."""
+        return (self.at[demand_id], *(self.at[e] for e, d in self.beside.items() if d == demand_id))
+
+    def member(self, position: int) -> str:
+        """The id of the demand or end at a position."""
+        return next(i for i, at in self.at.items() if at == position)
 
 
-def solve(task: Task) -> Found:
-    """Search for the whole task. Equal tasks give equal answers."""
-    kept = task.snapshot.kept
-    with kept.lock:
-        return _Seek(task, desk_of(task.snapshot)).found()
+def solve(task: Task, effort: Effort | None = None) -> Sought:
+    """Search for the whole task, with the lock held. Equal tasks give equal answers."""
+    desk = task.desk
+    beside = _beside(task)
+    chain = _Told(task, beside).chain()
+    tenant = desk.book.tenant(task.request.tenant)
+    docks = len(desk.book.estate.starts)
+    kinds: dict[str, Kind] = {}
+    for demand in task.demands:
+        opening, of = task.openings[demand.id], desk.book.tenant(demand.tenant)
+        allowed = allowed_by_rules(task, demand.id)
+        kept = task.offers.kind(demand, opening, of, docks) if allowed is None else opening.kind(of, docks, allowed)
+        kinds[task.names[demand.id]] = kept
+    if beside:
+        point = point_of(desk.book.estate.size).kind(tenant, docks)
+        kinds.update((task.names[e], point) for e in beside)
+    placer = desk.placer
+    placer.kinds = _Given(kinds)  # type: ignore[assignment]
+    placer.units = desk.units
+    size = desk.book.estate.size
+    usual = EVERYTHING if size <= TINY else THOROUGH if size <= SMALL else None
+    found = placer.find(chain, effort or usual)
+    ids = {v.id: i for i, v in enumerate(chain.vnfs)}
+    at = {i: ids[task.names[i]] for i in (*(d.id for d in task.demands), *sorted(beside))}
+    return Sought(task, chain, at, beside, found.ask, found.draft, found.why)
+
+
+def alone(task: Task, demand_id: str) -> OpenKind:
+    """The kind of a demand by itself, up to date."""
+    desk = task.desk
+    demand = next(d for d in task.demands if d.id == demand_id)
+    kind = task.offers.kind(
+        demand, task.openings[demand_id], desk.book.tenant(demand.tenant), len(desk.book.estate.starts)
+    )
+    kind.refresh(desk.book)
+    return kind
+
+
+def allowed_by_rules(task: Task, demand_id: str) -> Bools | None:
+    """The nodes that rules leave to a demand beside what is fixed; None: all."""
+    allowed: Bools | None = None
+    estate = task.desk.book.estate
+    for rule in task.request.rules:
+        own = next((g for g in rule.groups if demand_id in g), None)
+        if own is None:
+            continue
+        codes = estate.domain_codes[SCOPES.get(rule.scope, Scope.SITE)]
+        for group in rule.groups:
+            if rule.kind is AskedKind.ANTI_AFFINITY and group is own:
+                continue
+            for member in group:
+                at = fixed(task, member)
+                if at is not None:
+                    same = codes == codes[task.desk.atlas.node_of[task.snapshot.machine[at]]]
+                    mask = same if rule.kind is AskedKind.AFFINITY else ~same
+                    allowed = mask if allowed is None else allowed & mask
+    return None if allowed is None else np.asarray(allowed)
+
+
+def allowed_by_licence(task: Task, demand: Demand, taken: Mapping[tuple[str, str], int]) -> Bools | None:
+    """The nodes at sites with as much of its licence left as a demand takes, beside what is taken; None: all."""
+    name, count = demand.needs.licence, demand.needs.licence_count
+    if not name:
+        return None
+    book, estate = task.desk.book, task.desk.book.estate
+    left = [book.licences.get((name, s), 0) - taken.get((name, s), 0) >= count for s in estate.sites_by_code]
+    return np.array(left, dtype=np.bool_)[estate.site_at]
+
+
+def fixed(task: Task, member: str) -> HostKey | None:
+    """The server that an end is at; None for a demand, or an end without a host."""
+    end = task.ends.get(member)
+    return task.snapshot.root((end.vim, end.host)) if end is not None and end.host else None
+
+
+def way_between(desk: Desk, a: HostKey, b: HostKey) -> tuple[int | None, tuple[str, ...]]:
+    """Latency and edges between two servers as the search would route now; None: nobody tells."""
+    if a == b:
+        return 0, ()
+    spots, node_of = desk.atlas.estate.spots, desk.atlas.node_of
+    found = desk.placer.routes.route(spots[node_of[a]], spots[node_of[b]], 0, {}, FAR, patient=True)
+    return (None, ()) if found is None else told_way(desk, found[0])
+
+
+def told_way(desk: Desk, links: tuple[int, ...]) -> tuple[int | None, tuple[str, ...]]:
+    """Latency and edges of a route; None: nobody tells."""
+    fabric = desk.atlas.estate.fabric
+    half_us = sum(fabric.link_us[i] for i in links)
+    names = tuple(name for i in links if (name := fabric.link_ids[i]) in desk.atlas.link_of)
+    return None if half_us >= UNTOLD_US // 2 else half_us // HALVES, names
+
+
+def link_us(found: Sought, link: Link) -> tuple[int | None, tuple[str, ...]]:
+    """Latency (None: nobody tells) and edges of a link as found, realizations at its ends included.
+
+    One between two fixed ends is not ours to place, and told all the same.
+    """
+    task, draft = found.task, found.draft
+    assert draft is not None
+    at = next((i for i, x in enumerate(found.chain.vlinks) if x.id == task.link_names[link.id]), -1)
+    a, b = fixed(task, link.a), fixed(task, link.b)
+    us: int | None = None
+    edges: tuple[str, ...] = ()
+    if at >= 0:
+        us, edges = told_way(task.desk, draft.routes.get(at, ()))
+    elif a is not None and b is not None:
+        us, edges = way_between(task.desk, a, b)
+    return None if us is None else us + sum(_hop_us(found, draft, end) for end in (link.a, link.b)), edges
+
+
+def _hop_us(found: Sought, draft: Draft, member: str) -> int:
+    """What a demand's realization, or an end, adds to a link."""
+    opening = found.task.openings.get(member)
+    if opening is None:
+        return found.task.end_us.get(member, 0)
+    return opening.ways[draft.seats[found.at[member]].variant].latency_us // HALVES
+
+
+def _beside(task: Task) -> dict[str, str]:
+    """By end without a host: the demand that it is with, the first in the order of placing."""
+    order = {d.id: i for i, d in enumerate(task.demands)}
+    found: dict[str, str] = {}
+    for link in task.request.links:
+        for end, other in ((link.a, link.b), (link.b, link.a)):
+            known = task.ends.get(end)
+            open_end = known is not None and not known.host and other in order
+            if open_end and (end not in found or order[other] < order[found[end]]):
+                found[end] = other
+    return found
 
 
 class _Given:
-    """Kinds that were made for this chain."""
+    """Kinds that were made for this chain, by the names of its VNFs."""
 
-    def __init__(self, book: Book, kinds: Mapping[str, Kind]) -> None:
-        self.book = book
+    def __init__(self, kinds: Mapping[str, Kind]) -> None:
         self.kinds = kinds
 
     def of(self, vnf: Vnf, tenant: int) -> Kind:
-        """Up to date."""
-        kind = self.kinds[vnf.id]
-        kind.refresh(self.book)
-        return kind
+        """Its scores are worked out where they are needed."""
+        return self.kinds[vnf.id]
 
 
-class _Seek:
-    """One task in the search's words. Ends without a host are points that share a server with a neighbour."""
+class _Told:
+    """A task in the statement's words. Ends without a host are points that share a server with a neighbour."""
 
-    def __init__(self, task: Task, desk: Desk) -> None:
-        self.task, self.desk = task, desk
-        self.estate = desk.atlas.estate
-        self.beside = self._beside()
-        self.openings = {d.id: self._opening(d) for d in task.demands}
-        located = {e.id: task.snapshot.root((e.vim, e.host)) for e in task.ends.values() if e.host}
-        self.located: dict[str, HostKey] = located
-        self.chain = self._chain()
+    def __init__(self, task: Task, beside: Mapping[str, str]) -> None:
+        self.task, self.beside = task, beside
+        self.located = {e: at for e in task.ends if (at := fixed(task, e)) is not None}
 
-    def found(self) -> Found:
-        """The answer."""
-        placer, book = self.desk.placer, self.desk.book
-        tenant = book.tenant(self.task.request.tenant)
-        docks = len(self.estate.starts)
-        kinds: dict[str, Kind] = {
-            d.id: self.openings[d.id].kind(book.tenant(d.tenant), docks, self._allowed(d.id)) for d in self.task.demands
-        }
-        point = point_of(self.estate.size)
-        kinds.update((e, point.kind(tenant, docks)) for e in self.beside)
-        placer.kinds = _Given(book, kinds)  # type: ignore[assignment]
-        placer.units = Units(book)
-        size = self.estate.size
-        effort = EVERYTHING if size <= TINY else THOROUGH if size <= SMALL else None
-        found = placer.find(self.chain, effort)
-        if found.draft is None:
-            return Found(None, found.why is not None)
-        return Found(self._state(found.draft), proved=False)
-
-    # ---- what is asked ----
-
-    def _beside(self) -> dict[str, str]:
-        """By end without a host: the demand that it is with, the first in the order of placing."""
-        order = {d.id: i for i, d in enumerate(self.task.demands)}
-        found: dict[str, str] = {}
-        for link in self.task.request.links:
-            for end, other in ((link.a, link.b), (link.b, link.a)):
-                known = self.task.ends.get(end)
-                open_end = known is not None and not known.host and other in order
-                if open_end and (end not in found or order[other] < order[found[end]]):
-                    found[end] = other
-        return found
-
-    def _opening(self, demand: Demand) -> Opening:
-        return self.desk.opening(demand, self.task.weights, self.task.candidates[demand.id])
-
-    def _chain(self) -> Chain:
-        task = self.task
+    def chain(self) -> Chain:
+        """The chain. What of it does not depend on the search is left out of it."""
+        task, names, link_names = self.task, self.task.names, self.task.link_names
         vnfs = [
             Vnf(
-                d.id,
+                names[d.id],
                 d.cpu_milli,
-                -(-d.memory_bytes // (1 << 20)),
+                0,
                 (),
                 numa_strict=d.needs.numa_strict,
+                licence=d.needs.licence or None,
+                licence_count=d.needs.licence_count,
             )
             for d in task.demands
         ]
-        vnfs += [Vnf(e, 0, 0, ()) for e in sorted(self.beside)]
-        known = {v.id for v in vnfs} | set(self.located)
+        vnfs += [Vnf(names[e], 0, 0, ()) for e in sorted(self.beside)]
+        known = {d.id for d in task.demands} | set(self.beside) | set(self.located)
         links = [x for x in task.request.links if {x.a, x.b} <= known and not {x.a, x.b} <= set(self.located)]
         laid = {x.id for x in links}
-        ids = self.estate.ids
-        node = self.desk.atlas.node_of
+        ids, node = task.desk.atlas.estate.ids, task.desk.atlas.node_of
         return Chain(
             id="",
             tenant=task.request.tenant,
             vnfs=tuple(vnfs),
-            ends=tuple(FixedEnd(e, ids[node[task.snapshot.machine[at]]]) for e, at in sorted(self.located.items())),
+            ends=tuple(
+                FixedEnd(names[e], ids[node[task.snapshot.machine[at]]]) for e, at in sorted(self.located.items())
+            ),
             vlinks=tuple(self._vlink(x) for x in sorted(links, key=lambda x: x.id)),
             paths=tuple(
                 PathBound(
-                    tuple(i for i in p.links if i in laid),
+                    tuple(link_names[i] for i in p.links if i in laid),
                     HALVES * p.max_latency_us - sum(self._aside_us(task.links[i], i in laid) for i in p.links),
                 )
                 for p in sorted(task.request.paths, key=lambda p: p.id)
@@ -143,100 +243,39 @@ class _Seek:
         )
 
     def _vlink(self, link: Link) -> VirtualLink:
-        most = link.max_latency_us
+        names, most = self.task.names, link.max_latency_us
         bound = None if most is None else HALVES * most - self._aside_us(link, laid=True)
-        return VirtualLink(link.id, link.a, link.b, -(-link.bandwidth_bps // MEGA), bound)
+        a, b = names[link.a], names[link.b]
+        return VirtualLink(self.task.link_names[link.id], a, b, -(-link.bandwidth_bps // MEGA), bound)
 
     def _aside_us(self, link: Link, laid: bool) -> int:
         """What of a link's latency does not depend on the search: fixed ends, or all of it, in half microseconds."""
-        us = sum(self.task.least_hop_us[e] for e in (link.a, link.b) if e in self.task.ends)
-        if not laid and {link.a, link.b} <= set(self.located):
-            route = self.task.network.route(self.located[link.a], self.located[link.b])
-            us += (route.latency_us or 0) if route else 0
+        us = sum(self.task.end_us.get(e, 0) for e in (link.a, link.b))
+        if not laid and link.a in self.located and link.b in self.located:
+            us += way_between(self.task.desk, self.located[link.a], self.located[link.b])[0] or 0
         return us * HALVES
 
     def _rules(self) -> list[Rule]:
-        """Among demands, pair by pair; what is fixed already closes nodes, see `_allowed`."""
-        rules = [Rule(RuleKind.AFFINITY, Scope.SERVER, (e, d)) for e, d in sorted(self.beside.items())]
+        """Among demands, pair by pair where those of one group may share; what is fixed closes nodes instead."""
+        names = self.task.names
+        placed = {d.id for d in self.task.demands}
+        rules = [Rule(RuleKind.AFFINITY, Scope.SERVER, (names[e], names[d])) for e, d in sorted(self.beside.items())]
         for rule in self.task.request.rules:
             scope = SCOPES.get(rule.scope, Scope.SITE)
-            groups = [[self.beside.get(m, m) for m in g if self.beside.get(m, m) in self.openings] for g in rule.groups]
+            groups = [[m for x in g if (m := self.beside.get(x, x)) in placed] for g in rule.groups]
             members = sorted({m for g in groups for m in g})
             if rule.kind is AskedKind.AFFINITY:
                 if len(members) > 1:
-                    rules.append(Rule(RuleKind.AFFINITY, scope, tuple(members)))
+                    rules.append(Rule(RuleKind.AFFINITY, scope, tuple(names[m] for m in members)))
+                continue
+            if sorted(m for g in groups for m in g) == members and all(len(g) < 2 for g in groups):
+                rules.append(Rule(RuleKind.ANTI_AFFINITY, scope, tuple(names[m] for m in members)))
                 continue
             own = {m: i for i in reversed(range(len(groups))) for m in groups[i]}
             rules += [
-                Rule(RuleKind.ANTI_AFFINITY, scope, (a, b))
+                Rule(RuleKind.ANTI_AFFINITY, scope, (names[a], names[b]))
                 for i, a in enumerate(members)
                 for b in members[i + 1 :]
                 if own[a] != own[b]
             ]
         return rules
-
-    def _allowed(self, demand_id: str) -> Bools | None:
-        """The nodes that rules leave to a demand beside what is fixed; None: all."""
-        allowed: Bools | None = None
-        for rule in self.task.rules_of[demand_id]:
-            own = next(g for g in rule.groups if demand_id in g)
-            codes = self.estate.domain_codes[SCOPES.get(rule.scope, Scope.SITE)]
-            for group in rule.groups:
-                for member in group:
-                    at = self.located.get(member)
-                    if at is None or (rule.kind is AskedKind.ANTI_AFFINITY and group is own):
-                        continue
-                    same = codes == codes[self.desk.atlas.node_of[self.task.snapshot.machine[at]]]
-                    mask = same if rule.kind is AskedKind.AFFINITY else ~same
-                    allowed = mask if allowed is None else allowed & mask
-        return None if allowed is None else np.asarray(allowed)
-
-    # ---- what was found ----
-
-    def _state(self, draft: Draft) -> State:
-        task, snapshot = self.task, self.task.snapshot
-        position = {v.id: i for i, v in enumerate(self.chain.vnfs)}
-        placed: dict[str, Placed] = {}
-        loads: dict[HostKey, Load] = {}
-        score = 0
-        switched: set[HostKey] = set()
-        for demand in task.demands:
-            seat = draft.seats[position[demand.id]]
-            candidate, host = self.openings[demand.id].takers[seat.variant][seat.node]
-            cell = seat.cell if seat.cell >= 0 else None
-            held = reserve(demand, host, candidate.runtime, candidate.isolation, candidate.memory_bytes, cell)
-            machine, root = snapshot.machine[host.key], snapshot.root(host.key)
-            load = loads.get(machine) or task.loads.get(machine, NOTHING)
-            loads[machine] = load.plus(held)
-            placed[demand.id] = Placed(host, root, candidate, held)
-            score += candidate.score
-            if root not in task.occupied and not snapshot.by_key[root].active and root not in switched:
-                switched.add(root)
-                score += task.weights.switch_on
-        located = {**self.located, **{i: p.root for i, p in placed.items()}}
-        located.update((e, placed[d].root) for e, d in self.beside.items())
-        wired, taken = self._wired(draft, placed)
-        for i, way in wired.items():
-            score += link_score(way.route, task.links[i].bandwidth_bps, task.weights)
-        lightness = tuple(placed[d.id].candidate.lightness for d in task.demands)
-        return State(score, placed, loads, located, wired, taken, lightness)
-
-    def _wired(self, draft: Draft, placed: Mapping[str, Placed]) -> tuple[dict[str, Wired], dict[str, int]]:
-        fabric, edges = self.estate.fabric, self.desk.atlas.link_of
-        wired: dict[str, Wired] = {}
-        taken: dict[str, int] = {}
-        at = {x.id: i for i, x in enumerate(self.chain.vlinks)}
-        for link in self.task.request.links:
-            if link.id not in at:
-                continue
-            walked = draft.routes.get(at[link.id], ())
-            half_us = sum(fabric.link_us[i] for i in walked)
-            names = tuple(name for i in walked if (name := fabric.link_ids[i]) in edges)
-            way_us = None if half_us >= UNTOLD_US // 2 else half_us // HALVES
-            hops = sum(
-                placed[e].candidate.hop_us if e in placed else self.task.least_hop_us[e] for e in (link.a, link.b)
-            )
-            wired[link.id] = Wired(None if way_us is None else way_us + hops, Route(way_us, names))
-            if link.bandwidth_bps:
-                taken.update((e, taken.get(e, 0) + link.bandwidth_bps) for e in names)
-        return wired, taken

@@ -11,7 +11,9 @@ from typing import Any, TypeVar
 
 from vnfm.model.placement import Runtime
 from vnfm.model.problem import problem
+from vnfm.model.resources import Licence, Reach
 from vnfm.placement.types import (
+    Cell,
     FabricEdge,
     Host,
     HostKey,
@@ -34,20 +36,21 @@ ASSUMED_COSTS: Mapping[Runtime, RuntimeCost] = MappingProxyType(
 )
 
 
-COSTLESS = ("atlas",)  # what is kept that does not rest on the costs of realizations
-
-
 class Kept:
     """What is worked out from what the VIMs tell, kept for all snapshots of the same hosts, whatever they hold.
 
     No part of their value: it changes no answer, and a copy in another process begins without. `lock`: for its users.
+    `apart` is what does not rest on the costs of realizations; it stays when only these change, and so does the lock.
     """
 
-    __slots__ = ("lock", "made")
+    __slots__ = ("apart", "lock", "made")
 
-    def __init__(self) -> None:
+    def __init__(self, before: Kept | None = None) -> None:
         self.made: dict[str, Any] = {}
+        self.apart: dict[str, Any] = {}
         self.lock = RLock()
+        if before is not None:
+            self.apart, self.lock = before.apart, before.lock
 
     def __reduce__(self) -> tuple[type[Kept], tuple[()]]:
         return (Kept, ())
@@ -70,6 +73,8 @@ class Snapshot:
     by_key: Mapping[HostKey, Host] = field(repr=False)
     machine: Mapping[HostKey, HostKey] = field(repr=False)
     lineage: Mapping[HostKey, tuple[HostKey, ...]] = field(repr=False)
+    licences: tuple[Licence, ...] = ()
+    reaches: tuple[Reach, ...] = ()  # the networks by which links of several VIMs are joined
     kept: Kept = field(default_factory=Kept, repr=False, compare=False)
 
     @classmethod
@@ -82,9 +87,11 @@ class Snapshot:
         fabric: Iterable[FabricEdge] = (),
         reservations: Iterable[Reservation] = (),
         link_reservations: Iterable[LinkReservation] = (),
+        licences: Iterable[Licence] = (),
+        reaches: Iterable[Reach] = (),
     ) -> Snapshot:
         """A snapshot of these hosts. Raises ProblemError for two hosts of one name in one VIM."""
-        ordered = tuple(sorted(_with_parents(tuple(hosts)), key=lambda h: h.key))
+        ordered = tuple(sorted(_with_workers(_with_parents(tuple(hosts))), key=lambda h: h.key))
         by_key = {h.key: h for h in ordered}
         if len(by_key) != len(ordered):
             twice = next(a.key for a, b in pairwise(ordered) if a.key == b.key)
@@ -100,6 +107,8 @@ class Snapshot:
             by_key=by_key,
             machine=machine,
             lineage=_lineages(ordered, machine),
+            licences=tuple(licences),
+            reaches=tuple(reaches),
         )
 
     def root(self, key: HostKey) -> HostKey:
@@ -115,6 +124,10 @@ class Snapshot:
         changed = {h.key: h for h in hosts}
         return self._again(hosts=[changed.get(h.key, h) for h in self.hosts])
 
+    def with_licences(self, licences: Iterable[Licence]) -> Snapshot:
+        """The same snapshot with these pools of licences."""
+        return replace(self, licences=tuple(licences), kept=Kept())
+
     def with_observed(self, costs: Iterable[ObservedCost]) -> Snapshot:
         """The same snapshot, preferring what we observed over what the plugins said. Unknown hosts are passed over."""
         changed: dict[HostKey, Host] = {}
@@ -123,14 +136,16 @@ class Snapshot:
             host = changed.get(key) or self.by_key.get(key)
             if host is None:
                 continue
-            cost = _observed(host.costs.get(seen.runtime) or ASSUMED_COSTS[seen.runtime], seen)
+            told = host.costs.get(seen.runtime) or ASSUMED_COSTS[seen.runtime]
+            cost = _observed(told, replace(seen, start_ms=None) if host.worker else seen)  # it was open already perhaps
             changed[key] = replace(host, costs={**host.costs, seen.runtime: cost})
         if not changed:
             return self
-        again = self.with_hosts(changed.values())
-        for name in COSTLESS:
-            if (made := self.kept.made.get(name)) is not None:
-                again.kept.made[name] = made
+        by_key = {**self.by_key, **changed}
+        again = replace(self, hosts=tuple(by_key[h.key] for h in self.hosts), by_key=by_key, kept=Kept(self.kept))
+        if (sorts := self.kept.made.get("sorts")) is not None:
+            at = {h.key: i for i, h in enumerate(self.hosts) if h.key in changed}
+            again.kept.made["sorts"] = sorts.changed({i: changed[key] for key, i in at.items()})
         return again
 
     def holding(
@@ -169,6 +184,8 @@ class Snapshot:
             fabric=self.fabric,
             reservations=self.reservations,
             link_reservations=self.link_reservations,
+            licences=self.licences,
+            reaches=self.reaches,
         )
 
     @staticmethod
@@ -202,6 +219,43 @@ def _with_parents(hosts: tuple[Host, ...]) -> tuple[Host, ...]:
         if h.parent and above not in keys:
             missing.setdefault(above, Host(h.parent, h.vim, (), frozenset(), site=h.site, zone=h.zone))
     return (*hosts, *missing.values())
+
+
+def workers_of(host: Host) -> tuple[Host, ...]:
+    """The worker VMs that may be opened on a host. Their containers' start-up holds that of the VM itself."""
+    found = []
+    for size in host.opens:
+        bare, vm = cost_of(host, Runtime.CONTAINER), cost_of(host, Runtime.VM)
+        told = size.cost or RuntimeCost(bare.start_ms, bare.memory_bytes, bare.hop_us + vm.hop_us)
+        cost = replace(told, start_ms=told.start_ms + (size.start_ms or vm.start_ms))
+        found += [
+            Host(
+                id=f"{host.id}:{size.id}-{n}",
+                vim=host.vim,
+                cells=(Cell(size.cpu_milli, size.memory_bytes),),
+                runtimes=frozenset({Runtime.CONTAINER}),
+                parent=host.id,
+                site=host.site,
+                zone=host.zone,
+                rack=host.rack,
+                arch=host.arch,
+                refusals={Runtime.VM: "it is a VM itself", Runtime.KATA: "it is a VM itself"},
+                costs={Runtime.CONTAINER: cost},
+                disk_bytes=size.disk_bytes or None,
+                trust=host.trust,
+                only_tenant=host.only_tenant,
+                price_per_vcpu=host.price_per_vcpu,
+                worker=size,
+            )
+            for n in range(1, size.most + 1)
+        ]
+    return tuple(found)
+
+
+def _with_workers(hosts: tuple[Host, ...]) -> tuple[Host, ...]:
+    """With those that may be opened; what is there of a name stays."""
+    keys = {h.key for h in hosts}
+    return (*hosts, *(w for h in hosts if h.opens for w in workers_of(h) if w.key not in keys))
 
 
 def _machines(hosts: tuple[Host, ...]) -> dict[HostKey, HostKey]:

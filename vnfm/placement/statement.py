@@ -76,7 +76,8 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSize:
-    """A worker VM that may be opened on a server: `cpu_milli`… is what its containers find in it.
+    """A worker VM that may be opened on a server: `cpu_milli`… is what its containers find in it; without a disk of its
+    own (0) they find the server's.
 
     The server gives that and the overhead of `realization`, the one it runs in itself; `start_ms` is added to the
     start-up of the first VNF in it, `cost` is paid once.
@@ -90,6 +91,7 @@ class WorkerSize:
     runtimes: tuple[str, ...] = ("nested",)
     start_ms: int = 0
     cost: int = 0
+    disk_mib: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,7 @@ class Vnf:
     """One VNF to place. `artefacts`: the realizations that an image exists for; None for lists and bounds: any.
 
     `arch`: the architecture of an artefact, by realization; one not named runs on any. `max_hop_us` bounds the
-    realization's own latency at an end of a link.
+    realization's own latency at an end of a link. `licence_count`: tokens of the licence that it takes.
     """
 
     id: str
@@ -178,6 +180,7 @@ class Vnf:
     arch: Mapping[str, str] = field(default_factory=dict)
     disk_mib: int = 0
     max_hop_us: int | None = None
+    licence_count: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,18 +1,16 @@
-"""A request made ready for the search: everything that does not change while candidates are tried."""
+"""A request made ready: checked, in the order of placing, with what the table leaves open to each demand."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vnfm.model.problem import problem
-from vnfm.placement.candidates import Candidate, Refused
-from vnfm.placement.desk import desk_of
-from vnfm.placement.ledger import Load
-from vnfm.placement.network import Network
-from vnfm.placement.score import Weights
+from vnfm.placement.desk import Desk, Offers, desk_of, offers_of
+from vnfm.placement.openings import Opening
 from vnfm.placement.snapshot import Snapshot, cost_of
-from vnfm.placement.types import Demand, End, HostKey, Link, PathBound, Request, Rule
+from vnfm.placement.types import Demand, End, Link, Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,58 +19,64 @@ class Task:
 
     request: Request
     snapshot: Snapshot
-    network: Network
-    weights: Weights
-    loads: Mapping[HostKey, Load]
+    desk: Desk
     demands: tuple[Demand, ...]
-    candidates: Mapping[str, tuple[Candidate, ...]]
-    refused: Mapping[str, tuple[Refused, ...]]
+    offers: Offers
+    openings: Mapping[str, Opening]
     ends: Mapping[str, End]
     links: Mapping[str, Link]
-    links_of: Mapping[str, tuple[Link, ...]]
-    paths_of: Mapping[str, tuple[PathBound, ...]]  # by link
-    rules_of: Mapping[str, tuple[Rule, ...]]
-    least_hop_us: Mapping[str, int]
-    occupied: frozenset[HostKey]  # servers that we hold something on
+    names: Mapping[str, str]  # how texts call demands and ends, and links; all different
+    link_names: Mapping[str, str]
+    end_us: Mapping[str, int]  # what an end itself adds to a link
 
 
-def task_of(request: Request, snapshot: Snapshot, weights: Weights) -> Task:
-    """Prepare the request. Raises ProblemError where it contradicts itself: an id twice, a link to nowhere."""
+def task_of(request: Request, snapshot: Snapshot) -> Task:
+    """Prepare the request; to be called under `snapshot.kept.lock`.
+
+    Raises ProblemError where it contradicts itself: an id twice, a link to nowhere.
+    """
     _check(request, snapshot)
     desk = desk_of(snapshot)
+    offers = offers_of(snapshot, desk)
     demands = _in_order(request)
-    judged = {d.id: desk.judged(d, weights) for d in demands}
-    candidates = {i: j[0] for i, j in judged.items()}
-    links = {link.id: link for link in request.links}
-    ends = {e.id: e for e in request.ends}
     return Task(
         request=request,
         snapshot=snapshot,
-        network=desk.network,
-        weights=weights,
-        loads=dict(desk.loads),
+        desk=desk,
         demands=demands,
-        candidates=candidates,
-        refused={i: j[1] for i, j in judged.items()},
-        ends=ends,
-        links=links,
-        links_of={d.id: tuple(x for x in links.values() if d.id in (x.a, x.b)) for d in demands},
-        paths_of={x: tuple(p for p in request.paths if x in p.links) for x in links},
-        rules_of={d.id: tuple(r for r in request.rules if any(d.id in g for g in r.groups)) for d in demands},
-        least_hop_us={d.id: min((c.hop_us for c in candidates[d.id]), default=0) for d in demands}
-        | {e.id: end_hop_us(e, snapshot) for e in request.ends},
-        occupied=frozenset(snapshot.root(machine) for machine in desk.loads),
+        offers=offers,
+        openings={d.id: offers.opening(d) for d in demands},
+        ends={e.id: e for e in request.ends},
+        links={x.id: x for x in request.links},
+        names=_names([*_called(demands), *((e.id, e.name or e.id) for e in request.ends)]),
+        link_names=_names([(x.id, x.name or x.id) for x in request.links]),
+        end_us={e.id: _end_us(e, snapshot) for e in request.ends},
     )
 
 
-def end_hop_us(end: End, snapshot: Snapshot) -> int:
-    """What the end itself adds to a link."""
+def _end_us(end: End, snapshot: Snapshot) -> int:
     host = snapshot.by_key.get((end.vim, end.host))
     return cost_of(host, end.runtime).hop_us if host is not None and end.runtime is not None else 0
 
 
-def _known(snapshot: Snapshot, vim: str, host: str) -> bool:
-    return (vim, host) in snapshot.by_key
+def _called(demands: tuple[Demand, ...]) -> list[tuple[str, str]]:
+    """By a VNF's alias, with the VDU where it has several VNFCs."""
+    several = Counter(d.alias for d in demands)
+    return [(d.id, f"{d.alias}/{d.vdu}" if several[d.alias] > 1 else d.alias) for d in demands]
+
+
+def _names(wanted: list[tuple[str, str]]) -> dict[str, str]:
+    """With a number where a name is taken."""
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for member, name in wanted:
+        number, other = 0, name
+        while other in taken:
+            number += 1
+            other = f"{name}#{number}"
+        taken.add(other)
+        names[member] = other
+    return names
 
 
 def _check(request: Request, snapshot: Snapshot) -> None:
@@ -93,7 +97,7 @@ def _check(request: Request, snapshot: Snapshot) -> None:
         if missing := set(path.links) - {x.id for x in request.links}:
             raise problem("invalid-request", f"path {path.id!r} runs over {min(missing)!r}, which is no link")
     for end in request.ends:
-        if end.host and not _known(snapshot, end.vim, end.host):
+        if end.host and (end.vim, end.host) not in snapshot.by_key:
             raise problem(
                 "invalid-request",
                 f"end {end.id!r} is at host {end.host!r} of VIM {end.vim!r}, which the inventory does not tell",

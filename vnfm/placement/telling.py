@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from vnfm.placement.ahead import Ahead, Horizon
+from vnfm.placement.ahead import Horizon
+from vnfm.placement.alternatives import elsewhere, first_there, traffic, without
 from vnfm.placement.ask import Ask
-from vnfm.placement.beam import Candidates
 from vnfm.placement.book import Book, Draft, Seat
 from vnfm.placement.counts import filter_counts, variants_refused
-from vnfm.placement.estate import GRAIN, Ints
+from vnfm.placement.estate import GRAIN
 from vnfm.placement.extend import extend
-
-LOOKED_AT = 24  # candidates tested for the runner-up
 
 Told = dict[str, object]
 
@@ -63,34 +61,12 @@ def _why_not(ask: Ask, v: int, seat: Seat, book: Book, variant: int) -> str:
 def _score(ask: Ask, draft: Draft, book: Book, v: int) -> dict[str, int]:
     """In the statement's units; a link between two VNFs counts at the one placed later."""
     seat, estate = draft.seats[v], book.estate
-    order = list(draft.seats)
-    hops = 0
-    for i in ask.wires_of[v]:
-        other = ask.wires[i].other(v)
-        if other < 0 or order.index(other) <= order.index(v):
-            hops += ask.wires[i].bandwidth * len(draft.routes[i])
-    first = next(o for o in order if estate.root[draft.seats[o].node] == estate.root[seat.node])
-    on = book.on_left[estate.root[seat.node]] if first == v else 0
-    if seat.node in draft.opened and next(o for o in order if draft.seats[o].node == seat.node) == v:
-        on += estate.openings[seat.node].cost
     return {
         "real": estate.variants[seat.variant].cost,
         "price": int(estate.price[seat.node]) * ask.chain.vnfs[v].cpu_milli,
-        "on": on,
-        "bw_hops": estate.instance.bandwidth_hop_cost * hops,
+        "on": first_there(ask, draft, book, v),
+        "bw_hops": estate.instance.bandwidth_hop_cost * traffic(ask, draft, v),
     }
-
-
-def _without(ask: Ask, draft: Draft, book: Book, horizon: Horizon, v: int) -> Draft | None:
-    """The draft with all but v seated where they are."""
-    out = Draft(ask.tenant)
-    for o, seat in draft.seats.items():
-        if o != v:
-            grown = extend(ask, book, horizon.routes, out, o, seat.node, patient=True)
-            if not isinstance(grown, Draft):
-                return None
-            out = grown
-    return out
 
 
 def _runner_up(ask: Ask, draft: Draft, book: Book, horizon: Horizon, v: int) -> Told | None:
@@ -98,34 +74,12 @@ def _runner_up(ask: Ask, draft: Draft, book: Book, horizon: Horizon, v: int) -> 
     u = ask.unit_of[v]
     if len(ask.units[u].members) > 1:
         return None
-    rest = _without(ask, draft, book, horizon, v)
-    if rest is None:
-        return None
-    own: list[Ints] = [unit.dock_score.copy() for unit in ask.units]
-    for i in ask.wires_of[v]:
-        other = ask.wires[i].other(v)
-        if other < 0:
-            own[u] += horizon.routes.rows(ask.end_spots[-1 - other])[0] * ask.wires[i].hop_cost
-    candidates = Candidates(ask, Ahead((u,), tuple(own)), horizon, book, rest, u)
-    chosen = draft.seats[v]
-    best: Draft | None = None
-    mine: Draft | None = None
-    for _ in range(LOOKED_AT):
-        following = candidates.next()
-        if following is None or (best is not None and mine is not None):
-            break
-        node = following[1]
-        grown = extend(ask, book, horizon.routes, rest, v, node, patient=False)
-        if not isinstance(grown, Draft):
-            candidates.miss(node, grown)
-        elif node == chosen.node:
-            mine = grown
-        elif best is None or grown.cost < best.cost:
-            best = grown
+    rest, chosen = without(ask, book, draft, (v,)), draft.seats[v].node
+    best = elsewhere(ask, book, horizon, rest, u, chosen)
     if best is None:
         return None
-    at = extend(ask, book, horizon.routes, rest, v, chosen.node, patient=True) if mine is None else mine
-    delta = (best.cost - at.cost) // GRAIN if isinstance(at, Draft) else 0
+    mine = extend(ask, book, horizon.routes, rest, v, chosen, patient=True)
+    delta = (best.cost - mine.cost) // GRAIN if isinstance(mine, Draft) else 0
     seat = best.seats[v]
     return {
         "node": book.estate.ids[seat.node],

@@ -33,12 +33,15 @@ class RuleKind(StrEnum):
 
 
 class Scope(StrEnum):
-    """SOL003 6.5.3.9. Always read on the physical server: a worker VM counts as the server below it.
+    """SOL003 6.5.3.9, and RACK, which ETSI has no word for. Always read on the physical server: a worker VM counts as
+    the server below it.
 
-    ZONE_GROUP and NFVI_POP are both the server's site (or its VIM where no site is told), ZONE the zone within it.
+    ZONE_GROUP and NFVI_POP are both the server's site (or its VIM where no site is told), ZONE the zone within it, RACK
+    the rack within that. Servers of one zone that tell no rack count as one rack.
     """
 
     NFVI_NODE = "NFVI_NODE"
+    RACK = "RACK"
     ZONE = "ZONE"
     ZONE_GROUP = "ZONE_GROUP"
     NFVI_POP = "NFVI_POP"
@@ -84,11 +87,31 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerSize:
+    """A worker VM for containers that may be opened on a server, `most` of them at a time.
+
+    CPU and memory are what its containers find; the server gives that and `overhead_memory_bytes`. `cost` is a
+    container's in it, `start_ms` passes before the first one starts, `price` is paid when it is opened.
+    """
+
+    id: str
+    cpu_milli: int
+    memory_bytes: int
+    disk_bytes: int = 0  # 0: not told
+    overhead_memory_bytes: int = 0
+    start_ms: int = 0
+    cost: RuntimeCost | None = None
+    price: float = 0.0
+    most: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Host:
     """A place for VNFCs: a server, or with `parent` a worker VM on one.
 
     `identities` ("smbios:UUID", ...) tell that hosts of two VIMs are one machine. `hardware` says what each runtime
-    hands on here; where a runtime is missing, CONTAINER and VM hand on all and KATA nothing.
+    hands on here; where a runtime is missing, CONTAINER and VM hand on all and KATA nothing. `opens`: worker VMs that
+    may be opened here; `worker` is set on such a worker, which is there as long as something is in it.
     """
 
     id: str
@@ -111,6 +134,8 @@ class Host:
     price_per_vcpu: float = 0.0
     active: bool = True
     on_cost: float = 0.0  # paid once by the first VNFC where it is not active, in the unit of the prices
+    opens: tuple[WorkerSize, ...] = ()
+    worker: WorkerSize | None = None
 
     @property
     def key(self) -> HostKey:
@@ -161,6 +186,8 @@ class Reservation:
     gpus: int = 0
     disk_bytes: int = 0
     cell: int | None = None  # the cell that a NUMA-strict VNFC is bound to
+    licence: str = ""  # what it takes of the pool of its host's site
+    licence_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +204,8 @@ class LinkReservation:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """One VNFC to place. `id` becomes the reservation's resource id; empty sets of vims, sites, zones mean any."""
+    """One VNFC to place. `id` becomes the reservation's resource id; empty sets of vims, sites, zones mean any.
+    `arches`: the architecture of the image for a runtime, where it is told."""
 
     id: str
     alias: str
@@ -192,30 +220,37 @@ class Demand:
     vims: frozenset[str] = frozenset()
     sites: frozenset[str] = frozenset()
     zones: frozenset[str] = frozenset()
+    arches: tuple[tuple[Runtime, str], ...] = ()
+
+    def image_arch(self, runtime: Runtime) -> str:
+        """The architecture of the image for that runtime; empty: any."""
+        return next((arch for r, arch in self.arches if r is runtime), "")
 
 
 @dataclass(frozen=True, slots=True)
 class End:
     """What is already placed: a chain's end, or a VNFC that stays. An empty host is wherever its neighbour is.
 
-    With `runtime` the hop cost of that runtime counts at its end of a link.
+    With `runtime` the hop cost of that runtime counts at its end of a link. `name`: how texts call it, else by its id.
     """
 
     id: str
     vim: str = ""
     host: str = ""
     runtime: Runtime | None = None
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A virtual link between two demands or ends (by id)."""
+    """A virtual link between two demands or ends (by id). `name`: how texts call it, else by its id."""
 
     id: str
     a: str
     b: str
     bandwidth_bps: int = 0
     max_latency_us: int | None = None
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,18 +303,47 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class RunnerUp:
-    """The next best choice for one VNFC while the others stay; `because` says why it came second."""
+    """The next best choice for one VNFC while the others stay; `because` says why it came second.
+
+    `delta`: what it would cost more, in the units of `Assignment.score`.
+    """
 
     vim: str
     host: str
     runtime: Runtime
     nested: bool
     because: str
+    delta: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a VNFC costs, in the unit of the VIM's prices: its CPUs as long as it runs, and once the server that has to
+    be switched on and the worker VM that has to be opened for it; what several VNFCs of a plan need is counted with the
+    first."""
+
+    per_vcpu: float = 0.0
+    cpus: float = 0.0
+    switch_on: float = 0.0
+    open_worker: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedWorker:
+    """The worker VM on demand that a VNFC is in: its id is the VNFC's host. `opens`: it is not open yet."""
+
+    host: str
+    size: WorkerSize
+    opens: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """Where and how one VNFC runs. `host_path` goes from the physical server to the host."""
+    """Where and how one VNFC runs. `host_path` goes from the physical server to the host.
+
+    Why: `realizations` says of each other realization (as `explain.word_of` names it) why it was not taken; `filters`
+    counts `nodes`, by cause those that fall away (each once), then those `left`; `score`: the terms of the cost.
+    """
 
     id: str
     alias: str
@@ -294,6 +358,11 @@ class Assignment:
     reasons: tuple[str, ...]
     rejected: tuple[Rejection, ...] = ()
     runner_up: RunnerUp | None = None
+    realizations: Mapping[str, str] = field(default_factory=dict)
+    filters: Mapping[str, int] = field(default_factory=dict)
+    score: Mapping[str, int] = field(default_factory=dict)
+    price: Price = Price()
+    worker: OpenedWorker | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,6 +407,7 @@ class Proof(StrEnum):
     HOST = "host"  # no host fits one VNF, even with all else left aside
     CAPACITY = "capacity"  # each VNF would fit alone, but what is free does not hold them together
     LATENCY = "latency"  # without the latency bounds it would fit
+    LICENCE = "licence"  # without the licences that it takes it would fit
     RULES = "rules"  # without the (anti-)affinity rules it would fit
     BANDWIDTH = "bandwidth"  # without the links' bandwidths it would fit
     COMBINATION = "combination"  # only several of these together make it impossible
@@ -353,3 +423,4 @@ class Refusal:
     minimal_change: str
     version: int = 0
     demand_id: str = ""  # the VNFC it is about, where it is about one
+    facts: Mapping[str, object] = field(default_factory=dict)  # what was proved, in JSON-ready words

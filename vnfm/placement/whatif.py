@@ -12,13 +12,15 @@ from dataclasses import dataclass, field, replace
 from vnfm.model.needs import Isolation
 from vnfm.model.placement import Runtime
 from vnfm.model.problem import problem
-from vnfm.placement.desk import desk_of
-from vnfm.placement.ledger import MIB, NOTHING, Vector, capacity_of, load_of, positive, sub
-from vnfm.placement.network import Network
-from vnfm.placement.snapshot import COSTLESS, Kept, Snapshot
+from vnfm.placement.amounts import MIB, amounts_of, cells_of, disk_mib_of, total, worker_held
+from vnfm.placement.book import Amounts
+from vnfm.placement.desk import Desk, desk_of
+from vnfm.placement.seek import way_between
+from vnfm.placement.snapshot import Kept, Snapshot
 from vnfm.placement.types import FabricEdge, Host, HostKey, Reservation
 
 MOST_ADDED = 10_000
+UNITS = (1, MIB, MIB, 1, 1, MIB)  # of the search's amounts
 FILLER = "nobody/"
 """Begins the ids of reservations that stand for what is closed."""
 
@@ -75,6 +77,8 @@ def supposed(now: Snapshot, asked: Supposition) -> Supposed:
         now.version,
         [*hosts, *made],
         latencies=now.latencies,
+        licences=now.licences,
+        reaches=now.reaches,
         fabric=(*fabric, *edges),
         reservations=now.reservations,
         link_reservations=now.link_reservations,
@@ -85,11 +89,7 @@ def supposed(now: Snapshot, asked: Supposition) -> Supposed:
 
 def detached(snapshot: Snapshot) -> Snapshot:
     """The same, with a memory of its own: what is tried out on it keeps nobody waiting."""
-    again = replace(snapshot, kept=Kept())
-    for name in COSTLESS:
-        if (made := snapshot.kept.made.get(name)) is not None:
-            again.kept.made[name] = made
-    return again
+    return replace(snapshot, kept=Kept())
 
 
 def closed(snapshot: Snapshot, keys: Collection[HostKey], why: str) -> Snapshot:
@@ -111,36 +111,60 @@ def only(snapshot: Snapshot, keys: Collection[HostKey]) -> Snapshot:
         snapshot.version,
         [h for h in snapshot.hosts if h.key in kept],
         latencies=snapshot.latencies,
+        licences=snapshot.licences,
+        reaches=snapshot.reaches,
         fabric=[e for e in snapshot.fabric if (e.vim, e.a) not in apart and (e.vim, e.b) not in apart],
         reservations=[r for r in snapshot.reservations if (r.vim, r.host) in kept],
         link_reservations=snapshot.link_reservations,
     )
 
 
-def network_of(snapshot: Snapshot) -> Network:
-    """The ways between its servers. Good for every snapshot of the same hosts, whatever they hold."""
-    with snapshot.kept.lock:
-        return desk_of(snapshot).network
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """The ways between a snapshot's servers, whatever it holds."""
+
+    desk: Desk
+
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> Ways:
+        """Of a snapshot that nobody else works on."""
+        with snapshot.kept.lock:
+            return cls(desk_of(snapshot))
+
+    def between(self, a: HostKey, b: HostKey) -> tuple[int | None, int]:
+        """One-way latency in microseconds (None: nobody tells) and how many edges it crosses."""
+        us, edges = way_between(self.desk, a, b)
+        return us, len(edges)
 
 
 def filling(snapshot: Snapshot, keys: Collection[HostKey]) -> tuple[Reservation, ...]:
     """Reservations that take all that is left on these hosts beside what is held: a reservation a machine, in place of
-    one that did so before."""
-    held: dict[HostKey, list[Reservation]] = {}
+    one that did so before. Workers that are not open stay so: nothing is left to open them."""
+    held = _held(snapshot)
     names = {snapshot.machine[k]: snapshot.by_key[k] for k in sorted(keys)}
+    return tuple(
+        _filler(host, held.get(machine, ()))
+        for machine, host in sorted(names.items())
+        if host.worker is None or machine in held
+    )
+
+
+def _held(snapshot: Snapshot) -> dict[HostKey, list[Reservation]]:
+    """By machine, what is ours there, with what open workers hold of their servers."""
+    held: dict[HostKey, list[Reservation]] = {}
     for r in snapshot.reservations:
         machine = snapshot.machine.get((r.vim, r.host))
-        if machine in names and not r.resource_id.startswith(FILLER):
+        if machine is not None and not r.resource_id.startswith(FILLER):
             held.setdefault(machine, []).append(r)
-    return tuple(_filler(host, held.get(machine, ())) for machine, host in sorted(names.items()))
+    for machine in tuple(held):
+        worker = snapshot.by_key[machine]
+        if worker.worker is not None:
+            held.setdefault(snapshot.machine[worker.vim, worker.parent], []).append(worker_held(worker))
+    return held
 
 
 def _filler(host: Host, held: Sequence[Reservation]) -> Reservation:
-    """In whole MiB, as the search counts: else more would be held than there is."""
-    cpu, _, _, vfs, gpus, _ = _left(host, held)
-    ordinary = sum(max(0, c.memory_bytes - c.memory_used_by_others_bytes) // MIB for c in host.cells)
-    huge = sum(c.hugepage_bytes // MIB for c in host.cells)
-    disk = 0 if host.disk_bytes is None else max(0, host.disk_bytes - host.disk_used_by_others_bytes) // MIB
+    cpu, memory, huge, vfs, gpus, disk = _left(host, held)
     return Reservation(
         resource_id=f"{FILLER}{host.vim}/{host.id}",
         vim=host.vim,
@@ -149,16 +173,26 @@ def _filler(host: Host, held: Sequence[Reservation]) -> Reservation:
         runtime=Runtime.VM,
         isolation=Isolation.NONE,
         cpu_milli=cpu,
-        memory_bytes=max(0, ordinary - sum(-(-r.memory_bytes // MIB) for r in held)) * MIB,
-        hugepage_bytes=max(0, huge - sum(-(-r.hugepage_bytes // MIB) for r in held)) * MIB,
+        memory_bytes=memory * MIB,
+        hugepage_bytes=huge * MIB,
         vfs=vfs,
         gpus=gpus,
-        disk_bytes=max(0, disk - sum(-(-r.disk_bytes // MIB) for r in held)) * MIB,
+        disk_bytes=disk * MIB,
     )
 
 
-def _left(host: Host, held: Sequence[Reservation]) -> Vector:
-    return positive(sub(capacity_of(host), load_of(held).total if held else NOTHING.total))
+def _left(host: Host, held: Sequence[Reservation]) -> Amounts:
+    """In the search's units."""
+    cells = cells_of([host])
+    capacity = (
+        sum(c.cpu_milli for c in cells),
+        sum(c.memory_mib for c in cells),
+        sum(c.hugepages_mib for c in cells),
+        sum(c.vfs for c in cells),
+        sum(c.gpus for c in cells),
+        disk_mib_of([host]) or 0,
+    )
+    return _amounts([max(0, a - b) for a, b in zip(capacity, total(amounts_of(r) for r in held), strict=True)])
 
 
 # ---- who is meant ----
@@ -304,38 +338,36 @@ class Headroom:
 
     servers: int
     ours: int
-    total: Vector
-    free: Vector
-    largest: Vector
+    total: Amounts  # CPU in milli-CPU, memory, huge pages and disk in bytes, VFs, GPUs
+    free: Amounts
+    largest: Amounts
 
 
 def headroom(snapshot: Snapshot, away: Collection[HostKey] = ()) -> Headroom:
-    """Without the hosts that are away."""
-    held: dict[HostKey, list[Reservation]] = {}
-    ours: set[HostKey] = set()
-    for r in snapshot.reservations:
-        machine = snapshot.machine.get((r.vim, r.host))
-        if machine is not None and not r.resource_id.startswith(FILLER):
-            held.setdefault(machine, []).append(r)
-            if (r.vim, r.host) not in away:
-                ours.add(snapshot.root((r.vim, r.host)))
+    """Without the hosts that are away. Workers that could be opened are counted with their servers."""
+    held = _held(snapshot)
+    used = {snapshot.root((r.vim, r.host)) for r in snapshot.reservations if _ours(r, snapshot, away)}
     seen: set[HostKey] = set()
-    total, free, largest = [0] * 6, [0] * 6, [0] * 6
+    whole, free, largest = [0] * 6, [0] * 6, [0] * 6
     servers = 0
     for host in snapshot.hosts:
         machine = snapshot.machine[host.key]
-        if host.key in away or machine in seen or not host.cells:
+        if host.key in away or machine in seen or not host.cells or host.worker is not None:
             continue
         seen.add(machine)
-        left = _left(host, held.get(machine, ()))
-        for at, amount in enumerate(left):
-            free[at] += amount
-            largest[at] = max(largest[at], amount)
+        for at, amount in enumerate(_left(host, held.get(machine, ()))):
+            free[at] += amount * UNITS[at]
+            largest[at] = max(largest[at], amount * UNITS[at])
         if snapshot.root(host.key) == machine:
             servers += 1
             for at, amount in enumerate(_whole(host)):
-                total[at] += amount
-    return Headroom(servers, len(ours), _vector(total), _vector(free), _vector(largest))
+                whole[at] += amount
+    return Headroom(servers, len(used), _amounts(whole), _amounts(free), _amounts(largest))
+
+
+def _ours(held: Reservation, snapshot: Snapshot, away: Collection[HostKey]) -> bool:
+    key = (held.vim, held.host)
+    return key in snapshot.lineage and key not in away and not held.resource_id.startswith(FILLER)
 
 
 def used_by_others(host: Host) -> bool:
@@ -345,7 +377,7 @@ def used_by_others(host: Host) -> bool:
     )
 
 
-def _whole(host: Host) -> Vector:
+def _whole(host: Host) -> Amounts:
     cells = host.cells
     return (
         sum(c.cpu_milli for c in cells),
@@ -357,7 +389,7 @@ def _whole(host: Host) -> Vector:
     )
 
 
-def _vector(values: Sequence[int]) -> Vector:
+def _amounts(values: Sequence[int]) -> Amounts:
     cpu, memory, huge, vfs, gpus, disk = values
     return (cpu, memory, huge, vfs, gpus, disk)
 

@@ -8,27 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from heapq import heappop, heappush
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from vnfm.placement.ahead import Horizon
 from vnfm.placement.ask import Ask
 from vnfm.placement.book import Book, Draft
 from vnfm.placement.estate import Bools, Estate, Ints
-from vnfm.placement.fabric import FAR, Spot, is_wide_area
+from vnfm.placement.fabric import FAR, Spot
 from vnfm.placement.kinds import NEVER
 from vnfm.placement.routes import FAR_HOPS, Route, Routes
 
-LOAD = 3.0
+LOAD = 1.0
+GRADE = 10  # Mbit/s: tables of distances are kept for wires of so much each
 PART = 256  # parts of a hop that costs are counted in
 FAR_PARTS = FAR_HOPS * PART
-Table = npt.NDArray[np.int32]
-
-
-def is_wide(estate: Estate) -> bool:
-    """Whether an estate is one of many small places."""
-    return is_wide_area(len(estate.roots), len(estate.starts))
+Table = np.ndarray[tuple[Any, ...], np.dtype[np.int32]]
 
 
 class WideRoutes(Routes):
@@ -37,9 +33,13 @@ class WideRoutes(Routes):
     def __init__(self, book: Book) -> None:
         super().__init__(book)
         self._total = [max(1, x) for x in self.fabric.bandwidth]
-        self._rows_ahead: dict[int, list[int]] = {}
+        self._rows_ahead: dict[tuple[int, int], list[int]] = {}
         self._version = -1
         self.costs: list[int] = []
+        self._tables: dict[int, Table] = {}
+        self._rows_at: dict[tuple[int, int], Ints] = {}
+        near = self.fabric.near
+        self._core = tuple([tuple([x for x in around if len(near[x[0]]) > 1]) for around in near])
         self._dock_vertices = np.array(self.fabric.docks, dtype=np.int64)
 
     def renew(self) -> None:
@@ -47,13 +47,15 @@ class WideRoutes(Routes):
         if self._version != self.book.version or not self.costs:
             self._version = self.book.version
             self._rows_ahead.clear()
+            self._tables.clear()
+            self._rows_at.clear()
             left = self.book.bandwidth
             self.costs = [int(PART * (1 + LOAD * (1 - x / t) ** 4)) for x, t in zip(left, self._total, strict=True)]
 
             sums = [sum([left[link] for _, link, _ in around]) for around in self.fabric.near]
             self.around: Ints = np.array(sums, dtype=np.int64)[self._dock_vertices]
 
-            self.table = self._distances()
+            self.table = self._table(1)
 
     def closed(self, need: int) -> Bools | None:
         """The docks around which less bandwidth is left than a VNF there would need."""
@@ -81,14 +83,14 @@ class WideRoutes(Routes):
                         room.sort(reverse=True)
         return True
 
-    def _distances(self) -> Table:
-        """Between all vertices, along links with anything left."""
+    def _distances(self, least: int) -> Table:
+        """Between all vertices, along links with at least so much left."""
         size = len(self.fabric.vertices)
         table: Table = np.full((size, size), FAR_PARTS, dtype=np.int32)
         left, costs = self.book.bandwidth, self.costs
         for v, around in enumerate(self.fabric.near):
             for w, link, _ in around:
-                if left[link] > 0 and costs[link] < table[v, w]:
+                if left[link] >= least and costs[link] < table[v, w]:
                     table[v, w] = costs[link]
         np.fill_diagonal(table, 0)
         for v in range(size):
@@ -98,7 +100,10 @@ class WideRoutes(Routes):
 
     def cost_row(self, spot: Spot, hop_cost: int, bandwidth: int) -> Ints:
         """As in Routes, along the shortest paths as loaded now."""
-        parts: Ints = self.table[spot.vertex][self._dock_vertices].astype(np.int64)
+        key = spot.vertex, bandwidth // GRADE
+        parts = self._rows_at.get(key)
+        if parts is None:
+            parts = self._rows_at[key] = self._table(bandwidth)[spot.vertex][self._dock_vertices].astype(np.int64)
         ends = self.up_hops + (1 if spot.uplink >= 0 else 0)
         row: Ints = (parts * hop_cost) // PART + ends * hop_cost
         row[parts >= FAR_PARTS] = NEVER
@@ -110,9 +115,16 @@ class WideRoutes(Routes):
         return hop_cost * sum([costs[i] for i in links]) // PART
 
     def _between(self, a: int, b: int, bandwidth: int, used: Mapping[int, int], most_us: int) -> Route | None:
-        """Shortest feasible path, led by the distances that more links than the feasible ones would give (A*)."""
-        near, through, costs, left = self.fabric.near, self.fabric.through, self.costs, self.book.bandwidth
-        ahead = self._row(b)
+        """Shortest feasible path, led by the distances that more links than the feasible ones would give (A*).
+
+        Vertices with one link lead nowhere: only where the path ends there is that link looked at.
+        """
+        ahead = self._row(b, bandwidth)
+        if ahead[a] >= FAR_PARTS:
+            return None
+        core, costs, left = self._core, self.costs, self.book.bandwidth
+        last = self.fabric.near[b][0] if len(self.fabric.near[b]) == 1 else None
+        gate = last[0] if last is not None else -1
         distance = {a: 0}
         before: dict[int, tuple[int, int, int]] = {}
         heap = [(ahead[a], a)]
@@ -125,8 +137,9 @@ class WideRoutes(Routes):
                 continue
             done.add(at)
             so_far = distance[at]
-            for w, link, us in near[at]:
-                if w in done or left[link] - used.get(link, 0) < bandwidth or not (through[w] or w == b):
+            ways = core[at] if at != gate or last is None else (*core[at], (b, last[1], last[2]))
+            for w, link, us in ways:
+                if w in done or left[link] - used.get(link, 0) < bandwidth or not (self.fabric.through[w] or w == b):
                     continue
                 cost = so_far + costs[link]
                 if cost < distance.get(w, FAR_PARTS):
@@ -146,11 +159,20 @@ class WideRoutes(Routes):
         """What `_between` did not find can only be found where latency was what failed."""
         return super()._search(a, b, bandwidth, used, most_us) if most_us < FAR // 2 else None
 
-    def _row(self, vertex: int) -> list[int]:
-        row = self._rows_ahead.get(vertex)
+    def _row(self, vertex: int, bandwidth: int) -> list[int]:
+        key = vertex, bandwidth // GRADE
+        row = self._rows_ahead.get(key)
         if row is None:
-            row = self._rows_ahead[vertex] = self.table[vertex].tolist()
+            row = self._rows_ahead[key] = self._table(bandwidth)[vertex].tolist()
         return row
+
+    def _table(self, bandwidth: int) -> Table:
+        """Distances along links with about that much left: no less than what is asked is shut out."""
+        least = max(1, bandwidth // GRADE * GRADE)
+        table = self._tables.get(least)
+        if table is None:
+            table = self._tables[least] = self._distances(least)
+        return table
 
 
 class WideHorizon(Horizon):
@@ -161,6 +183,7 @@ class WideHorizon(Horizon):
     def __init__(self, estate: Estate, routes: Routes) -> None:
         super().__init__(estate, routes)
         self._version = -1
+        self.lonely = len(estate.roots) == len(estate.fabric.docks)
 
     def renew(self) -> None:
         """The matrix of distances anew where the book has changed."""

@@ -19,6 +19,13 @@ _PROTOCOLS_WITH_PORTS = (6, 17, 132)  # TCP, UDP, SCTP
 MIN_INTERVAL_MS = 10
 MIN_SNAP_BYTES = 14  # an Ethernet header
 MIN_CAPTURE_BYTES = 256
+TOKEN_BYTES = 16
+_SEGMENT_IDS = {pb.Segment.VLAN: 4094, pb.Segment.VXLAN: 0xFFFFFF, pb.Segment.GENEVE: 0xFFFFFF, pb.Segment.FLAT: 0}
+_JOINING = {
+    pb.Segment.VLAN: pb.CAPABILITY_JOIN_VLAN,
+    pb.Segment.VXLAN: pb.CAPABILITY_JOIN_VXLAN,
+    pb.Segment.FLAT: pb.CAPABILITY_JOIN_FLAT,
+}
 _IMAGE_FORMATS = ("qcow2", "raw", "oci-archive", "docker-archive", "rootfs-tar")
 
 
@@ -76,6 +83,11 @@ def check_compute(found: Findings, request: pb.AllocateComputeRequest) -> None:
         found.expect(request.boot.format in ("qcow2", "raw"), "boot.format", "expected qcow2 or raw")
     elif request.runtime != pb.RUNTIME_UNSPECIFIED:
         found.expect(bool(request.containers), "containers", "expected one at least")
+    if request.HasField("worker"):
+        found.identifier(request.worker.host_id, "worker.host_id")
+        found.identifier(request.worker.size, "worker.size")
+        found.expect(request.worker.host_id != request.host_id, "worker.host_id", "is the worker's own")
+        found.expect(request.runtime == pb.RUNTIME_CONTAINER, "runtime", "expected CONTAINER in a worker VM")
     _check_containers(found, request.init_containers, "init_containers")
     _check_containers(found, request.containers, "containers")
     names = [port.cp_id for port in request.ports]
@@ -124,6 +136,51 @@ def check_link(found: Findings, request: pb.AllocateLinkRequest) -> None:
     for index, member in enumerate(request.members):
         found.identifier(member.resource_id, f"members[{index}].resource_id")
         found.identifier(member.cp_id, f"members[{index}].cp_id")
+    if request.HasField("segment"):
+        check_segment(found, request.segment, "segment")
+
+
+def check_segment(found: Findings, segment: pb.Segment, field: str) -> None:
+    """By what, and on which network, links of several VIMs are joined; an id of 0 is left to the VIM."""
+    sane = found.expect(segment.encap != pb.Segment.ENCAP_UNSPECIFIED, f"{field}.encap", "is missing")
+    found.expect(bool(segment.physical_network), f"{field}.physical_network", "is missing")
+    most = _SEGMENT_IDS.get(segment.encap, 0)
+    if sane:
+        found.expect(segment.id <= most, f"{field}.id", f"is {segment.id}, expected at most {most}")
+    found.expect(segment.udp_port <= 65_535, f"{field}.udp_port", f"is {segment.udp_port}, expected at most 65535")
+    if segment.group:
+        multicast = _address(segment.group) and ipaddress.ip_address(segment.group).is_multicast
+        found.expect(multicast, f"{field}.group", f"{segment.group!r} is no multicast address")
+
+
+def check_join(found: Findings, request: pb.JoinLinkRequest) -> None:
+    """JoinLink's fields: ends of one and the same segment."""
+    check_handle(found, request.link, "link")
+    check_owner(found, request.owner)
+    found.expect(bool(request.ends), "ends", "expected one at least")
+    for index, end in enumerate(request.ends):
+        check_segment(found, end.segment, f"ends[{index}].segment")
+        for address in end.endpoints:
+            found.expect(_address(address), f"ends[{index}].endpoints", f"{address!r} is no address")
+    meant = {(end.segment.encap, end.segment.id, end.segment.physical_network) for end in request.ends}
+    found.expect(len(meant) <= 1, "ends", "are of several segments")
+
+
+def check_count(found: Findings, begin: pb.CountProbeRequest.Begin) -> None:
+    """The first message of CountProbe."""
+    check_handle(found, begin.path, "begin.path")
+    check_owner(found, begin.owner)
+    found.expect(len(begin.token) == TOKEN_BYTES, "begin.token", f"expected {TOKEN_BYTES} bytes")
+
+
+def check_probe(found: Findings, request: pb.ProbePathRequest) -> None:
+    """ProbePath's fields."""
+    check_handle(found, request.path, "path")
+    check_owner(found, request.owner)
+    found.expect(request.packets > 0, "packets", "expected more than 0")
+    found.expect(len(request.token) in (0, TOKEN_BYTES), "token", f"expected {TOKEN_BYTES} bytes, or none")
+    sane = not request.destination or _address(request.destination)
+    found.expect(sane, "destination", f"{request.destination!r} is no address")
 
 
 def check_sap(found: Findings, request: pb.AllocateSapRequest) -> None:
@@ -175,6 +232,8 @@ def _check_hop(found: Findings, hop: pb.Hop, field: str, *, at_end: bool) -> Non
         found.identifier(hop.egress_cp_id, f"{field}.egress_cp_id")
     elif kind == "sap":
         check_handle(found, hop.sap, f"{field}.sap")
+    elif kind == "edge":
+        check_handle(found, hop.edge_link, f"{field}.edge_link")
     if hop.replicas:
         _check_replicas(found, hop, f"{field}.replicas")
 
@@ -231,12 +290,17 @@ def needed_capabilities(request: pb.AllocateComputeRequest) -> Iterable[tuple[st
         yield "volumes", pb.CAPABILITY_VOLUME
     if any(port.vnic == pb.Port.DIRECT for port in request.ports):
         yield "ports.vnic DIRECT", pb.CAPABILITY_SRIOV
+    if request.HasField("worker"):
+        yield "worker", pb.CAPABILITY_OPEN_WORKER
 
 
 def needed_for_link(request: pb.AllocateLinkRequest) -> Iterable[tuple[str, pb.Capability.ValueType]]:
     """What a link asks for that stands behind a capability."""
     if request.steered:
         yield "steered", pb.CAPABILITY_STEER
+    if request.HasField("segment"):
+        name = pb.Segment.Encap.Name(request.segment.encap)
+        yield f"segment {name}", _JOINING.get(request.segment.encap, pb.CAPABILITY_UNSPECIFIED)
 
 
 def needed_for_path(request: pb.AllocatePathRequest) -> Iterable[tuple[str, pb.Capability.ValueType]]:

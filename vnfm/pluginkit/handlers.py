@@ -132,10 +132,14 @@ class LinkPart(Protocol):
 
 
 class JoinPart(Protocol):
-    """Links over several VIMs; name CAPABILITY_JOIN_VXLAN or _VLAN in Plugin.capabilities."""
+    """Links over several VIMs; name CAPABILITY_JOIN_VXLAN, _VLAN or _FLAT in Plugin.capabilities.
+
+    A link that is to be joined is allocated with a segment; what AllocateLink answers then has a `link_end`. The
+    networks by which links can be joined stand in the inventory (`reaches`).
+    """
 
     async def join_link(self, request: pb.JoinLinkRequest, found: Stamped, report: Report) -> pb.Resource:
-        """Extend the link to exactly these ends."""
+        """Extend the link to exactly these ends, by their segment; also called where it is joined with them already."""
         ...
 
 
@@ -171,6 +175,26 @@ class ProbePart(Protocol):
 
         `request.trace` asks for passings, too; the kit puts them in order of time.
         """
+        ...
+
+
+class Counting(Protocol):
+    """A count that has begun: nothing is missed any more."""
+
+    async def counts(self, end: pb.CountProbeRequest.End) -> pb.ProbePathResponse:
+        """What was seen of those packets, at every hop; they may just be arriving."""
+        ...
+
+    async def close(self) -> None:
+        """Let go; called once, whatever happened."""
+        ...
+
+
+class CountPart(Protocol):
+    """Counting the packets of a probe that another VIM sends along a path through several: CAPABILITY_COUNT."""
+
+    async def begin_count(self, begin: pb.CountProbeRequest.Begin, found: Stamped) -> Counting:
+        """Look for packets with this token at the hops of a piece of a path."""
         ...
 
 
@@ -241,10 +265,10 @@ class Plugin:
     """All that a plugin is. The optional parts decide which capabilities Handshake offers.
 
     `capabilities` adds those that are no part of their own: PAUSE, SRIOV, CPU_PINNING, HUGEPAGES, JOIN_VXLAN,
-    JOIN_VLAN, OPEN_WORKER, STEER, BALANCE. `configure` gets the configuration (numbers without a fraction as int),
-    already checked against `config_schema` (JSON Schema), and the secrets; it raises `invalid` where it has no sense,
-    and publishes the first inventory. It may be called again. `close` runs when the plugin stops; what was realized
-    stays.
+    JOIN_VLAN, JOIN_FLAT, OPEN_WORKER, STEER, BALANCE. `configure` gets the configuration (numbers without a fraction as
+    int), already checked against `config_schema` (JSON Schema), and the secrets; it raises `invalid` where it has no
+    sense, and publishes the first inventory. It may be called again. `close` runs when the plugin stops; what was
+    realized stays.
     """
 
     runtimes: Sequence[pb.Runtime.ValueType]
@@ -257,6 +281,7 @@ class Plugin:
     saps: SapPart | None = None
     paths: PathPart | None = None
     probe: ProbePart | None = None
+    count: CountPart | None = None
     stats: StatsPart | None = None
     capture: CapturePart | None = None
     ports: PortPart | None = None
@@ -274,6 +299,7 @@ class Plugin:
             (self.saps, pb.CAPABILITY_SAP),
             (self.paths, pb.CAPABILITY_PATH),
             (self.probe, pb.CAPABILITY_PROBE),
+            (self.count, pb.CAPABILITY_COUNT),
             (self.stats, pb.CAPABILITY_STATS),
             (self.capture, pb.CAPABILITY_CAPTURE),
             (self.ports, pb.CAPABILITY_PORT_HOTPLUG),

@@ -25,12 +25,14 @@ def chunks(
     latencies: Sequence[pb.Latency] = (),
     fabric: Sequence[pb.Fabric] = (),
     licences: Sequence[pb.Licence] = (),
+    reaches: Sequence[pb.Reach] = (),
     *,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> Iterator[pb.InventoryChunk]:
     """One snapshot in chunks of at most `chunk_bytes`; only the final one has `last`."""
     chunk, size = pb.InventoryChunk(version=version), _CHUNK_OVERHEAD_BYTES
-    items: tuple[pb.Host | pb.Latency | pb.Fabric | pb.Licence, ...] = (*hosts, *latencies, *fabric, *licences)
+    items: tuple[pb.Host | pb.Latency | pb.Fabric | pb.Licence | pb.Reach, ...]
+    items = (*hosts, *latencies, *fabric, *licences, *reaches)
     for item in items:
         item_bytes = item.ByteSize() + 8
         if size + item_bytes > chunk_bytes and size > _CHUNK_OVERHEAD_BYTES:
@@ -42,8 +44,10 @@ def chunks(
             chunk.latencies.append(item)
         elif isinstance(item, pb.Fabric):
             chunk.fabric.append(item)
-        else:
+        elif isinstance(item, pb.Licence):
             chunk.licences.append(item)
+        else:
+            chunk.reaches.append(item)
         size += item_bytes
     chunk.last = True
     yield chunk
@@ -72,11 +76,12 @@ class InventoryPublisher:
         latencies: Sequence[pb.Latency] = (),
         fabric: Sequence[pb.Fabric] = (),
         licences: Sequence[pb.Licence] = (),
+        reaches: Sequence[pb.Reach] = (),
     ) -> int:
         """Replace the whole inventory; returns its version. The messages must not be changed afterwards."""
         async with self._changed:
             self._version = max(self._version + 1, self._clock_us())
-            self._snapshot = list(chunks(self._version, hosts, latencies, fabric, licences))
+            self._snapshot = list(chunks(self._version, hosts, latencies, fabric, licences, reaches))
             self._changed.notify_all()
             return self._version
 

@@ -159,10 +159,9 @@ class NetworkServicer(rpc.NetworkServicer):
             self.core.ready()
             join = self.core.plugin.join
             if join is None:
-                raise unimplemented("JoinLink", "CAPABILITY_JOIN_VXLAN or CAPABILITY_JOIN_VLAN")
+                raise unimplemented("JoinLink", "CAPABILITY_JOIN_VXLAN, CAPABILITY_JOIN_VLAN or CAPABILITY_JOIN_FLAT")
             found = check.Findings()
-            check.check_handle(found, request.link, "link")
-            check.check_owner(found, request.owner)
+            check.check_join(found, request)
             found.raise_found()
 
             async def act(there: Stamped, report: Report) -> pb.Resource:
@@ -218,9 +217,7 @@ class NetworkServicer(rpc.NetworkServicer):
             if probe is None:
                 raise unimplemented("ProbePath", "CAPABILITY_PROBE")
             found = check.Findings()
-            check.check_handle(found, request.path, "path")
-            check.check_owner(found, request.owner)
-            found.expect(request.packets > 0, "packets", "expected more than 0")
+            check.check_probe(found, request)
             found.raise_found()
             await self.core.admit(request.owner)
             there = await self.core.find(request.owner, request.path, "path", pb.KIND_PATH)
@@ -228,3 +225,29 @@ class NetworkServicer(rpc.NetworkServicer):
             answer.passings.sort(key=lambda passing: passing.at_ns)
             return answer
         raise AssertionError("unreachable: guarded ends the call")
+
+    async def CountProbe(
+        self, request_iterator: AsyncIterator[pb.CountProbeRequest], context: Context
+    ) -> AsyncIterator[pb.CountProbeResponse]:
+        """Count what another VIM sends, from `begin` to `end`."""
+        async with guarded(context, "CountProbe"):
+            self.core.ready()
+            count = self.core.plugin.count
+            if count is None:
+                raise unimplemented("CountProbe", "CAPABILITY_COUNT")
+            begin = (await anext(request_iterator, None) or pb.CountProbeRequest()).begin
+            found = check.Findings()
+            check.check_count(found, begin)
+            found.raise_found()
+            await self.core.admit(begin.owner)
+            there = await self.core.find(begin.owner, begin.path, "path", pb.KIND_PATH)
+            counting = await count.begin_count(begin, there)
+            try:
+                yield pb.CountProbeResponse(ready=pb.CountProbeResponse.Ready())
+                last = await anext(request_iterator, None)
+                if last is not None and last.HasField("end"):
+                    answer = await counting.counts(last.end)
+                    answer.passings.sort(key=lambda passing: passing.at_ns)
+                    yield pb.CountProbeResponse(counts=answer)
+            finally:
+                await counting.close()

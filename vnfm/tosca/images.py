@@ -26,7 +26,17 @@ _KINDS = {
     "oci-layout": ImageFormat.OCI_ARCHIVE,
     "tar": ImageFormat.ROOTFS_TAR,
 }
-_FIELDS = ("name", "version", "checksum", "container_format", "disk_format", "min_disk", "min_ram", "size")
+_FIELDS = (
+    "name",
+    "version",
+    "checksum",
+    "container_format",
+    "disk_format",
+    "min_disk",
+    "min_ram",
+    "size",
+    "architecture",
+)
 _FILE_LIKE = re.compile(r"(^\.{0,2}/)|(\.(qcow2|img|raw|iso|vmdk|vdi|vhdx?|tar|tgz|gz|xz|zip)$)|(^Files/)", re.I)
 
 
@@ -129,6 +139,7 @@ class ImageReader:
             size_bytes=held.size_bytes,
             min_disk_bytes=data.size_bytes("min_disk", bare=10**9),
             min_ram_bytes=data.size_bytes("min_ram", bare=10**6),
+            arch=arch_of(data.text("architecture")),
         )
 
     def _reference(self, data: View, name: str, path: str) -> SwImage:
@@ -141,6 +152,7 @@ class ImageReader:
             size_bytes=_declared_size(data),
             min_disk_bytes=data.size_bytes("min_disk", bare=10**9),
             min_ram_bytes=data.size_bytes("min_ram", bare=10**6),
+            arch=arch_of(data.text("architecture")),
         )
 
     def _format(self, data: View, path: str, held: PackageFile, at: Place) -> ImageFormat:
@@ -171,6 +183,11 @@ class ImageReader:
         elif not same(held.sha256, written):
             note = self.notes.error if self.strict else self.notes.warn
             note("image-checksum", f"{path}: SHA-256 is {held.sha256}, the VNFD says {written}", place)
+
+
+def arch_of(word: str) -> str:
+    """A CPU architecture by its usual name."""
+    return {"x86": "x86_64", "amd64": "x86_64", "x86-64": "x86_64", "arm64": "aarch64"}.get(word.lower(), word.lower())
 
 
 def _leads_out(file: str, at: Place) -> bool:

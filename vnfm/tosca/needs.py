@@ -5,15 +5,24 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from vnfm.model.needs import Isolation, Needs
+from vnfm.model.needs import Isolation, Needs, Trait
 from vnfm.tosca import units
+from vnfm.tosca.images import arch_of
 from vnfm.tosca.view import View
 from vnfm.tosca.yamldoc import Map, plain
 
 MAX_TRUST = 3
 _LEVELS = {level.name.lower(): level for level in Isolation}
+_WORKLOAD: Mapping[str, Mapping[str, Trait | None]] = {
+    "state": {"kept": Trait.STATE, "none": None},
+    "packets": {"every": Trait.PACKETS, "some": None},
+    "scaling": {"fast": Trait.SCALING, "slow": None},
+    "lifetime": {"short": Trait.LIFETIME, "long": None},
+    "handling": {"container": Trait.CONTAINER, "cluster": Trait.CLUSTER, "any": None},
+}
 _WHOLE_MEMORY_PAGES = re.compile(r"page_?size", re.I)
 
 
@@ -54,7 +63,7 @@ def with_compute(needs: Needs, compute: View, memory_bytes: int) -> Needs:
         cpu_pinned=needs.cpu_pinned or policy in ("static", "dedicated"),
         numa_strict=needs.numa_strict or memory.flag("numa_enabled"),
         hugepage_bytes=min(pages, memory_bytes) if memory_bytes else pages,
-        arch=needs.arch or _arch(cpu.text("cpu_architecture")),
+        arch=needs.arch or arch_of(cpu.text("cpu_architecture")),
     )
 
 
@@ -73,6 +82,9 @@ def merged(first: Needs, second: Needs) -> Needs:
         sriov_ports=first.sriov_ports + second.sriov_ports,
         gpus=first.gpus + second.gpus,
         arch=first.arch or second.arch,
+        licence=first.licence or second.licence,
+        licence_count=first.licence_count or second.licence_count,
+        traits=first.traits | second.traits,
         wishes=first.wishes | second.wishes,
         other={**first.other, **second.other},
     )
@@ -102,7 +114,13 @@ def _amounts(holder: View, key: str, name: str, amount: str) -> list[tuple[str, 
 def _capability(found: _Found, name: str, entry: View) -> None:
     must = entry.flag("support_mandatory", default=True)
     parameters = entry.sub("target_performance_parameters")
-    readers = {"isolation": _isolation, "latency": _latency, "operating_system": _operating_system}
+    readers = {
+        "isolation": _isolation,
+        "latency": _latency,
+        "operating_system": _operating_system,
+        "licence": _licence,
+        "workload": _workload,
+    }
     reader = readers.get(name.strip().lower())
     if reader is None:
         found.other[name] = json.dumps(plain(parameters.body), default=str)
@@ -171,6 +189,34 @@ def _operating_system(found: _Found, parameters: View) -> set[str]:
     return fields
 
 
+def _licence(found: _Found, parameters: View) -> set[str]:
+    """Never a wish: what is not licensed must not run."""
+    name = parameters.text("id").strip()
+    count = parameters.whole("count", must=True) if "count" in parameters else 1
+    if not name:
+        _bad(parameters, "id", "the licence's name, as the operator's pools have it")
+    elif count < 1:
+        _bad(parameters, "count", "1 or more")
+    else:
+        found.needs = replace(found.needs, licence=name, licence_count=count)
+    _only(parameters, "id", "count")
+    return set()
+
+
+def _workload(found: _Found, parameters: View) -> set[str]:
+    """What kind of work it does. Each of its words is a wish anyhow."""
+    for key, words in _WORKLOAD.items():
+        if key not in parameters:
+            continue
+        word = parameters.text(key).strip().lower()
+        if word not in words:
+            _bad(parameters, key, " or ".join(words))
+        elif trait := words[word]:
+            found.needs = replace(found.needs, traits=found.needs.traits | {trait})
+    _only(parameters, *_WORKLOAD)
+    return set()
+
+
 def _only(parameters: View, *known: str) -> None:
     for key in parameters.body:
         if key not in known:
@@ -214,10 +260,6 @@ def _wants_large_pages(requirements: dict[str, str]) -> bool:
         if word == "large" or (word not in ("small", "any", "") and _size(value) > 4096):
             return True
     return False
-
-
-def _arch(word: str) -> str:
-    return {"x86": "x86_64", "amd64": "x86_64", "x86-64": "x86_64", "arm64": "aarch64"}.get(word.lower(), word.lower())
 
 
 def _size(value: str) -> int:

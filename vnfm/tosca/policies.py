@@ -15,7 +15,10 @@ from vnfm.tosca.types import GROUP
 from vnfm.tosca.view import View
 
 _BASE = "tosca.policies.nfv."
-SCOPES = ("nfvi_node", "zone", "zone_group", "nfvi_pop", "network_link_and_node", "container_namespace", "cis_node")
+SCOPES = (
+    *("nfvi_node", "zone", "zone_group", "nfvi_pop", "network_link_and_node", "container_namespace", "cis_node"),
+    "rack",  # ours: ETSI has no word for it
+)
 _SCOPE_WORDS = {"node": "nfvi_node", "host": "nfvi_node", "nfvinode": "nfvi_node", "compute": "nfvi_node"}
 MAX_LEVELS = 10_000
 PLACED = (COMPUTE, UNIT, LINK, OS_CONTAINER, MCIOP, *STORAGES)  # what affinity may be about

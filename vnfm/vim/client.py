@@ -23,6 +23,7 @@ from vnfm.model.resources import (
     CaptureOrder,
     ComputeSpec,
     Handle,
+    LinkEnd,
     LinkSpec,
     Owner,
     PathSpec,
@@ -36,6 +37,7 @@ from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.pb.vim.v1 import vim_pb2_grpc as rpc
 from vnfm.vim import convert
 from vnfm.vim.connection import VimConnection
+from vnfm.vim.count import Count
 from vnfm.vim.errors import problem_of, unexplained
 
 log = structlog.get_logger(__name__)
@@ -57,6 +59,7 @@ OFFERS = {
     pb.CAPABILITY_CAPTURE: "the capture of packets",
     pb.CAPABILITY_STEER: "changes of chains that run",
     pb.CAPABILITY_BALANCE: "several instances behind one hop",
+    pb.CAPABILITY_COUNT: "counting of probes that other VIMs send",
 }
 GONE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN)
 
@@ -108,6 +111,14 @@ class VimClient:
             lambda ch: _last(self._stub(rpc.NetworkStub, ch).AllocateLink(request, timeout=LIGHT_CALL_S), say),
         )
 
+    async def join_link(self, link: Handle, ends: Sequence[LinkEnd], owner: Owner, say: Say) -> Resource:
+        """JoinLink."""
+        request = convert.join_out(link, ends, self._owner(owner))
+        return await self._again(
+            "JoinLink",
+            lambda ch: _last(self._stub(rpc.NetworkStub, ch).JoinLink(request, timeout=LIGHT_CALL_S), say),
+        )
+
     async def allocate_sap(self, spec: SapSpec, owner: Owner, handles: Mapping[str, Handle], say: Say) -> Resource:
         """AllocateSap."""
         request = convert.sap_out(spec, self._owner(owner), handles)
@@ -135,11 +146,23 @@ class VimClient:
         )
 
     async def probe_path(
-        self, path: Handle, owner: Owner, packets: int, patience_s: float, trace: bool = False
+        self,
+        path: Handle,
+        owner: Owner,
+        packets: int,
+        patience_s: float,
+        trace: bool = False,
+        token: bytes = b"",
+        destination: str = "",
     ) -> ProbeResult:
         """ProbePath; with `trace` the answer also tells where and when one packet was seen."""
         request = pb.ProbePathRequest(
-            path=convert.handle_out(path), packets=packets, owner=self._owner(owner), trace=trace
+            path=convert.handle_out(path),
+            packets=packets,
+            owner=self._owner(owner),
+            trace=trace,
+            token=token,
+            destination=destination,
         )
         request.patience.FromMilliseconds(int(patience_s * 1000))
 
@@ -147,7 +170,24 @@ class VimClient:
             answer = await self._stub(rpc.NetworkStub, channel).ProbePath(request, timeout=patience_s + LIGHT_CALL_S)
             return convert.probe_in(answer)
 
+        await self.connection.channel(CONNECT_S)
+        if not self.offers(pb.CAPABILITY_PROBE):
+            settings = self.connection.settings
+            return ProbeResult((), False, unsupported=f"VIM {settings.name} ({settings.kind}) sends no probes (PROBE)")
         return await self._again("ProbePath", call)
+
+    @contextlib.asynccontextmanager
+    async def count_probe(self, path: Handle, owner: Owner, token: bytes) -> AsyncIterator[Count]:
+        """CountProbe. Raises ProblemError `not-offered`, `vim-unreachable`."""
+        channel, _ = await self.connection.channel(CONNECT_S)
+        self.expect(pb.CAPABILITY_COUNT)
+        begin = pb.CountProbeRequest.Begin(path=convert.handle_out(path), owner=self._owner(owner), token=token)
+        count = Count(self._stub(rpc.NetworkStub, channel), self.connection.settings.name)
+        try:
+            await count.begin(begin)
+            yield count
+        finally:
+            count.close()
 
     async def terminate(self, handle: Handle, owner: Owner, say: Say, grace_s: float = 0.0) -> None:
         """Terminate."""

@@ -22,6 +22,7 @@ from vnfm.pb.vim.v1 import vim_pb2_grpc as rpc
 from vnfm.vim.errors import problem_of, unexplained
 from vnfm.vim.inventory import InventoryStore
 from vnfm.vim.process import PluginProcess, Spawn, command_of
+from vnfm.vim.terms import terms_of
 
 log = structlog.get_logger(__name__)
 
@@ -176,6 +177,7 @@ class VimConnection:
 
     async def _connect(self) -> None:
         kind = self.settings.kind
+        self.inventory.terms, own = terms_of(self.settings.name, self.settings.config)
         if kind.startswith("grpc:"):
             address = kind.removeprefix("grpc:")
         else:
@@ -192,14 +194,14 @@ class VimConnection:
         )
         identity = rpc.IdentityStub(self._channel)
         config = struct_pb2.Struct()
-        config.update({**self.settings.config})
+        config.update(own)
         try:
             self.handshake = await identity.Handshake(
                 pb.HandshakeRequest(api_versions=API_VERSIONS, manager_id=self._manager_id),
                 timeout=HANDSHAKE_S,
                 wait_for_ready=True,
             )
-            self._check_config()
+            self._check_config(own)
             await identity.Configure(pb.ConfigureRequest(config=config), timeout=60)
         except grpc.aio.AioRpcError as error:
             if found := problem_of(error, self.settings.name):
@@ -219,7 +221,7 @@ class VimConnection:
             retry=Retry.SAME_CALL,
         ).problem
 
-    def _check_config(self) -> None:
+    def _check_config(self, config: Mapping[str, Any]) -> None:
         import jsonschema
 
         assert self.handshake
@@ -227,7 +229,7 @@ class VimConnection:
         if not schema:
             return
         try:
-            jsonschema.validate(dict(self.settings.config), schema)
+            jsonschema.validate(config, schema)
         except jsonschema.ValidationError as error:
             where = ".".join(str(p) for p in error.absolute_path) or "the configuration"
             raise problem(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC
 
 from vnfm.model.placement import Runtime
@@ -11,10 +11,12 @@ from vnfm.model.resources import (
     ComputeSpec,
     ComputeStats,
     ContainerSpec,
+    Encap,
     Handle,
     HopCount,
     HopSpec,
     Licence,
+    LinkEnd,
     LinkSpec,
     Owner,
     Passing,
@@ -23,15 +25,17 @@ from vnfm.model.resources import (
     PortSpec,
     PortStats,
     ProbeResult,
+    Reach,
     Resource,
     ResourceKind,
     ResourceState,
     SapSpec,
+    Segment,
     StatsSample,
 )
 from vnfm.pb.common.v1 import common_pb2 as cpb
 from vnfm.pb.vim.v1 import vim_pb2 as pb
-from vnfm.placement.types import Cell, FabricEdge, Hardware, Host, RuntimeCost, ZoneLatency
+from vnfm.placement.types import Cell, FabricEdge, Hardware, Host, RuntimeCost, WorkerSize, ZoneLatency
 
 RUNTIME_OUT = {
     Runtime.VM: pb.RUNTIME_VM,
@@ -54,6 +58,14 @@ KIND_IN = {
     pb.KIND_SAP: ResourceKind.SAP,
     pb.KIND_VOLUME: ResourceKind.VOLUME,
 }
+MOST_WORKERS = 16  # of one size on one host that are looked at
+ENCAP_OUT = {
+    Encap.VXLAN: pb.Segment.VXLAN,
+    Encap.VLAN: pb.Segment.VLAN,
+    Encap.GENEVE: pb.Segment.GENEVE,
+    Encap.FLAT: pb.Segment.FLAT,
+}
+ENCAP_IN = {out: encap for encap, out in ENCAP_OUT.items()}
 VNIC_OUT = {"normal": pb.Port.NORMAL, "virtio": pb.Port.NORMAL, "direct": pb.Port.DIRECT, "macvtap": pb.Port.MACVTAP}
 
 
@@ -145,6 +157,8 @@ def compute_out(spec: ComputeSpec, owner: cpb.Owner, handles: Mapping[str, Handl
         name=spec.name,
         gpus=spec.gpus,
     )
+    if spec.worker:
+        request.worker.CopyFrom(pb.Worker(host_id=spec.worker.host, size=spec.worker.size))
     if spec.numa_cell is not None:
         request.numa_cell = spec.numa_cell
     if spec.boot:
@@ -162,11 +176,29 @@ def link_out(spec: LinkSpec, owner: cpb.Owner) -> pb.AllocateLinkRequest:
         mtu_bytes=spec.mtu_bytes,
         cidrs=spec.cidrs,
         steered=spec.steered,
+        segment=segment_out(spec.segment) if spec.segment else None,
         members=[
             pb.LinkMember(resource_id=m.resource_id, cp_id=m.cp_id, runtime=RUNTIME_OUT[m.runtime], host_id=m.host)
             for m in spec.members
         ],
     )
+
+
+def segment_out(segment: Segment) -> pb.Segment:
+    """What links are joined by."""
+    return pb.Segment(
+        encap=ENCAP_OUT[segment.encap],
+        id=segment.id,
+        physical_network=segment.network,
+        udp_port=segment.udp_port,
+        group=segment.group,
+    )
+
+
+def join_out(link: Handle, ends: Iterable[LinkEnd], owner: cpb.Owner) -> pb.JoinLinkRequest:
+    """JoinLink."""
+    told = [pb.LinkEnd(segment=segment_out(e.segment), endpoints=e.endpoints, mtu_bytes=e.mtu_bytes) for e in ends]
+    return pb.JoinLinkRequest(link=handle_out(link), owner=owner, ends=told)
 
 
 def sap_out(spec: SapSpec, owner: cpb.Owner, handles: Mapping[str, Handle]) -> pb.AllocateSapRequest:
@@ -203,6 +235,10 @@ def path_out(spec: PathSpec, owner: cpb.Owner, handles: Mapping[str, Handle]) ->
 
 def _hop_out(hop: HopSpec, handles: Mapping[str, Handle]) -> pb.Hop:
     message = pb.Hop(ingress_cp_id=hop.ingress_cp, egress_cp_id=hop.egress_cp, name=hop.name)
+    if hop.edge:
+        message.edge.SetInParent()
+        message.edge_link.CopyFrom(known(handles, hop.resource_id))
+        return message
     at = message.compute if hop.runtime else message.sap
     at.CopyFrom(known(handles, hop.resource_id))
     message.replicas.extend(known(handles, one) for one in hop.replicas)
@@ -221,15 +257,24 @@ def resource_in(message: pb.Resource) -> Resource:
         owner=owner_in(message.owner),
         start_ms=message.start_ms,
         overhead_memory_bytes=message.overhead_memory_bytes,
+        link_end=_link_end_in(message.link_end) if message.HasField("link_end") else None,
         changed_at=message.changed_at.ToDatetime(UTC) if message.HasField("changed_at") else None,
     )
+
+
+def _link_end_in(message: pb.LinkEnd) -> LinkEnd | None:
+    told, encap = message.segment, ENCAP_IN.get(message.segment.encap)
+    if encap is None:
+        return None
+    segment = Segment(encap, told.physical_network, told.id, told.udp_port, told.group)
+    return LinkEnd(segment, tuple(message.endpoints), message.mtu_bytes)
 
 
 def probe_in(message: pb.ProbePathResponse) -> ProbeResult:
     """What a probe counted."""
     hops = tuple(HopCount(getattr(h, "from"), h.to, h.sent, h.received, h.rtt_us) for h in message.hops)
     passings = tuple(Passing(p.hop, p.cp_id, p.resource_id, p.reply, p.leaving, p.at_ns) for p in message.passings)
-    return ProbeResult(hops, message.complete, message.rtt_us, message.unsupported, passings)
+    return ProbeResult(hops, message.complete, message.rtt_us, message.unsupported, passings, message.first_sequence)
 
 
 def stats_in(message: pb.StatsSample) -> StatsSample:
@@ -263,12 +308,13 @@ _Cost = tuple[pb.Runtime.ValueType, int, int, int, bool]
 class HostReader:
     """Hosts of one VIM's inventory. Servers come in kinds: what many hosts have in common is kept once.
 
-    `hardware` is what the plugin's capabilities hand on to CONTAINER and VM.
+    `hardware` is what the plugin's capabilities hand on to CONTAINER and VM; `opens`: it opens worker VMs on demand.
     """
 
-    def __init__(self, vim: str, hardware: frozenset[Hardware]) -> None:
+    def __init__(self, vim: str, hardware: frozenset[Hardware], *, opens: bool = False) -> None:
         self.vim = vim
         self.hardware = hardware
+        self.opens = opens
         self._offers: dict[
             tuple[pb.Runtime.ValueType, ...], tuple[frozenset[Runtime], Mapping[Runtime, frozenset[Hardware]]]
         ] = {}
@@ -305,6 +351,7 @@ class HostReader:
             price_per_vcpu=m.price_per_vcpu,
             active=m.active,
             on_cost=m.on_cost,
+            opens=tuple(map(_worker_size, m.worker_sizes)) if self.opens and m.can_open_workers else (),
         )
 
     def _offer(
@@ -346,6 +393,21 @@ class HostReader:
         return known
 
 
+def _worker_size(m: pb.WorkerSize) -> WorkerSize:
+    c = m.container
+    return WorkerSize(
+        id=m.id,
+        cpu_milli=m.cpu_milli,
+        memory_bytes=m.memory_bytes,
+        disk_bytes=m.disk_bytes,
+        overhead_memory_bytes=m.overhead_memory_bytes,
+        start_ms=m.start_ms,
+        cost=RuntimeCost(c.start_ms, c.memory_bytes, c.hop_us, c.measured) if m.HasField("container") else None,
+        price=m.price,
+        most=max(1, min(m.most, MOST_WORKERS)),
+    )
+
+
 def latency_in(vim: str, m: pb.Latency) -> ZoneLatency:
     """A latency between zones."""
     return ZoneLatency(m.zone_a, m.zone_b, m.one_way_us, vim)
@@ -359,3 +421,10 @@ def fabric_in(vim: str, m: pb.Fabric) -> FabricEdge:
 def licence_in(vim: str, m: pb.Licence) -> Licence:
     """Software of which only so many may run."""
     return Licence(vim, m.id, m.site, m.count)
+
+
+def reach_in(vim: str, m: pb.Reach) -> Reach:
+    """A network by which links can go on in other VIMs."""
+    refused = {str(ENCAP_IN[r.encap]): r.reason for r in m.refused if r.encap in ENCAP_IN}
+    encaps = tuple(ENCAP_IN[e] for e in m.encaps if e in ENCAP_IN)
+    return Reach(vim, m.network, encaps, m.chooses, m.mtu_bytes, m.one_way_us, m.bandwidth_bps, refused)

@@ -110,6 +110,7 @@ class VimRegistry:
                 latencies=tuple(m for t in told for m in t.latencies),
                 fabric=tuple(m for t in told for m in t.fabric),
                 licences=tuple(m for t in told for m in t.licences),
+                reaches=tuple(m for t in told for m in t.reaches),
             )
         return self._joined
 

@@ -3,7 +3,8 @@
 Neighbours that are the two ends of one pair need nothing: their wire carries them. All others are joined in the
 fabric, an end of a pair by a patch. Two ports that were made for each other speak ARP with one another and need no
 translation. Into any other port frames go with the MAC of what stands behind it, and what it asks by ARP is answered
-in the fabric, so that a VNF keeps its addresses and gateways wherever it stands.
+in the fabric, so that a VNF keeps its addresses and gateways wherever it stands. By an edge frames leave as they are,
+ARP, too; what comes in by one goes with the MAC of what stands behind the next port, whoever stood there before.
 """
 
 from __future__ import annotations
@@ -251,6 +252,8 @@ class _Segment:
         self._state = walk.state
         self._facts = facts
         self._first, self._last = joins[0].lefts, joins[-1].rights
+        # Who stands beyond an edge asks and answers by ARP himself: nothing is known of him here.
+        self._leaves = any(end.port.member.kind.is_edge for end in (*self._first, *self._last))
         self.translated = _translates(joins, facts)
         if not (strict and self.translated):
             return
@@ -301,7 +304,7 @@ class _Segment:
         return Target(end.resource_id, end.name, behind.mac if behind else "", own.addresses if own else ())
 
     def _asker(self, end: End, first: tuple[End, ...]) -> Asker | None:
-        if not self.translated:
+        if not self.translated or self._leaves:
             return None
         if end.name in self._facts:
             return _asker(end, self._facts)

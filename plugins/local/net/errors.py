@@ -42,6 +42,12 @@ class StaleGenerationError(NetError):
     word = "generation-older"
 
 
+class SegmentTakenError(NetError):
+    """The segment by which a link should go on outside is in use by another, or cannot be had here."""
+
+    word = "segment-taken"
+
+
 class HostRefusedError(NetError):
     """The kernel or a tool refused; `detail` carries its words."""
 

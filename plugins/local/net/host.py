@@ -3,26 +3,44 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from plugins.local.net import facts, links, membership, naming, netns, observe, paths, pathstamps, ports, probe, tap
+from plugins.local.net import (
+    counter,
+    facts,
+    links,
+    membership,
+    naming,
+    netns,
+    observe,
+    paths,
+    pathstamps,
+    ports,
+    probe,
+    segments,
+    tap,
+)
 from plugins.local.net.courses import find_port
-from plugins.local.net.errors import AlreadyExistsError, InvalidSpecError, NotThereError
+from plugins.local.net.errors import AlreadyExistsError, InvalidSpecError, NotThereError, SegmentTakenError
 from plugins.local.net.index import Index, PathCount
 from plugins.local.net.locks import NamedLocks
 from plugins.local.net.plan import LinkPlan, Port, link_from_stamp, link_to_stamp, plan_link, plans_of, same_wiring
 from plugins.local.net.specs import (
+    Encap,
     Link,
     LinkSpec,
     Member,
     Observed,
+    Outside,
     PathSpec,
     PortSpec,
     ProbeResult,
+    Remote,
     ResourceKind,
+    Segment,
     Wiring,
 )
 from plugins.local.net.stamps import Stamps
@@ -38,17 +56,20 @@ class HostNetwork:
 
     Blocking; safe to call from several threads. Calls about one resource wait for each other. Every call may be
     repeated, also after the process was killed in the middle of it: the same call completes the work. `checkpoint` is
-    called with a name after each step that changes the host; `random_bytes` makes the token that marks probe packets.
+    called with a name after each step that changes the host; `outsides` are the networks by which links go on
+    elsewhere; `random_bytes` makes the token that marks probe packets.
     """
 
     def __init__(
         self,
         run_dir: Path,
         *,
+        outsides: Sequence[Outside] = (),
         checkpoint: Callable[[str], None] = no_checkpoint,
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self._stamps = Stamps(run_dir)
+        self._outsides = tuple(outsides)
         self._locks = NamedLocks()
         self._checkpoint = checkpoint
         self._random_bytes = random_bytes
@@ -110,11 +131,63 @@ class HostNetwork:
             if known and not same_wiring(known, spec):
                 raise AlreadyExistsError(f"link {spec.id} is there with another wiring: terminate it first")
             if known:
-                spec = replace(spec, late=known.late, gone=known.gone)
+                spec = replace(spec, late=known.late, gone=known.gone, segment=known.segment, remotes=known.remotes)
             self._write_link(spec)
             links.build(plan_link(spec), self._checkpoint)
+            self._build_edge(spec)
         self._restore(plan.fabric)
         return Link(spec.id, plan.wiring, plan.native_id)
+
+    def extend_link(self, link_id: str, segment: Segment, remotes: tuple[Remote, ...]) -> LinkSpec:
+        """Have a link that was made with a segment go on outside by this one, to exactly these remotes.
+
+        NotThereError without the link or its network, SegmentTakenError where the segment is in use here.
+        """
+        spec = self._known_link(link_id)
+        with self._hold_link(spec):
+            spec = self._known_link(link_id)
+            if spec.segment is None or (spec.segment.encap, spec.segment.network) != (segment.encap, segment.network):
+                raise InvalidSpecError(f"link {link_id} was not made to be joined by {segment.encap} {segment.network}")
+            self._check_free(spec, segment)
+            spec = replace(spec, segment=segment, remotes=remotes)
+            self._write_link(spec)
+            self._build_edge(spec)
+        self._restore(plan_link(spec).fabric)
+        return spec
+
+    def _check_free(self, spec: LinkSpec, segment: Segment) -> None:
+        if segment.id == 0 and segment.encap is not Encap.FLAT:
+            raise InvalidSpecError(f"link {spec.id}: the segment has no id")
+        for other in self._links().values():
+            if other.id == spec.id or other.segment is None or other.remotes is None:
+                continue
+            theirs = other.segment
+            if (theirs.encap, theirs.network, theirs.id) == (segment.encap, segment.network, segment.id):
+                what = f"{segment.encap} {segment.id}" if segment.id else "which has no tags to tell links apart"
+                raise SegmentTakenError(f"network {segment.network}, {what}: link {other.id} has it")
+
+    def _build_edge(self, spec: LinkSpec) -> None:
+        if spec.segment is not None and spec.remotes is not None:
+            outside = self.outside(spec.segment.network)
+            segments.build(plan_link(spec), spec.segment, spec.remotes, outside, self._checkpoint)
+
+    def outside(self, network: str) -> Outside:
+        """How a network outside is reached; NotThereError where nobody said so."""
+        found = next((one for one in self._outsides if one.network == network), None)
+        if found is None:
+            raise NotThereError(f"network {network!r} is not among those that the configuration names")
+        return found
+
+    def free_segment(self, link_id: str, wish: Segment) -> Segment:
+        """The segment that a link is to have: as wished, else one that no other link of this host has."""
+        outside = self.outside(wish.network)
+        taken = {
+            other.segment.id
+            for other in self._links().values()
+            if other.segment and other.id != link_id and other.segment.network == wish.network
+        }
+        number = wish.id or segments.choose_id(outside, wish.encap, link_id, taken)
+        return replace(wish, id=number, udp_port=outside.udp_port, group=outside.group)
 
     def _write_link(self, spec: LinkSpec) -> None:
         self._stamps.links.write(spec.id, link_to_stamp(spec))
@@ -285,13 +358,25 @@ class HostNetwork:
                 paths.settle(self._stamps, spec, self._checkpoint)
         return done
 
-    def probe_path(self, path_id: str, packets: int, patience_seconds: float) -> ProbeResult:
+    def probe_path(
+        self, path_id: str, packets: int, patience_seconds: float, token: bytes = b"", destination: str = ""
+    ) -> ProbeResult:
         """Send echo requests from the first SAP to the last one and count these very packets at every hop.
 
-        Rounds are repeated until one is complete or the patience is over. NotThereError for an unknown path.
+        Rounds are repeated until one is complete or the patience is over. NotThereError for an unknown path. Where the
+        path goes on in another VIM, `destination` is the last end's address there.
         """
         spec = paths.known(self._stamps, path_id)
-        return probe.run(spec, paths.as_seen(self._stamps, spec), packets, patience_seconds, self._random_bytes)
+        token = token or self._random_bytes(probe.TOKEN_BYTES)
+        order = probe.Order(packets, patience_seconds, token, destination)
+        return probe.run(spec, paths.as_seen(self._stamps, spec), order)
+
+    def count_probe(self, path_id: str, token: bytes) -> counter.Counter:
+        """Count the packets with this token at the path's hops, from now on until it is closed; they come from another
+        VIM. NotThereError for an unknown path."""
+        spec = paths.known(self._stamps, path_id)
+        version = paths.version_of(self._stamps, spec)
+        return counter.Counter(spec, paths.as_seen(self._stamps, spec), token, version)
 
     def count_packets(self, chain_id: str) -> dict[tuple[str, str], tuple[int, int]]:
         """(packets, bytes) that came in by each steered port of the chain, by (resource id, cp id)."""

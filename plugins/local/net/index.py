@@ -112,6 +112,8 @@ def _counters(stamps: Stamps) -> dict[str, list[_Counter]]:
         for course in paths.view(stamps, fabric).layout().courses:
             users.setdefault(course.port, set()).add(course.path_id)
         for name, path_ids in sorted(users.items()):
+            if ports[name].kind.is_edge:
+                continue  # what comes from another VIM is counted there
             for path_id in sorted(path_ids):
                 # A path that has a port to itself and takes all that comes has there the port's own count.
                 own = (name,) if len(path_ids) == 1 else ()

@@ -13,6 +13,7 @@ from plugins.local.net.rtnl import Device
 from plugins.local.net.specs import Wiring
 
 BRIDGE = "br0"
+OURS = ("veth", "bridge", "tun", "vxlan", "vlan", "macvlan")
 Checkpoint = Callable[[str], None]
 
 
@@ -180,12 +181,13 @@ def make_husk(name: str, ends: Collection[str]) -> None:
 
 
 def _delete_device(namespace: str, name: str, alias: str) -> None:
-    """Delete a device where it bears the alias, or none (left by a crash before it was stamped)."""
+    """Delete a device where it bears the alias, with or without more words, or none (left by a crash before it was
+    stamped)."""
     if not namespace or not name or not netns.exists(namespace):
         return
     with netns.route_socket(namespace) as route:
         device = find_device(route, name)
-        if device and device.alias in ("", alias):
+        if device and (device.alias in ("", alias) or device.alias.startswith(f"{alias} ")):
             route.send([rtnl.delete_device(name)])
 
 
@@ -199,5 +201,5 @@ def remove_namespace(name: str) -> None:
         return
     with netns.route_socket(name) as route:
         devices = (rtnl.parse_device(answer) for answer in route.dump(rtnl.dump_devices()))
-        route.send([rtnl.delete_device(device.name) for device in devices if device.kind in ("veth", "bridge", "tun")])
+        route.send([rtnl.delete_device(device.name) for device in devices if device.kind in OURS])
     netns.remove(name)

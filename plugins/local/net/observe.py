@@ -40,7 +40,7 @@ def places(plans: Iterable[LinkPlan]) -> dict[str, list[Place]]:
     """The ports of computes and SAPs on these links, by resource id."""
     found: dict[str, list[Place]] = {}
     for plan in plans:
-        for port in plan.ports:
+        for port in (one for one in plan.ports if not one.member.kind.is_edge):
             near = ((port.namespace, port.interface),) if port.namespace else ()
             far = ((plan.carrier, port.far),) if plan.carrier else ()
             patch = naming.patch_name(port.member.cp_id) if plan.wiring is Wiring.PAIR else ""
@@ -72,6 +72,13 @@ class _Host:
             return None
         return {device.name: device for device in found}
 
+    def lacks(self, namespace: str, name: str) -> str:
+        """Why no device of that name is up; empty where one is."""
+        device = (self.devices(namespace) or {}).get(name)
+        if device is None:
+            return f"device {namespace}/{name} is missing"
+        return "" if device.is_up else f"device {namespace}/{name} is down"
+
     def missing(self, namespace: str, name: str, alias: str) -> str:
         """Why a device is not as it should be; empty where it is."""
         devices = self.devices(namespace)
@@ -89,8 +96,12 @@ def _observed(kind: ResourceKind, object_id: str, native_id: str, stamp: Mapping
     return Observed(object_id, kind, state, native_id, dict(owner) if isinstance(owner, dict) else {}, reason)
 
 
-def _link_reason(plan: LinkPlan, host: _Host) -> str:
+def _link_reason(spec: LinkSpec, plan: LinkPlan, host: _Host) -> str:
     for port in plan.ports:
+        if port.member.kind.is_edge:
+            if spec.remotes is not None and (reason := host.lacks(plan.carrier, port.far)):
+                return reason
+            continue
         if not port.namespace:
             continue  # a tap is there while its VM runs: the VM's state tells
         reason = host.missing(port.namespace, port.interface, port.alias)
@@ -134,7 +145,7 @@ def _observe_link(link_id: str, stamp: Mapping[str, Any], links: Mapping[str, Li
     spec = links.get(link_id)
     if spec is None:
         return _observed(ResourceKind.LINK, link_id, "", stamp, UNREADABLE)
-    reason = next(filter(None, (_link_reason(plan, host) for plan in plans_of(spec))), "")
+    reason = next(filter(None, (_link_reason(spec, plan, host) for plan in plans_of(spec))), "")
     return _observed(ResourceKind.LINK, link_id, plan_link(spec).native_id, stamp, reason)
 
 

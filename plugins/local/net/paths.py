@@ -80,6 +80,14 @@ def _name_of(port: Port) -> str:
     return naming.port_name(port.member.resource_id, port.member.cp_id)
 
 
+def version_of(stamps: Stamps, spec: PathSpec) -> int:
+    """The IP version that the ports of a path's hops speak: 6 where all with an address have IPv6 ones only."""
+    known = facts.gathered(stamps.ports.all())
+    names = [naming.port_name(h.resource_id, cp) for h in spec.hops for cp in (h.ingress_cp, h.egress_cp) if cp]
+    found = [known[name] for name in names if name in known]
+    return 6 if found and all(one.has_ipv6 and not one.addresses for one in found) else 4
+
+
 def begin(stamps: Stamps, spec: PathSpec, checkpoint: Checkpoint) -> Switched:
     """Put the path in force; its locks are held. Replicas that change are settled by `settle` then."""
     old = state_of(stamps, spec.id)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from plugins.local.net import naming
 from plugins.local.net.errors import InvalidSpecError
-from plugins.local.net.specs import LinkSpec, Member, MemberKind, Wiring
+from plugins.local.net.specs import Encap, LinkSpec, Member, MemberKind, Remote, Segment, Wiring
 
 MTU_MIN, MTU_MAX = 576, 65535
+EDGE_CP = "edge"  # the connection point by which a link goes on in another VIM
 
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """A member's port: `interface` in `namespace` (empty for a VM), `far` in the carrier (empty in a pair)."""
+    """A member's port: `interface` in `namespace` (empty for a VM and an edge), `far` in the carrier (empty in a
+    pair)."""
 
     member: Member
     namespace: str
@@ -53,8 +55,9 @@ class LinkPlan:
 
 
 def wiring_of(spec: LinkSpec) -> Wiring:
-    """Fabric ports where steering is asked for, or one of two is a guest; a pair for other two; else a bridge."""
-    if spec.steered:
+    """Fabric ports where steering is asked for, the link goes on outside, or one of two is a guest; a pair for other
+    two; else a bridge."""
+    if spec.steered or spec.segment:
         return Wiring.FABRIC
     if spec.open_ended or len(spec.members) != 2:
         return Wiring.BRIDGE
@@ -96,7 +99,10 @@ def plan_link(spec: LinkSpec) -> LinkPlan:
     if wiring is Wiring.BRIDGE:
         members += spec.late
     ports = tuple(_port(spec, member, bool(carrier)) for member in members)
-    native = wiring is not Wiring.BRIDGE and len(spec.members) == len(ports) == 2
+    whole = len(spec.members)
+    if spec.segment:
+        ports, whole = (*ports, _port(spec, Member(spec.id, EDGE_CP, MemberKind.EDGE), carried=True)), whole + 1
+    native = wiring is not Wiring.BRIDGE and whole == len(ports) == 2
     return LinkPlan(spec.id, wiring, carrier, spec.mtu_bytes, ports, fabric, native, spec.steered)
 
 
@@ -145,7 +151,17 @@ def link_to_stamp(spec: LinkSpec) -> dict[str, Any]:
         "gone": list(spec.gone),
         "owner": dict(spec.owner),
         "open_ended": spec.open_ended,
+        "segment": asdict(spec.segment) if spec.segment else None,
+        "remotes": None if spec.remotes is None else [[one.address, one.udp_port] for one in spec.remotes],
     }
+
+
+def _segment_from_stamp(found: Mapping[str, Any] | None) -> Segment | None:
+    return Segment(**{**found, "encap": Encap(found["encap"])}) if found else None
+
+
+def _remotes_from_stamp(found: Iterable[tuple[str, int]] | None) -> tuple[Remote, ...] | None:
+    return None if found is None else tuple(Remote(str(address), int(port)) for address, port in found)
 
 
 def link_from_stamp(stamp: Mapping[str, Any]) -> LinkSpec | None:
@@ -161,17 +177,25 @@ def link_from_stamp(stamp: Mapping[str, Any]) -> LinkSpec | None:
             bool(stamp.get("open_ended", False)),
             _members_from_stamp(stamp.get("late", ())),
             tuple(str(resource_id) for resource_id in stamp.get("gone", ())),
+            _segment_from_stamp(stamp.get("segment")),
+            _remotes_from_stamp(stamp.get("remotes")),
         )
     except (KeyError, TypeError, ValueError):
         return None
 
 
 def same_wiring(one: LinkSpec, other: LinkSpec) -> bool:
-    """Whether two specifications ask for the same thing; who asked, and who came or went since, does not matter."""
+    """Whether two specifications ask for the same thing; who asked, who came or went since, and which segment of its
+    network it was joined by, does not matter."""
     open_ended = one.open_ended and other.open_ended
     return (open_ended or one.members == other.members) and (
         one.chain_id,
         one.mtu_bytes,
         one.steered,
         one.open_ended,
-    ) == (other.chain_id, other.mtu_bytes, other.steered, other.open_ended)
+        _outside(one),
+    ) == (other.chain_id, other.mtu_bytes, other.steered, other.open_ended, _outside(other))
+
+
+def _outside(spec: LinkSpec) -> tuple[str, str]:
+    return (spec.segment.encap, spec.segment.network) if spec.segment else ("", "")

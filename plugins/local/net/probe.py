@@ -5,9 +5,9 @@ from __future__ import annotations
 import selectors
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from plugins.local.net import capture, naming, netns
 from plugins.local.net.capture import Captured
@@ -24,6 +24,17 @@ GAP_SECONDS = 0.001
 GRACE_SECONDS = 1.0
 SCOUT_SECONDS = 0.25
 PACKETS_MAX = 10_000
+TOKEN_BYTES = capture.TOKEN_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be sent: packets that bear the token, to `destination` where the path's last hop is an edge."""
+
+    packets: int
+    patience_seconds: float
+    token: bytes
+    destination: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +86,18 @@ def watches(path: PathSpec, plans: Sequence[LinkPlan]) -> list[Watch]:
 
     last = len(path.hops) - 1
     for index, hop in enumerate(path.hops):
+        if hop.kind.is_edge:
+            continue
         if index > 0:
             expect(hop, hop.ingress_cp, index, (Pass.REQUEST_IN, Pass.REPLY_OUT))
         if index < last:
             expect(hop, hop.egress_cp, index, (Pass.REQUEST_OUT, Pass.REPLY_IN))
     return list(by_point.values())
+
+
+def edges_of(path: PathSpec) -> frozenset[int]:
+    """The hops at which nothing can be seen, by index."""
+    return frozenset(index for index, hop in enumerate(path.hops) if hop.kind.is_edge)
 
 
 def _sender(plan: ProbePlan) -> socket.socket:
@@ -98,7 +116,7 @@ def _sender(plan: ProbePlan) -> socket.socket:
     return opened
 
 
-def _open_watches(found: Sequence[Watch], flavour: Flavour) -> list[tuple[socket.socket, Watch]]:
+def open_watches(found: Sequence[Watch], flavour: Flavour) -> list[tuple[socket.socket, Watch]]:
     """A capture for each point, one visit a namespace."""
     program = flavour.program()
     by_namespace: dict[str, list[Watch]] = {}
@@ -125,6 +143,19 @@ def _open_watches(found: Sequence[Watch], flavour: Flavour) -> list[tuple[socket
     return opened
 
 
+def sighting(flavour: Flavour, caught: Captured, watch: Watch) -> Sighting | None:
+    """What a caught packet says; None for one that is not looked for there."""
+    read = flavour.read(caught.packet)
+    if read is None:
+        return None
+    is_reply, sequence = read
+    leaves_hop = caught.outgoing != watch.point.mirrored
+    at = watch.expected.get((is_reply, leaves_hop))
+    if at is None:
+        return None
+    return Sighting(at.hop, Pass((is_reply, leaves_hop)), sequence, caught.time_ns, at.resource_id, at.cp_id)
+
+
 class Prober:
     """Sends rounds of packets and gathers what is seen of them."""
 
@@ -133,15 +164,16 @@ class Prober:
         sender: socket.socket,
         sources: Sequence[tuple[socket.socket, Watch]],
         plan: ProbePlan,
-        hops: int,
+        path: PathSpec,
         responder: Responder | None = None,
     ) -> None:
         self._sender = sender
         self._plan = plan
-        self._course = course(hops)
-        self._last = hops - 1
+        self._course = course(len(path.hops), edges_of(path))
+        self._last = len(path.hops) - 1
         self._responder = responder
         self._sequence = 0
+        self.first_sequence = 0  # of the last round
         self._sightings: list[Sighting] = []
         self._selector = selectors.DefaultSelector()
         for source, watch in sources:
@@ -155,7 +187,7 @@ class Prober:
 
     def round(self, packets: int, grace_seconds: float) -> list[Sighting]:
         """Send so many packets and gather until all came back or the grace after the last one is over."""
-        first = self._sequence
+        first = self.first_sequence = self._sequence
         self._sightings = []
         for sent in range(1, packets + 1):
             self._send()
@@ -197,17 +229,11 @@ class Prober:
             self._note(caught, watch, first)
 
     def _note(self, caught: Captured, watch: Watch, first: int) -> None:
-        read = self._plan.flavour.read(caught.packet)
-        if read is None:
+        seen = sighting(self._plan.flavour, caught, watch)
+        if seen is None or not first <= seen.sequence < self._sequence:
             return
-        is_reply, sequence = read
-        leaves_hop = caught.outgoing != watch.point.mirrored
-        at = watch.expected.get((is_reply, leaves_hop))
-        if at is None or not first <= sequence < self._sequence:
-            return
-        passing = Pass((is_reply, leaves_hop))
-        self._sightings.append(Sighting(at.hop, passing, sequence, caught.time_ns, at.resource_id, at.cp_id))
-        if self._responder is not None and at.hop == self._last and passing is Pass.REQUEST_IN:
+        self._sightings.append(seen)
+        if self._responder is not None and seen.hop == self._last and seen.passing is Pass.REQUEST_IN:
             self._responder.answer_packet(caught.packet)
 
     def _is_over(self, packets: int) -> bool:
@@ -218,10 +244,10 @@ class Prober:
 @contextmanager
 def _prober(path: PathSpec, plans: Sequence[LinkPlan], plan: ProbePlan) -> Iterator[Prober]:
     near, far = (naming.namespace_name(path.hops[at].resource_id) for at in (0, -1))
-    sources = _open_watches(watches(path, plans), plan.flavour)
+    sources = open_watches(watches(path, plans), plan.flavour)
     try:
         with netns.inside(near, lambda: _sender(plan)) as sender, responder_of(far, plan) as responder:
-            prober = Prober(sender, sources, plan, len(path.hops), responder)
+            prober = Prober(sender, sources, plan, path, responder)
             try:
                 yield prober
             finally:
@@ -230,28 +256,24 @@ def _prober(path: PathSpec, plans: Sequence[LinkPlan], plan: ProbePlan) -> Itera
         capture.close_all([source for source, _watch in sources])
 
 
-def run(
-    path: PathSpec,
-    plans: Sequence[LinkPlan],
-    packets: int,
-    patience_seconds: float,
-    random_bytes: Callable[[int], bytes],
-) -> ProbeResult:
-    """Rounds of `packets` until one is complete or the patience is over; the last round's counts.
+def run(path: PathSpec, plans: Sequence[LinkPlan], order: Order) -> ProbeResult:
+    """Rounds of packets until one is complete or the patience is over; the last round's counts.
 
     While nothing comes back (guests boot) single scouts go ahead of a round. The last round may outlast the patience
     by its own length. `unsupported` says why no proof is possible.
     """
+    packets = order.packets
     if not 1 <= packets <= PACKETS_MAX:
         raise InvalidSpecError(f"packets: expected 1-{PACKETS_MAX}, got {packets}")
     names = [hop.name for hop in path.hops]
-    deadline = time.monotonic() + patience_seconds
+    deadline = time.monotonic() + order.patience_seconds
     try:
-        plan = plan_probe(path, packets, random_bytes)
+        plan = plan_probe(path, packets, order.token, order.destination)
         with _prober(path, plans, plan) as prober:
             while True:
                 _scout(prober, deadline)
-                found = result(names, packets, prober.round(packets, GRACE_SECONDS))
+                found = result(names, packets, prober.round(packets, GRACE_SECONDS), edges_of(path))
+                found = replace(found, first_sequence=prober.first_sequence)
                 if found.complete or time.monotonic() >= deadline:
                     return found
     except Unsupported as reason:

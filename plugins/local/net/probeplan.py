@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from plugins.local.net import capture, naming, netns, ports
+from plugins.local.net import naming, netns, ports
 from plugins.local.net.flavours import ICMP, TCP, UDP, Datagram, Echo, Flavour, Handshake
 from plugins.local.net.rtnl import Address
-from plugins.local.net.specs import Hop, PathSpec
+from plugins.local.net.specs import Hop, Match, PathSpec
 
 _SOURCE_PORTS = 64
 _EPHEMERAL = range(32768, 60999)
@@ -31,9 +31,11 @@ class ProbePlan:
     one_at_a_time: bool = False
 
 
-def plan_probe(path: PathSpec, packets: int, random_bytes: Callable[[int], bytes]) -> ProbePlan:
-    """From the first hop to the last; Unsupported says why not."""
+def plan_probe(path: PathSpec, packets: int, token: bytes, destination: str = "") -> ProbePlan:
+    """From the first hop to the last, or to a destination beyond an edge; Unsupported says why not."""
     first, last, match = path.hops[0], path.hops[-1], path.match
+    if last.kind.is_edge:
+        return _plan_beyond(first, path, token, destination)
     for hop in (first, last):
         if not hop.kind.has_namespace:
             raise Unsupported(f"{hop.name} is a {hop.kind}: only a SAP can send and answer")
@@ -43,10 +45,9 @@ def plan_probe(path: PathSpec, packets: int, random_bytes: Callable[[int], bytes
     if not both:
         raise Unsupported(f"{last.name} has no address to send to of the kind that {first.name} has")
     version = min(both)
-    source, destination = (next(one for one in every if one.version == version) for every in (sources, destinations))
-    token = random_bytes(capture.TOKEN_BYTES)
+    source, target = (next(one for one in every if one.version == version) for every in (sources, destinations))
     if match.ip_protocol in (0, ICMP):
-        return ProbePlan(Echo(version, token), source, destination, match.dscp)
+        return ProbePlan(Echo(version, token), source, target, match.dscp)
     if match.ip_protocol not in _TABLES or version != 4:
         raise Unsupported(f"packets of IP protocol {match.ip_protocol} cannot be made here, only ICMP, UDP and TCP")
     free = _free_ports(first, match.ip_protocol, token)
@@ -54,9 +55,23 @@ def plan_probe(path: PathSpec, packets: int, random_bytes: Callable[[int], bytes
     # Where any port will do, one that nobody else listens on.
     destination_port = match.destination_port or _free_ports(last, match.ip_protocol, token)[0]
     make = Datagram if match.ip_protocol == UDP else Handshake
-    flavour = make(token, source, destination, source_ports, destination_port)
+    flavour = make(token, source, target, source_ports, destination_port)
     one_at_a_time = match.ip_protocol == TCP and len(source_ports) < packets
-    return ProbePlan(flavour, source, destination, match.dscp, one_at_a_time)
+    return ProbePlan(flavour, source, target, match.dscp, one_at_a_time)
+
+
+def _plan_beyond(first: Hop, path: PathSpec, token: bytes, destination: str) -> ProbePlan:
+    if first.kind.is_edge or not first.kind.has_namespace:
+        raise Unsupported(f"{first.name} is a {first.kind}: only a SAP can send")
+    if path.match != Match():
+        raise Unsupported("what a match picks is not sent over several VIMs")
+    if not destination:
+        raise Unsupported(f"the path goes on at {path.hops[-1].name}, and nobody says whereto")
+    told = ipaddress.ip_address(destination)
+    source = next((one for one in _addresses(first, first.egress_cp, "") if one.version == told.version), None)
+    if source is None:
+        raise Unsupported(f"{first.name} has no address of the kind of {destination}")
+    return ProbePlan(Echo(told.version, token), source, told)
 
 
 def _addresses(hop: Hop, cp_id: str, cidr: str) -> list[Address]:

@@ -8,12 +8,14 @@ from enum import StrEnum
 
 
 class MemberKind(StrEnum):
-    """What stands at an end of a link. KATA and VM are guests; a VM alone has no namespace of its own."""
+    """What stands at an end of a link. KATA and VM are guests; a VM alone has no namespace of its own. An EDGE is where
+    the link goes on in another VIM; its resource id is the link's."""
 
     SAP = "SAP"
     CONTAINER = "CONTAINER"
     KATA = "KATA"
     VM = "VM"
+    EDGE = "EDGE"
 
     @property
     def is_guest(self) -> bool:
@@ -23,7 +25,20 @@ class MemberKind(StrEnum):
     @property
     def has_namespace(self) -> bool:
         """Whether its ports are interfaces in a namespace of its own."""
-        return self is not MemberKind.VM
+        return self not in (MemberKind.VM, MemberKind.EDGE)
+
+    @property
+    def is_edge(self) -> bool:
+        """Whether what stands there is in another VIM."""
+        return self is MemberKind.EDGE
+
+
+class Encap(StrEnum):
+    """By what links of several VIMs are joined."""
+
+    VXLAN = "VXLAN"
+    VLAN = "VLAN"
+    FLAT = "FLAT"
 
 
 class ResourceKind(StrEnum):
@@ -60,12 +75,50 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class Outside:
+    """A network outside, as the operator says it is reached: by an interface or bridge, of this host or of the
+    namespace that is named. `address`, `udp_port` (0: 4789) and `group` are for VXLAN; `vlan_ids` are those to choose
+    from."""
+
+    network: str
+    interface: str
+    encaps: tuple[Encap, ...]
+    address: str = ""
+    udp_port: int = 0
+    group: str = ""
+    vlan_ids: tuple[int, int] | None = None
+    namespace: str = ""
+    one_way_us: int = 0
+    bandwidth_bps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """By what a link goes on outside. VXLAN with a `group` is flooded there, at `udp_port`."""
+
+    encap: Encap
+    network: str
+    id: int = 0
+    udp_port: int = 0
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """Where another VIM listens for a VXLAN segment."""
+
+    address: str
+    udp_port: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class LinkSpec:
     """A virtual link. `owner` is kept in the stamp as it is; `steered` asks for fabric ports for any members.
 
     `open_ended`: who will be on it is not known beforehand; a bridge, whose members may be others at the next call.
     `late` came after the link was made, `gone` are resource ids of members that left: kept by `join_link` and
     `leave_link`, not asked for by `allocate_link`.
+    `segment`: by what it goes on in other VIMs, once `extend_link` has told the `remotes` (None: not yet).
     """
 
     id: str
@@ -77,6 +130,8 @@ class LinkSpec:
     open_ended: bool = False
     late: tuple[Member, ...] = ()
     gone: tuple[str, ...] = ()
+    segment: Segment | None = None
+    remotes: tuple[Remote, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +173,8 @@ class Replica:
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """A position of a path; the first has no ingress, the last no egress connection point.
+    """A position of a path; the first has no ingress, the last no egress connection point. An edge, where the path
+    comes from another VIM or goes on in one, is first or last.
 
     `replicas` is empty where one alone stands there; else it holds all of them, `resource_id` among them.
     """
@@ -201,6 +257,7 @@ class ProbeResult:
     rtt_us: int = 0
     unsupported: str = ""
     passings: tuple[Passing, ...] = ()
+    first_sequence: int = 0  # of the packets that were counted
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,6 +180,8 @@ def check_present(view: View, path_id: str) -> None:
             for one in hop.instances:
                 for cp in filter(None, (hop.ingress_cp, hop.egress_cp)):
                     if naming.port_name(one.resource_id, cp) in absent:
+                        if one.kind.is_edge:
+                            raise NotThereError(f"hop {hop.name}: link {one.resource_id} is not joined: join it first")
                         raise NotThereError(
                             f"hop {hop.name}: port {cp} of {one.resource_id} is not there: is its compute running?"
                         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from statistics import median
@@ -35,14 +35,15 @@ class Sighting:
 Journey = Mapping[tuple[int, Pass], Sighting]  # where and how -> when first
 
 
-def course(hops: int) -> tuple[tuple[int, Pass], ...]:
-    """All that must be seen of a packet that goes to the last hop and back, in order."""
+def course(hops: int, edges: Container[int] = ()) -> tuple[tuple[int, Pass], ...]:
+    """All that must be seen of a packet that goes to the last hop and back, in order; nothing is seen at `edges`."""
     there: list[tuple[int, Pass]] = [(0, Pass.REQUEST_OUT)]
     back: list[tuple[int, Pass]] = [(0, Pass.REPLY_IN)]
     for hop in range(1, hops - 1):
         there += [(hop, Pass.REQUEST_IN), (hop, Pass.REQUEST_OUT)]
         back = [(hop, Pass.REPLY_IN), (hop, Pass.REPLY_OUT), *back]
-    return (*there, (hops - 1, Pass.REQUEST_IN), (hops - 1, Pass.REPLY_OUT), *back)
+    whole = (*there, (hops - 1, Pass.REQUEST_IN), (hops - 1, Pass.REPLY_OUT), *back)
+    return tuple(one for one in whole if one[0] not in edges)
 
 
 def journeys(sightings: Iterable[Sighting]) -> dict[int, Journey]:
@@ -64,29 +65,38 @@ def is_whole(journey: Journey, expected: Sequence[tuple[int, Pass]]) -> bool:
     return len(seen) == len(expected) and in_order and len(instances) == len({hop for hop, _ in instances})
 
 
-def result(names: Sequence[str], packets: int, sightings: Iterable[Sighting]) -> ProbeResult:
+def result(
+    names: Sequence[str], packets: int, sightings: Iterable[Sighting], edges: Container[int] = ()
+) -> ProbeResult:
     """Counts for each pair of neighbours, and the course of one packet.
 
     The time of a pair is the median from leaving its first hop until the reply is back there, less the same at its
     second hop: it holds the wire between them and the second hop itself, both ways, and all pairs add up to the
-    end-to-end median. Only whole journeys are timed; 0 where there is none.
+    end-to-end median. Only whole journeys are timed; 0 where there is none. From an edge, and to one, as many went as
+    the hop beside it has seen, and the time up to an edge is that of all that lies beyond.
     """
     found = journeys(sightings)
-    expected = course(len(names))
+    expected = course(len(names), edges)
     whole = [journey for journey in found.values() if is_whole(journey, expected)]
-    beyond = [_beyond_us(whole, hop) for hop in range(len(names) - 1)] + [0]
+    beyond = [0 if hop in edges else _beyond_us(whole, hop) for hop in range(len(names) - 1)] + [0]
+
+    def seen(hop: int, passing: Pass, at_edge: tuple[int, Pass]) -> int:
+        key = at_edge if hop in edges else (hop, passing)
+        return sum(key in journey for journey in found.values())
+
     hops = tuple(
         HopCount(
             one,
             other,
-            sent=sum((index, Pass.REQUEST_OUT) in journey for journey in found.values()),
-            received=sum((index + 1, Pass.REQUEST_IN) in journey for journey in found.values()),
-            rtt_us=beyond[index] - beyond[index + 1],
+            sent=seen(index, Pass.REQUEST_OUT, (index + 1, Pass.REQUEST_IN)),
+            received=seen(index + 1, Pass.REQUEST_IN, (index, Pass.REQUEST_OUT)),
+            rtt_us=0 if index in edges else beyond[index] - beyond[index + 1],
         )
         for index, (one, other) in enumerate(itertools.pairwise(names))
     )
     complete = packets > 0 and len(whole) == packets
-    return ProbeResult(hops, complete, rtt_us=beyond[0], passings=_trace(names, whole or list(found.values())))
+    trace = _trace(names, whole or list(found.values()))
+    return ProbeResult(hops, complete, rtt_us=beyond[1 if 0 in edges else 0], passings=trace)
 
 
 def _trace(names: Sequence[str], candidates: Sequence[Journey]) -> tuple[Passing, ...]:

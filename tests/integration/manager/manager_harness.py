@@ -40,12 +40,15 @@ STOP_S = 10.0
 """A manager that is told to stop ends within this."""
 
 
-def onboard(state: Path, tenants: tuple[str, ...] = ("default",)) -> None:
+TENANT = Needs(isolation=Isolation.TENANT)
+
+
+def onboard(state: Path, tenants: tuple[str, ...] = ("default",), needs: Needs = TENANT) -> None:
     """A package with the VNFD `fw`, put on record before the manager starts."""
     state.mkdir(parents=True, exist_ok=True)
     sha = BlobStore(state / "blobs").take_file(lambda part: part.write_bytes(b"an image"))
     container = Container("c", SwImage("i", "1", ImageFormat.OCI_ARCHIVE, "F/i.tar", sha, 8), memory_bytes=16 * MIB)
-    vdu = Vdu("v", "v", "", 10, 16 * MIB, 0, Needs(isolation=Isolation.TENANT), containers=(container,))
+    vdu = Vdu("v", "v", "", 10, 16 * MIB, 0, needs, containers=(container,))
     flavour = Flavour(
         "default",
         vdus=(vdu,),

@@ -48,10 +48,10 @@ chain: edge
 ends: {a: {cidr: 10.1.0.0/24}, b: {cidr: "2001:db8::/64"}}
 vnfs:
   fw: {vnfd: v-fw, flavour: small, level: 2, instantiation_level: big}
-  rt: {vnfd: v-rt, level: NESTED}
+  rt: {vnfd: v-rt, level: NESTED, sites: [edge, hub], zones: z1}
 paths:
   web: {match: {ip_protocol: tcp, destination_port: 80, source_cidr: 10.1.0.0/25, dscp: 46}, hops: [a, fw, b]}
-  rest: {hops: [a, {vnf: rt, in: wan, out: lan}, b]}
+  rest: {hops: [a, {vnf: rt, in: wan, out: lan}, b], latency_us: 900}
 latency_us: 5000
 rules: [{kind: anti-affinity, scope: nfvi_node, vnfs: [fw, rt]}]
 """
@@ -65,6 +65,8 @@ rules: [{kind: anti-affinity, scope: nfvi_node, vnfs: [fw, rt]}]
     assert web.match == Match(source_cidr="10.1.0.0/25", ip_protocol=6, destination_port=80, dscp=46)
     assert rest.hops[1] == PathHop("rt", "wan", "lan")
     assert chain.max_latency_us == 5000
+    assert [chain.latency_bound_us(p) for p in ("web", "rest")] == [5000, 900]
+    assert (rt.sites, rt.zones, fw.sites) == (("edge", "hub"), ("z1",), ())
     assert chain.rules == (ChainRule("anti-affinity", "NFVI_NODE", ("fw", "rt")),)
 
 
@@ -93,6 +95,10 @@ rules: [{kind: anti-affinity, scope: nfvi_node, vnfs: [fw, rt]}]
         ("path:", "rules: [{kind: near, vnfs: [fw, rt]}]\npath:", "bad-value", "rules[0]", "anti-affinity"),
         ("path:", "latency_us: -1\npath:", "bad-value", "latency_us", "whole number from 1"),
         ("{vnfd: v-rt}", "{}", "missing-key", "vnfs.rt.vnfd", "the VNFD's id"),
+        ("{vnfd: v-rt}", "{vnfd: v-rt, sites: []}", "bad-value", "vnfs.rt.sites", "a list of sites"),
+        ("{vnfd: v-rt}", "{vnfd: v-rt, zones: [a, a]}", "bad-value", "vnfs.rt.zones", "names one twice"),
+        ("{vnfd: v-rt}", "{vnfd: v-rt, zones: ['a,b']}", "bad-value", "vnfs.rt.zones[0]", "without commas"),
+        ("{vnfd: v-rt}", "{vnfd: v-rt, sites: {a: 1}}", "bad-value", "vnfs.rt.sites", "a list of sites"),
         ("{vnfd: v-rt}", "{vnfd: 17}", "bad-value", "vnfs.rt.vnfd", "in quotes"),
         ("fw, rt, server]", "fw, server]", "vnf-off-path", "vnfs.rt", "take it out"),
         ("chain: edge", "chain: ../etc", "bad-name", "edge.yaml:1: chain", "letters, digits"),

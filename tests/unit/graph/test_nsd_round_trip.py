@@ -53,7 +53,13 @@ def chains(draw: st.DrawFn) -> ServiceChain:
     count = draw(st.integers(2, min(4, len(names))))
     ends = tuple(ChainEnd(name, draw(networks(i))) for i, name in enumerate(names[:count]))
     levels = st.one_of(st.none(), st.sampled_from(list(Isolation)))
-    vnfs = tuple(ChainVnf(name, draw(IDS.filter(bool)), draw(IDS), draw(IDS), draw(levels)) for name in names[count:])
+    places = st.lists(NAMES, max_size=3, unique=True).map(tuple)
+    vnfs = tuple(
+        ChainVnf(
+            name, draw(IDS.filter(bool)), draw(IDS), draw(IDS), draw(levels), sites=draw(places), zones=draw(places)
+        )
+        for name in names[count:]
+    )
     paths = []
     every = draw(st.lists(matches(), min_size=1, max_size=3, unique=True))
     for number, match in enumerate(every):
@@ -62,10 +68,11 @@ def chains(draw: st.DrawFn) -> ServiceChain:
             middle = middle[: draw(st.integers(0, len(middle)))]
         first, last = draw(st.permutations([e.name for e in ends]))[:2]
         hops = (PathHop(first), *(PathHop(name, draw(CPS), draw(CPS)) for name in middle), PathHop(last))
-        paths.append(ForwardingPath(f"{draw(NAMES)}-{number}", hops, match))
+        bound = draw(st.one_of(st.none(), st.integers(1, 10**9)))
+        paths.append(ForwardingPath(f"{draw(NAMES)}-{number}", hops, match, bound))
     rules: list[ChainRule] = []
     if len(vnfs) > 1:
-        scopes = st.sampled_from(["NFVI_NODE", "ZONE", "ZONE_GROUP", "NFVI_POP"])
+        scopes = st.sampled_from(["NFVI_NODE", "RACK", "ZONE", "ZONE_GROUP", "NFVI_POP"])
         members = st.lists(st.sampled_from([v.alias for v in vnfs]), min_size=2, unique=True).map(tuple)
         kinds = st.sampled_from(["affinity", "anti-affinity"])
         rules = draw(st.lists(st.builds(ChainRule, kinds, scopes, members), max_size=3))

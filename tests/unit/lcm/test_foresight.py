@@ -24,8 +24,8 @@ from vnfm.model.lcm import InstantiationState, VnfInstance
 from vnfm.model.placement import Runtime
 from vnfm.model.problem import ProblemError
 from vnfm.model.realization import NOTHING_STANDS
+from vnfm.placement.amounts import amounts_of, cells_of, total
 from vnfm.placement.engine import place
-from vnfm.placement.ledger import load_of, shortage
 from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.types import Cell, Plan, Request, Reservation
 from vnfm.placement.whatif import FILLER, More, Supposition, closed, detached, supposed
@@ -36,7 +36,9 @@ def nobody_is_overcommitted(snapshot: Snapshot) -> bool:
         mine = [
             r for r in snapshot.reservations if (r.vim, r.host) == host.key and not r.resource_id.startswith(FILLER)
         ]
-        if mine and shortage(host, load_of(mine[1:]), mine[0]):
+        cpu_milli, memory_mib = total(amounts_of(r) for r in mine)[:2]
+        cells = cells_of([host])
+        if cpu_milli > sum(c.cpu_milli for c in cells) or memory_mib > sum(c.memory_mib for c in cells):
             return False
     return True
 

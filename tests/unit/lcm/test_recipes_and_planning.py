@@ -10,6 +10,7 @@ import networkx as nx
 import pytest
 from lcm_samples import IMAGE, OPERATION, chain, hosts, packages, planned, vnfd
 
+from vnfm.graph.chainfile import read_chain
 from vnfm.lcm.planning import Planned, refused
 from vnfm.lcm.recipes.chain_create import chain_create
 from vnfm.lcm.recipes.terminate import Standing, terminate
@@ -21,7 +22,7 @@ from vnfm.model.problem import ProblemError
 from vnfm.model.resources import Owner, ResourceKind
 from vnfm.model.vdu import ImageFormat, SwImage
 from vnfm.placement.snapshot import Snapshot
-from vnfm.placement.types import Plan, Refusal
+from vnfm.placement.types import Plan, Proof, Refusal
 from vnfm.vim.convert import compute_out, owner_out
 
 
@@ -167,6 +168,34 @@ def test_the_chains_own_word_on_isolation_is_told_in_the_reasons() -> None:
     for vnf in made.document["vnfs"]:
         assert vnf["runtime"] == "KATA"
         assert vnf["reasons"][0].startswith("the chain's file asks for isolation level kernel")
+
+
+def test_a_chain_holds_a_vnf_to_sites_and_zones() -> None:
+    known = packages(vnfd("fw"), vnfd("rt"))
+    there = [replace(h, site=site, zone="z1") for h, site in zip(hosts().hosts, ("hub", "edge"), strict=True)]
+    made = planned(chain("fw", "rt", per_vnf=", sites: [edge], zones: z1"), known, Snapshot.of(1, there))
+    assert isinstance(made.outcome, Plan)
+    assert {a.host for a in made.outcome.assignments} == {there[1].id}
+    no = planned(chain("fw", per_vnf=", sites: [moon]"), known, Snapshot.of(1, there)).outcome
+    assert isinstance(no, Refusal)
+    assert "only site moon is allowed" in no.detail
+
+
+def test_each_path_is_held_to_its_own_bound() -> None:
+    paths = """
+chain: c
+ends: {client: {cidr: 10.1.0.0/24}, server: {cidr: 10.9.0.0/24}}
+vnfs: {fw: {vnfd: fw}, rt: {vnfd: rt}}
+paths:
+  main: {hops: [client, fw, rt, server]}
+  voice: {match: {dscp: 46}, hops: [client, fw, server], latency_us: LEAST}
+"""
+    known = packages(vnfd("fw"), vnfd("rt"))
+    asked = {us: read_chain(paths.replace("LEAST", str(us)).encode(), "chain.yaml") for us in (9, 10)}
+    assert isinstance(planned(asked[10], known).outcome, Plan)  # a container's 5 us at each of two links' ends
+    no = planned(asked[9], known).outcome
+    assert isinstance(no, Refusal)
+    assert (no.proof, no.minimal_change) == (Proof.LATENCY, "raise latency bound of path voice to 10 us")
 
 
 def test_links_are_told_by_name_and_not_by_id() -> None:

@@ -8,8 +8,12 @@ from typing import Any
 
 from vnfm.model.needs import Isolation, Needs
 from vnfm.model.placement import Runtime
+from vnfm.placement.changes import Change
 from vnfm.placement.engine import place
+from vnfm.placement.refuse import refusal_and_change
+from vnfm.placement.seek import solve
 from vnfm.placement.snapshot import Snapshot
+from vnfm.placement.task import task_of
 from vnfm.placement.types import (
     Assignment,
     Cell,
@@ -96,6 +100,15 @@ def refused(asked: Request, snapshot: Snapshot) -> Refusal:
     outcome = place(asked, snapshot)
     assert isinstance(outcome, Refusal), [(a.alias, a.host, a.runtime) for a in outcome.assignments]
     return outcome
+
+
+def refused_with_change(asked: Request, snapshot: Snapshot) -> tuple[Refusal, Change | None]:
+    """The refusal, and what it tells of as it would be made."""
+    with snapshot.kept.lock:
+        task = task_of(asked, snapshot)
+        sought = solve(task) if all(task.openings[d.id].ways for d in task.demands) else None
+        assert sought is None or sought.draft is None
+        return refusal_and_change(task, sought)
 
 
 def one(asked: Demand, *hosts: Host, **changes: Any) -> Assignment:

@@ -21,17 +21,15 @@ from placement_builders import (
     one,
     planned,
     refused,
+    refused_with_change,
     request,
     worker,
 )
 
 from vnfm.model.problem import ProblemError
-from vnfm.placement.changes import smallest_change
 from vnfm.placement.engine import place
 from vnfm.placement.explain import explain
-from vnfm.placement.score import DEFAULT_WEIGHTS
 from vnfm.placement.snapshot import Snapshot
-from vnfm.placement.task import task_of
 from vnfm.placement.types import (
     Cell,
     Demand,
@@ -69,11 +67,10 @@ def _apart(*ids: str, scope: Scope = Scope.NFVI_NODE) -> Rule:
 
 def _applied(asked: Request, snapshot: Snapshot) -> Refusal:
     """The refusal, after its change was made and the changed request was really admitted."""
-    no = refused(asked, snapshot)
-    change = smallest_change(task_of(asked, snapshot, DEFAULT_WEIGHTS), no.proof)
+    no, change = refused_with_change(asked, snapshot)
     assert change is not None, no
     assert change.text == no.minimal_change
-    assert isinstance(place(change.request, change.snapshot), Plan)
+    assert isinstance(place(change.request, change.snapshot(snapshot)), Plan)
     return no
 
 
@@ -317,7 +314,7 @@ def test_explain_tells_a_refusal_without_vnfs() -> None:
     told = explain(refused(chain(_with(FW, max_hop_us=1)), cloud()), chain="vcpe")
     assert (told["feasible"], told["vnfs"]) == (False, [])
     assert told["refused"]["minimal_change"] == "raise the per-hop bound of fw to 5 us"
-    assert set(told["refused"]) == {"proof", "detail", "minimal_change"}
+    assert told["refused"]["filters"] == {"nodes": 1, "per-hop latency": 1, "left": 0}
 
 
 def test_a_vnf_of_several_vnfcs_is_one_entry() -> None:

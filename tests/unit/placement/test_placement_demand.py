@@ -87,7 +87,7 @@ def test_a_vnfds_rule_sets_every_vnfc_of_its_targets_apart() -> None:
     assert (got.id, got.groups) == ("a/ha", (("1",), ("2",)))
 
 
-@pytest.mark.parametrize("rule", [ChainRule("near", "ZONE", ("a",)), ChainRule("affinity", "RACK", ("a",))])
+@pytest.mark.parametrize("rule", [ChainRule("near", "ZONE", ("a",)), ChainRule("affinity", "HALL", ("a",))])
 def test_a_word_that_no_standard_knows_is_refused(rule: ChainRule) -> None:
     with pytest.raises(ProblemError, match="expected"):
         rule_of_chain(rule, [])

@@ -54,7 +54,8 @@ def _state(snapshot: Snapshot) -> list[object]:
     desk = desk_of(snapshot)
     book = desk.book
     kernels = [[book.may_share(n, book.tenant(t), s) for t in "abc" for s in (1, 2)] for n in range(len(book.left[0]))]
-    return [book.left, book.cell_left, book.free.tolist(), book.bandwidth, book.on_left, kernels, dict(desk.loads)]
+    held = {machine: desk.held_on(machine) for machine in sorted(desk.atlas.node_of)}
+    return [book.left, book.cell_left, book.free.tolist(), book.bandwidth, book.on_left, kernels, held]
 
 
 @pytest.mark.parametrize("most", [600, 30_000], ids=["there is room", "more is held than is there"])

@@ -8,14 +8,11 @@ from itertools import pairwise, product
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from placement_builders import ALL, COSTS, GIB, MIB, Isolation, Runtime, host
+from placement_builders import ALL, COSTS, GIB, MIB, Isolation, Runtime, host, refused_with_change
 
 from vnfm.model.needs import Needs
-from vnfm.placement.changes import smallest_change
 from vnfm.placement.engine import place
-from vnfm.placement.score import DEFAULT_WEIGHTS
 from vnfm.placement.snapshot import Snapshot
-from vnfm.placement.task import task_of
 from vnfm.placement.types import (
     Assignment,
     Cell,
@@ -258,12 +255,14 @@ def test_a_refusals_change_really_admits(asked: Request, snapshot: Snapshot) -> 
     if not isinstance(outcome, Refusal):
         return
     assert outcome.detail
-    change = smallest_change(task_of(asked, snapshot, DEFAULT_WEIGHTS), outcome.proof)
+    again, change = refused_with_change(asked, snapshot)
+    assert again == outcome
     assert outcome.minimal_change == (change.text if change else "not found")
     if change is not None:
-        after = place(change.request, change.snapshot)
+        changed = change.snapshot(snapshot)
+        after = place(change.request, changed)
         assert isinstance(after, Plan)
-        check(change.request, change.snapshot, after)
+        check(change.request, changed, after)
 
 
 @ordinary

@@ -9,7 +9,7 @@ from csar_writer import HEAD, META, TYPES, VDU, block, digest, tar_of, vnfd, wri
 
 from vnfm.model.codec import decode, encode
 from vnfm.model.connectivity import CpKind
-from vnfm.model.needs import Isolation, Needs
+from vnfm.model.needs import Isolation, Needs, Trait
 from vnfm.model.vdu import ImageFormat
 from vnfm.model.vnfd import Flavour, Vnfd
 from vnfm.tosca import PackageReading, read_package
@@ -273,6 +273,18 @@ def test_what_is_not_mandatory_is_a_wish(tmp_path: Path) -> None:
     assert needs.wishes == {"max_startup_ms", "max_hop_us"}
 
 
+def test_a_licence_is_taken_by_each_instance_and_is_always_a_must(tmp_path: Path) -> None:
+    needs = needs_of(tmp_path, with_capabilities(capability("licence", "{ id: dpi, count: 3 }", "false")))
+    assert (needs.licence, needs.licence_count, needs.wishes) == ("dpi", 3, frozenset())
+    assert needs_of(tmp_path, with_capabilities(capability("licence", "{ id: dpi }"))).licence_count == 1
+
+
+def test_what_kind_of_work_it_does_may_be_said(tmp_path: Path) -> None:
+    said = "{ state: kept, packets: some, scaling: fast, handling: cluster }"
+    needs = needs_of(tmp_path, with_capabilities(capability("workload", said)))
+    assert needs.traits == {Trait.STATE, Trait.SCALING, Trait.CLUSTER}
+
+
 def test_a_capability_that_nobody_knows_is_handed_on(tmp_path: Path) -> None:
     reading = read(tmp_path, vnfd(with_capabilities(capability("quantum", "{ qubits: '8' }"))))
     assert only(reading).vdus[0].needs.other == {"quantum": '{"qubits": "8"}'}
@@ -287,6 +299,9 @@ def test_a_capability_that_nobody_knows_is_handed_on(tmp_path: Path) -> None:
         capability("operating_system", "{ kernel: mine }"),
         capability("latency", "{ startup_ms: soon }"),
         capability("isolation", "{}"),
+        capability("licence", "{ count: 2 }"),
+        capability("licence", "{ id: dpi, count: 0 }"),
+        capability("workload", "{ state: much }"),
     ],
 )
 def test_a_need_without_sense_is_refused_where_it_stands(tmp_path: Path, entry: str) -> None:
@@ -527,6 +542,14 @@ def test_the_count_at_a_level_is_the_initial_delta_and_the_steps_up_to_it(tmp_pa
     assert (high.instances, high.scale_levels, high.default) == ({"vdu1": 3}, {"out": 3}, False)
     (rule,) = flavour.affinity
     assert (rule.anti, rule.scope, rule.targets) == (True, "nfvi_node", ("vdu1",))
+
+
+def test_a_rule_may_be_about_racks(tmp_path: Path) -> None:
+    reading = read(tmp_path, vnfd(policies=SCALING.replace("scope: nfvi_node", "scope: rack"), more=GROUP))
+    assert [r.scope for r in only(reading).affinity] == ["rack"]
+    assert [(f.code, f.severity) for f in reading.findings] == [
+        ("tosca-parser-validation", "warning")
+    ]  # ours, not SOL001
 
 
 def test_one_delta_serves_every_step(tmp_path: Path) -> None:

@@ -78,6 +78,7 @@ class Foresight:
                     instance_ids={},
                     absent=sight.absent,
                     capabilities=sight.capabilities,
+                    reaches=sight.reaches,
                 ).document
             return outlook_document(asked, now, supposing, seen, better, dict(admitted) if admitted else None)
 
@@ -117,7 +118,7 @@ class Foresight:
     async def _now(self, instance_ids: Collection[str] = ()) -> tuple[Sequence[Running], Snapshot, Sight]:
         everyone = await self._population.running(instance_ids)
         snapshot, inventory = await self._world.snapshot()
-        return everyone, snapshot, Sight(inventory.absent, inventory.capabilities)
+        return everyone, snapshot, Sight(inventory.absent, inventory.capabilities, inventory.reaches)
 
 
 class _GivenUp(Exception):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,13 +13,14 @@ from vnfm.lcm.planning import NoPlacement
 from vnfm.lcm.realizing import expected
 from vnfm.model.placement import Runtime
 from vnfm.model.problem import ProblemError
-from vnfm.placement.network import Network
-from vnfm.placement.score import DEFAULT_WEIGHTS
+from vnfm.model.resources import Reach
+from vnfm.placement.score import WEIGHTS
 from vnfm.placement.snapshot import Snapshot, cost_of
 from vnfm.placement.types import Assignment, End, HostKey, Plan, Proof
-from vnfm.placement.whatif import network_of
+from vnfm.placement.whatif import Ways
 
 UNBOUNDED_US = 1_000_000_000
+UNTOLD_LINK_US = 10_000  # a link whose latency nobody tells counts as this long
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,7 @@ class Sight:
 
     absent: Mapping[str, str] = field(default_factory=dict)
     capabilities: Capabilities = field(default_factory=lambda: UNTOLD)
+    reaches: Sequence[Reach] = ()
 
 
 def moved(running: Running, renewal: Renewal, snapshot: Snapshot, sight: Sight, *, told: bool = False) -> Moved | No:
@@ -155,12 +157,12 @@ class Gauge:
     """Measures what stands, on the hosts of one snapshot, whatever they hold."""
 
     snapshot: Snapshot
-    network: Network
+    ways: Ways
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> Gauge:
         """Of a snapshot's hosts."""
-        return cls(snapshot, network_of(snapshot))
+        return cls(snapshot, Ways.of(snapshot))
 
     def measured(self, running: Running) -> Measure | None:
         """None where it cannot be told: an end or a VNFC is on a host that nobody tells any more."""
@@ -186,11 +188,11 @@ class Gauge:
     def _way(self, a: End, b: End) -> tuple[int | None, int]:
         """Latency and hops."""
         snapshot = self.snapshot
-        route = self.network.route(snapshot.root((a.vim, a.host)), snapshot.root((b.vim, b.host)))
-        if route is None or route.latency_us is None:
-            return None, len(route.edges) if route else 0
+        us, edges = self.ways.between(snapshot.root((a.vim, a.host)), snapshot.root((b.vim, b.host)))
+        if us is None:
+            return None, edges
         hop_us = sum(cost_of(snapshot.by_key[e.vim, e.host], e.runtime).hop_us for e in (a, b) if e.runtime)
-        return route.latency_us + hop_us, len(route.edges)
+        return us + hop_us, edges
 
 
 def measured_plan(plan: Plan, snapshot: Snapshot, *, paths: int) -> Measure:
@@ -201,12 +203,10 @@ def measured_plan(plan: Plan, snapshot: Snapshot, *, paths: int) -> Measure:
 
 
 def _measure(price: float, ways: Iterable[tuple[int | None, int]], latency_us: int | None) -> Measure:
-    weights, known = DEFAULT_WEIGHTS, list(ways)
-    us = sum(weights.unknown_link_us if lasting is None else lasting for lasting, _ in known)
+    known = list(ways)
+    us = sum(UNTOLD_LINK_US if lasting is None else lasting for lasting, _ in known)
     hops = sum(edges for _, edges in known)
-    return Measure(
-        round(price, 4), hops, latency_us, round(weights.price_per_vcpu * price) + weights.link_per_us * us + hops
-    )
+    return Measure(round(price, 4), hops, latency_us, round(WEIGHTS.price_per_vcpu * price) + us + hops)
 
 
 def _nested(snapshot: Snapshot, key: HostKey) -> bool:

@@ -26,8 +26,8 @@ from vnfm.lcm.foresight.moving import (
     no_of,
 )
 from vnfm.lcm.foresight.running import Running
-from vnfm.lcm.placing import place_together
-from vnfm.lcm.planning import lane_demands, plan_chain
+from vnfm.lcm.placing import Ground, Spread, place_over
+from vnfm.lcm.planning import kept_together, lane_demands, plan_chain
 from vnfm.model.chain import ChainVnf
 from vnfm.model.problem import ProblemError
 from vnfm.placement.demand import rule_of_vnfd
@@ -149,13 +149,16 @@ def anew(one: Running, snapshot: Snapshot, sight: Sight) -> Plan | No:
                 instance_ids={i.alias: i.id for i in one.instances},
                 absent=sight.absent,
                 capabilities=sight.capabilities,
+                reaches=sight.reaches,
                 told=False,
             ).outcome
         else:
             (lane,) = one.wanted.lanes.values()
             demands = lane_demands(lane, ChainVnf(lane.alias, one.instances[0].vnfd_id), one.operation_id, one.tenant)
             rules = tuple(rule_of_vnfd(r, lane.alias, demands) for r in lane.flavour.affinity)
-            made = place_together(Request(one.tenant, tuple(demands), rules=rules), snapshot, told=False)
+            ground = Ground(sight.reaches, together=kept_together({lane.alias: lane}, one.operation_id))
+            over = place_over(Request(one.tenant, tuple(demands), rules=rules), snapshot, ground, told=False)
+            made = over.plan if isinstance(over, Spread) else over
     except ProblemError as error:
         return no_of(error)
     if isinstance(made, Refusal):

@@ -191,7 +191,15 @@ def _shift(one: Running, s: Shift) -> Document:
     if s.why is not None:
         told["reasons"] = list(s.why.reasons)
         second = s.why.runner_up
-        told["runner_up"] = None if second is None else {**asdict(second), "runtime": str(second.runtime)}
+        told["runner_up"] = None
+        if second is not None:
+            told["runner_up"] = {
+                "vim": second.vim,
+                "host": second.host,
+                "runtime": str(second.runtime),
+                "nested": second.nested,
+                "because": second.because,
+            }
         told["rejected"] = [
             {"runtime": str(r.runtime), "nested": r.nested, "host": r.host, "reason": r.reason} for r in s.why.rejected
         ]

@@ -34,6 +34,7 @@ async def planned(
         instance_ids=instance_ids,
         absent=inventory.absent,
         capabilities=inventory.capabilities,
+        reaches=inventory.reaches,
     )
 
 

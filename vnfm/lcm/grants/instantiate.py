@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from vnfm.graph.build import instances_at
 from vnfm.lcm.grants.world import World, flavour_of
 from vnfm.lcm.operation import Design, Desired, Operation
-from vnfm.lcm.placing import place_together
-from vnfm.lcm.planning import held_to, lane_demands, refused
+from vnfm.lcm.placing import Ground, place_over
+from vnfm.lcm.planning import held_to, kept_together, lane_demands, refused
 from vnfm.lcm.recipes.computes import Lane, LaneIds, compute_steps
 from vnfm.lcm.recipes.images import image_steps
 from vnfm.lcm.scaling import initial_level
@@ -31,9 +31,12 @@ async def grant(world: World, operation: Operation) -> Design:
     demands = lane_demands(lane, vnf, operation.id, operation.tenant)
     rules = tuple(rule_of_vnfd(r, lane.alias, demands) for r in flavour.affinity)
     snapshot, inventory = await world.snapshot()
-    outcome = await asyncio.to_thread(place_together, Request(operation.tenant, tuple(demands), rules=rules), snapshot)
-    if isinstance(outcome, Refusal):
-        raise refused(outcome, inventory.absent)
+    ground = Ground(inventory.reaches, together=kept_together({lane.alias: lane}, operation.id))
+    request = Request(operation.tenant, tuple(demands), rules=rules)
+    made = await asyncio.to_thread(place_over, request, snapshot, ground)
+    if isinstance(made, Refusal):
+        raise refused(made, inventory.absent)
+    outcome = made.plan
     images = image_steps([lane], outcome)
     needs = tuple(s.key for s in images)
     steps = (*images, *compute_steps(lane, outcome, LaneIds(operation.id), {}, needs))

@@ -51,7 +51,12 @@ class Scenery:
         told, base = self._told, self._base
         if told is None or inventory is not self._inventory:
             told = self._told = Snapshot.of(
-                inventory.version, inventory.hosts, latencies=inventory.latencies, fabric=inventory.fabric
+                inventory.version,
+                inventory.hosts,
+                latencies=inventory.latencies,
+                fabric=inventory.fabric,
+                licences=inventory.licences,
+                reaches=inventory.reaches,
             )
             self._inventory, base = inventory, None
         if base is None or (observed is not self._seen and begun >= self._next_s):

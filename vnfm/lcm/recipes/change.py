@@ -1,8 +1,8 @@
 """CHAIN_UPDATE, CHAIN_SCALE, SCALE, HEAL: make before break.
 
-images -> what stands is asked for again (HEAL only) -> new VNFCs with the links of their own, all in parallel -> every
-path that leads elsewhere is switched (the VIM drains what leaves it) -> probes -> what is not needed any more goes, and
-there is no way back from then.
+images -> what stands is asked for again, and joined again over VIMs (HEAL only) -> new VNFCs with the links of their
+own, all in parallel -> every path that leads elsewhere is switched (the VIM drains what leaves it) -> probes -> what is
+not needed any more goes, and there is no way back from then.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 
+from vnfm.lcm.borders import Placed, cut, piece_name, pieces_of
 from vnfm.lcm.latecomers import PortKey, Wiring
 from vnfm.lcm.recipes.chain_create import (
     GUEST_PATIENCE_S,
     PATIENCE_S,
     SWITCH_PATIENCE_S,
+    join_step,
     path_id,
     path_step,
     probe_step,
@@ -32,7 +34,7 @@ from vnfm.lcm.recipes.computes import (
 from vnfm.lcm.recipes.images import image_steps
 from vnfm.lcm.routes import Position
 from vnfm.lcm.slots import Fresh, Slots
-from vnfm.lcm.steps import Removal, Step, StepKind
+from vnfm.lcm.steps import JoinOrder, PathPiece, PiecesOfLink, Removal, Step, StepKind
 from vnfm.model.connectivity import Cpd
 from vnfm.model.placement import Runtime
 from vnfm.model.problem import problem
@@ -53,7 +55,6 @@ class ChangeFacts:
     ports: Mapping[PortKey, PortSpec]  # on the chain's links, of fresh VNFCs
     plan: Plan
     generation: int
-    vim: str
     mend: bool = False
 
     @property
@@ -67,15 +68,17 @@ def change_steps(facts: ChangeFacts) -> tuple[Step, ...]:
     images = image_steps(_lanes(facts), facts.plan, _present(facts.before))
     image_keys = tuple(s.key for s in images)
     kept_links, kept_saps = _mended(facts) if facts.mend else ([], [])
+    joins = _joined_again(facts.before, kept_links)
     own = _own_links(facts, image_keys)
     mended = {s.allocates: s.key for s in kept_links}
     computes = [_vnfc(facts, f, own, mended, image_keys) for f in facts.slots.fresh]
     made = [*kept_saps, *computes]
-    paths = _paths(facts, made)
-    probes = [_probe(facts, p) for p in paths]
+    paths = _paths(facts, [*made, *joins])
+    probes = _probes(facts, paths)
     return (
         *images,
         *kept_links,
+        *joins,
         *own,
         *made,
         *paths,
@@ -84,12 +87,28 @@ def change_steps(facts: ChangeFacts) -> tuple[Step, ...]:
     )
 
 
-def _probe(facts: ChangeFacts, path: Step) -> Step:
+def _probes(facts: ChangeFacts, paths: Sequence[Step]) -> list[Step]:
+    """Of each path of which a piece is switched, from its first piece to its last."""
+    steps = {s.key.removeprefix("path "): s for s in paths}
+    there = {p.name: PathPiece(p.vim, p.spec.resource_id) for p in facts.before.paths}
+    pieces = there | {name: PathPiece(s.vim, s.allocates) for name, s in steps.items()}
+    found = []
+    for path in facts.wiring.paths:
+        names = pieces_of(path.name, pieces)
+        needs = tuple(steps[n].key for n in names if n in steps)
+        sap = facts.before.sap(path.positions[-1].name)
+        if needs and sap:
+            address = next(iter(sap.spec.port.ips), "")
+            found.append(probe_step(path.name, [pieces[n] for n in names], needs, _patience_s(facts), address))
+    return found
+
+
+def _patience_s(facts: ChangeFacts) -> float:
     """Only what is new may still be booting. Where nothing is, traffic must not wait long to be led back."""
     if not facts.slots.fresh:
-        return probe_step(path, SWITCH_PATIENCE_S)
+        return SWITCH_PATIENCE_S
     guests = any(a.runtime is not Runtime.CONTAINER for a in facts.plan.assignments)
-    return probe_step(path, GUEST_PATIENCE_S if guests else PATIENCE_S)
+    return GUEST_PATIENCE_S if guests else PATIENCE_S
 
 
 def _lanes(facts: ChangeFacts) -> Iterable[Lane]:
@@ -110,6 +129,7 @@ def _mended(facts: ChangeFacts) -> tuple[list[Step], list[Step]]:
     """The chain's links that the fresh VNFCs will be on, and the ends on those: as they stand, so that what was lost of
     them is made again."""
     wanted = {p.link_id for p in facts.ports.values()}
+    wanted |= {x.spec.resource_id for link in wanted for x in _pieces(facts.before, link)}
     links = [
         Step(f"keep link {x.key}", StepKind.LINK, f"link {x.key}", x.vim, keep=True, link=x.spec)
         for x in facts.before.links
@@ -130,6 +150,30 @@ def _mended(facts: ChangeFacts) -> tuple[list[Step], list[Step]]:
         if x.spec.port.link_id in keys
     ]
     return links, saps
+
+
+def _pieces(before: Realization, link_id: str) -> list[LinkThere]:
+    """A link between VIMs by its pieces; none where it lies in one."""
+    link = before.link(link_id)
+    if link is None or link.spec.segment is None:
+        return []
+    key = link.key.partition("@")[0]
+    return [x for x in before.links if not x.alias and x.spec.segment and x.key.partition("@")[0] == key]
+
+
+def _joined_again(before: Realization, kept: Sequence[Step]) -> list[Step]:
+    """So that what was lost of the way between VIMs is made again."""
+    keys = {s.allocates: s.key for s in kept}
+    steps = []
+    for link_id in keys:
+        if pieces := _pieces(before, link_id):
+            here = next(x for x in pieces if x.spec.resource_id == link_id)
+            leads = next((x for x in pieces if x.spec.leads), pieces[0]).spec.resource_id
+            others = tuple(x.spec.resource_id for x in pieces if x.spec.resource_id != leads)
+            order = JoinOrder(link_id, PiecesOfLink(leads, others))
+            name = f"{here.key.partition('@')[0]}@{here.vim}"
+            steps.append(join_step(name, here.vim, order, tuple(keys[x.spec.resource_id] for x in pieces)))
+    return steps
 
 
 # ---- VNFs' own links ----
@@ -207,22 +251,60 @@ def _vnfc(
 
 def _paths(facts: ChangeFacts, made: Sequence[Step]) -> list[Step]:
     """Those that lead elsewhere than before, or may."""
-    keys = {s.allocates: s.key for s in made}
+    keys = {s.join.link_id if s.join else s.allocates: s.key for s in made}
     runtimes = {v.resource_id: v.spec.runtime for v in facts.slots.kept}
     runtimes |= {a.id: a.runtime for a in facts.plan.assignments}
     steps = []
     for path in facts.wiring.paths:
-        hops = tuple(_hop(facts, position, runtimes) for position in path.positions)
-        there = facts.before.path(path.name)
-        if there and there.spec.hops == hops and there.spec.match == path.match and not there.in_doubt:
-            continue
-        resource_id = there.spec.resource_id if there else path_id(facts.operation_id, path.name)
-        spec = PathSpec(resource_id, hops, path.match, generation=facts.generation)
-        ids = (i for h in hops for i in h.replicas or (h.resource_id,))
-        needs = tuple(dict.fromkeys(keys[i] for i in ids if i in keys))
-        former = there.spec if there else None
-        steps.append(path_step(path.name, there.vim if there else facts.vim, spec, needs, former))
+        pieces = cut([_placed(facts, position, runtimes) for position in path.positions])
+        _check_borders(facts, path.name, pieces)
+        for number, (vim, hops) in enumerate(pieces):
+            name = piece_name(path.name, number)
+            there = facts.before.path(name)
+            if there and there.spec.hops == hops and there.spec.match == path.match and not there.in_doubt:
+                continue
+            resource_id = there.spec.resource_id if there else path_id(facts.operation_id, name)
+            spec = PathSpec(resource_id, hops, path.match, generation=facts.generation)
+            ids = (i for h in hops for i in h.replicas or (h.resource_id,))
+            needs = tuple(dict.fromkeys(keys[i] for i in ids if i in keys))
+            steps.append(path_step(name, vim, spec, needs, there.spec if there else None))
     return steps
+
+
+def _check_borders(facts: ChangeFacts, path: str, pieces: Sequence[tuple[str, tuple[HopSpec, ...]]]) -> None:
+    """A path crosses from VIM to VIM where it did: those who stand there may be replaced, but not moved. Raises
+    ProblemError `unsupported`."""
+    names = pieces_of(path, [p.name for p in facts.before.paths])
+    there = [p for name in names if (p := facts.before.path(name))]
+    if len(pieces) == 1 and len(there) <= 1:
+        return
+    now = [(vim, [h.resource_id for h in hops if h.edge]) for vim, hops in pieces]
+    if now != [(p.vim, [h.resource_id for h in p.spec.hops if h.edge]) for p in there]:
+        way = " -> ".join(p.vim for p in there)
+        raise problem(
+            "unsupported",
+            f"path {path} goes over VIMs ({way}): VNFs beside a border can be replaced and healed, but nothing can be "
+            "inserted, removed or reordered there while the chain runs; create a chain with the new order",
+            instance=path,
+        )
+
+
+def _placed(facts: ChangeFacts, position: Position, runtimes: Mapping[str, Runtime]) -> Placed:
+    hop = _hop(facts, position, runtimes)
+    sap = facts.before.sap(position.name)
+    if position.name not in facts.wiring.lanes:
+        assert sap
+        return Placed(hop, sap.vim, sap.spec.port.link_id, sap.spec.port.link_id)
+    kept = next((v for v in facts.slots.kept if v.resource_id == hop.resource_id), None)
+    assignment = facts.plan.assignment(hop.resource_id)
+    vim = kept.vim if kept else assignment.vim if assignment else ""
+
+    def link(cpd: str) -> str:
+        index = next(key[2] for key, made in facts.slots.ids.items() if made == hop.resource_id)
+        port = kept.port(cpd) if kept else facts.ports.get((position.name, cpd, index))
+        return port.link_id if port else ""
+
+    return Placed(hop, vim, link(hop.ingress_cp), link(hop.egress_cp))
 
 
 def _hop(facts: ChangeFacts, position: Position, runtimes: Mapping[str, Runtime]) -> HopSpec:
@@ -259,6 +341,7 @@ def _removals(facts: ChangeFacts, needs: tuple[str, ...]) -> list[Step]:
     after = tuple(s.key for s in steps) or needs
     on = {p.link_id for v in facts.slots.kept for p in v.spec.ports} | {p.link_id for p in facts.ports.values()}
     on |= {s.spec.port.link_id for s in facts.before.saps}
+    on |= {x.spec.resource_id for link in on for x in _pieces(facts.before, link)}
     for link in facts.before.links:
         if link.spec.resource_id not in on:
             name = f"link {link.alias}/{link.key}" if link.alias else f"link {link.key}"

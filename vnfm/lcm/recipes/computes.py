@@ -13,7 +13,7 @@ from vnfm.lcm.steps import Step, StepKind, mint
 from vnfm.model.connectivity import Cpd, VirtualLinkDesc
 from vnfm.model.placement import Runtime
 from vnfm.model.problem import problem
-from vnfm.model.resources import ComputeSpec, ContainerSpec, DiskSpec, LinkMember, LinkSpec, PortSpec
+from vnfm.model.resources import ComputeSpec, ContainerSpec, DiskSpec, LinkMember, LinkSpec, PortSpec, WorkerSpec
 from vnfm.model.vdu import Container, SwImage, Vdu
 from vnfm.model.vnfd import Flavour
 from vnfm.placement.types import Assignment, Plan
@@ -115,11 +115,13 @@ def internal_links(lane: Lane, plan: Plan, ids: LaneIds, needs: tuple[str, ...])
 def _internal_link(
     lane: Lane, link: VirtualLinkDesc, index: int, plan: Plan, ids: LaneIds, needs: tuple[str, ...]
 ) -> Step | None:
-    members = []
+    members: list[LinkMember] = []
+    vim = ""
     for cpd in (c for c in lane.flavour.cps if c.virtual_link == link.id):
         for instance in range(lane.counts.get(cpd.vdu_id, 1)):
             assignment = plan.assignment(ids.compute(lane.alias, cpd.vdu_id, instance))
             if assignment:
+                vim = vim or assignment.vim  # all of them are in it: placing.py sees to that
                 members.append(LinkMember(assignment.id, cpd.id, assignment.runtime, assignment.host))
     if not members:
         return None
@@ -128,7 +130,7 @@ def _internal_link(
         key=f"link {lane.alias}/{link.id}",
         kind=StepKind.LINK,
         title=f"link {lane.alias}/{link.id}",
-        vim=plan.assignments[0].vim,
+        vim=vim,
         needs=needs,
         lane=lane.alias,
         vnf_instance_id=lane.instance_id,
@@ -234,6 +236,7 @@ def compute_step(
             user_data_b64=base64.b64encode(vdu.user_data).decode() if vm else "",
             ports=tuple(ports),
             annotations=dict(vdu.annotations),
+            worker=WorkerSpec(at.worker.host, at.worker.size.id) if at.worker else None,
         ),
     )
 

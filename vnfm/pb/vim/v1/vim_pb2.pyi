@@ -71,6 +71,9 @@ class _CapabilityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Capability
     CAPABILITY_CAPTURE: _Capability.ValueType  # 18
     CAPABILITY_GPU: _Capability.ValueType  # 19
     """hands on a host's GPUs"""
+    CAPABILITY_JOIN_FLAT: _Capability.ValueType  # 20
+    CAPABILITY_COUNT: _Capability.ValueType  # 21
+    """counts probes that other VIMs send"""
 
 class Capability(_Capability, metaclass=_CapabilityEnumTypeWrapper): ...
 
@@ -97,6 +100,9 @@ CAPABILITY_STATS: Capability.ValueType  # 17
 CAPABILITY_CAPTURE: Capability.ValueType  # 18
 CAPABILITY_GPU: Capability.ValueType  # 19
 """hands on a host's GPUs"""
+CAPABILITY_JOIN_FLAT: Capability.ValueType  # 20
+CAPABILITY_COUNT: Capability.ValueType  # 21
+"""counts probes that other VIMs send"""
 Global___Capability: _TypeAlias = Capability  # noqa: Y015
 
 class _State:
@@ -291,6 +297,7 @@ class InventoryChunk(_message.Message):
     FABRIC_FIELD_NUMBER: _builtins.int
     LAST_FIELD_NUMBER: _builtins.int
     LICENCES_FIELD_NUMBER: _builtins.int
+    REACHES_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     last: _builtins.bool
     @_builtins.property
@@ -301,6 +308,10 @@ class InventoryChunk(_message.Message):
     def fabric(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fabric]: ...
     @_builtins.property
     def licences(self) -> _containers.RepeatedCompositeFieldContainer[Global___Licence]: ...
+    @_builtins.property
+    def reaches(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reach]:
+        """all chunks together"""
+
     def __init__(
         self,
         *,
@@ -310,14 +321,83 @@ class InventoryChunk(_message.Message):
         fabric: _abc.Iterable[Global___Fabric] | None = ...,
         last: _builtins.bool = ...,
         licences: _abc.Iterable[Global___Licence] | None = ...,
+        reaches: _abc.Iterable[Global___Reach] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fabric", b"fabric", "hosts", b"hosts", "last", b"last", "latencies", b"latencies", "licences", b"licences", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fabric", b"fabric", "hosts", b"hosts", "last", b"last", "latencies", b"latencies", "licences", b"licences", "reaches", b"reaches", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___InventoryChunk: _TypeAlias = InventoryChunk  # noqa: Y015
+
+@_typing.final
+class Reach(_message.Message):
+    """a network outside of the VIM by which its links can be joined with those of others"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Refused(_message.Message):
+        """an encapsulation that was configured, and why it is not offered"""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        ENCAP_FIELD_NUMBER: _builtins.int
+        REASON_FIELD_NUMBER: _builtins.int
+        encap: Global___Segment.Encap.ValueType
+        reason: _builtins.str
+        def __init__(
+            self,
+            *,
+            encap: Global___Segment.Encap.ValueType = ...,
+            reason: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["encap", b"encap", "reason", b"reason"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    NETWORK_FIELD_NUMBER: _builtins.int
+    ENCAPS_FIELD_NUMBER: _builtins.int
+    CHOOSES_FIELD_NUMBER: _builtins.int
+    MTU_BYTES_FIELD_NUMBER: _builtins.int
+    ONE_WAY_US_FIELD_NUMBER: _builtins.int
+    BANDWIDTH_BPS_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    network: _builtins.str
+    """as operators call it: the same name in two VIMs is the same network"""
+    chooses: _builtins.bool
+    """the VIM chooses segments itself and takes up no other's: its answer is what others join"""
+    mtu_bytes: _builtins.int
+    """of a port on a link that is joined by it; 0: not told"""
+    one_way_us: _builtins.int
+    """from a host of the VIM into the network; 0: not told"""
+    bandwidth_bps: _builtins.int
+    """0: not told"""
+    @_builtins.property
+    def encaps(self) -> _containers.RepeatedScalarFieldContainer[Global___Segment.Encap.ValueType]: ...
+    @_builtins.property
+    def refused(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reach.Refused]: ...
+    def __init__(
+        self,
+        *,
+        network: _builtins.str = ...,
+        encaps: _abc.Iterable[Global___Segment.Encap.ValueType] | None = ...,
+        chooses: _builtins.bool = ...,
+        mtu_bytes: _builtins.int = ...,
+        one_way_us: _builtins.int = ...,
+        bandwidth_bps: _builtins.int = ...,
+        refused: _abc.Iterable[Global___Reach.Refused] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bandwidth_bps", b"bandwidth_bps", "chooses", b"chooses", "encaps", b"encaps", "mtu_bytes", b"mtu_bytes", "network", b"network", "one_way_us", b"one_way_us", "refused", b"refused"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Reach: _TypeAlias = Reach  # noqa: Y015
 
 @_typing.final
 class Host(_message.Message):
@@ -342,6 +422,7 @@ class Host(_message.Message):
     CAN_OPEN_WORKERS_FIELD_NUMBER: _builtins.int
     REFUSALS_FIELD_NUMBER: _builtins.int
     ON_COST_FIELD_NUMBER: _builtins.int
+    WORKER_SIZES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     parent_id: _builtins.str
     """a worker VM's host, in this VIM"""
@@ -358,6 +439,7 @@ class Host(_message.Message):
     active: _builtins.bool
     """powered and in use; one that is not is switched on by the first compute on it"""
     can_open_workers: _builtins.bool
+    """with CAPABILITY_OPEN_WORKER: worker_sizes may be opened here"""
     on_cost: _builtins.float
     """what switching it on costs, once, where it is not active; in the unit of the prices"""
     @_builtins.property
@@ -377,6 +459,12 @@ class Host(_message.Message):
     @_builtins.property
     def refusals(self) -> _containers.RepeatedCompositeFieldContainer[Global___RuntimeRefusal]:
         """runtimes that this host does not offer, and why"""
+
+    @_builtins.property
+    def worker_sizes(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkerSize]:
+        """Worker VMs that are opened by the first compute that names them. They are no hosts of the inventory, and what they
+        take is not used by others: the manager counts it. A size stays told as long as a worker of it is open.
+        """
 
     def __init__(
         self,
@@ -400,14 +488,69 @@ class Host(_message.Message):
         can_open_workers: _builtins.bool = ...,
         refusals: _abc.Iterable[Global___RuntimeRefusal] | None = ...,
         on_cost: _builtins.float = ...,
+        worker_sizes: _abc.Iterable[Global___WorkerSize] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "arch", b"arch", "can_open_workers", b"can_open_workers", "cells", b"cells", "costs", b"costs", "disk_bytes", b"disk_bytes", "disk_used_by_others_bytes", b"disk_used_by_others_bytes", "id", b"id", "identities", b"identities", "on_cost", b"on_cost", "only_tenant", b"only_tenant", "parent_id", b"parent_id", "price_per_vcpu", b"price_per_vcpu", "rack", b"rack", "refusals", b"refusals", "runtimes", b"runtimes", "site", b"site", "trust", b"trust", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "arch", b"arch", "can_open_workers", b"can_open_workers", "cells", b"cells", "costs", b"costs", "disk_bytes", b"disk_bytes", "disk_used_by_others_bytes", b"disk_used_by_others_bytes", "id", b"id", "identities", b"identities", "on_cost", b"on_cost", "only_tenant", b"only_tenant", "parent_id", b"parent_id", "price_per_vcpu", b"price_per_vcpu", "rack", b"rack", "refusals", b"refusals", "runtimes", b"runtimes", "site", b"site", "trust", b"trust", "worker_sizes", b"worker_sizes", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Host: _TypeAlias = Host  # noqa: Y015
+
+@_typing.final
+class WorkerSize(_message.Message):
+    """a worker VM for containers, on demand"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    CPU_MILLI_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    DISK_BYTES_FIELD_NUMBER: _builtins.int
+    OVERHEAD_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    START_MS_FIELD_NUMBER: _builtins.int
+    CONTAINER_FIELD_NUMBER: _builtins.int
+    PRICE_FIELD_NUMBER: _builtins.int
+    MOST_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    cpu_milli: _builtins.int
+    """what its containers find in it"""
+    memory_bytes: _builtins.int
+    disk_bytes: _builtins.int
+    """0: not told"""
+    overhead_memory_bytes: _builtins.int
+    """what the VM itself takes of its host beside"""
+    start_ms: _builtins.int
+    """until it takes containers; 0: as long as a VM there"""
+    price: _builtins.float
+    """of opening it, once, in the unit of the prices"""
+    most: _builtins.int
+    """of this size at a time on one host; 0: 1"""
+    @_builtins.property
+    def container(self) -> Global___Cost:
+        """of a container in it; not set: as on the host, and behind a VM there"""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        cpu_milli: _builtins.int = ...,
+        memory_bytes: _builtins.int = ...,
+        disk_bytes: _builtins.int = ...,
+        overhead_memory_bytes: _builtins.int = ...,
+        start_ms: _builtins.int = ...,
+        container: Global___Cost | None = ...,
+        price: _builtins.float = ...,
+        most: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["container", b"container"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["container", b"container", "cpu_milli", b"cpu_milli", "disk_bytes", b"disk_bytes", "id", b"id", "memory_bytes", b"memory_bytes", "most", b"most", "overhead_memory_bytes", b"overhead_memory_bytes", "price", b"price", "start_ms", b"start_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WorkerSize: _TypeAlias = WorkerSize  # noqa: Y015
 
 @_typing.final
 class Licence(_message.Message):
@@ -627,6 +770,7 @@ class AllocateComputeRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     CPU_LIMIT_MILLI_FIELD_NUMBER: _builtins.int
     GPUS_FIELD_NUMBER: _builtins.int
+    WORKER_FIELD_NUMBER: _builtins.int
     resource_id: _builtins.str
     host_id: _builtins.str
     runtime: Global___Runtime.ValueType
@@ -664,6 +808,10 @@ class AllocateComputeRequest(_message.Message):
     def annotations(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """handed to the runtime, io.katacontainers.* for instance"""
 
+    @_builtins.property
+    def worker(self) -> Global___Worker:
+        """CAPABILITY_OPEN_WORKER: host_id is a worker VM on demand, this says which"""
+
     def __init__(
         self,
         *,
@@ -686,16 +834,45 @@ class AllocateComputeRequest(_message.Message):
         name: _builtins.str = ...,
         cpu_limit_milli: _builtins.int = ...,
         gpus: _builtins.int = ...,
+        worker: Global___Worker | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_numa_cell", b"_numa_cell", "boot", b"boot", "numa_cell", b"numa_cell", "owner", b"owner"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_numa_cell", b"_numa_cell", "boot", b"boot", "numa_cell", b"numa_cell", "owner", b"owner", "worker", b"worker"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_numa_cell", b"_numa_cell", "annotations", b"annotations", "boot", b"boot", "containers", b"containers", "cpu_limit_milli", b"cpu_limit_milli", "cpu_milli", b"cpu_milli", "cpu_pinned", b"cpu_pinned", "gpus", b"gpus", "host_id", b"host_id", "hugepage_bytes", b"hugepage_bytes", "init_containers", b"init_containers", "memory_bytes", b"memory_bytes", "name", b"name", "numa_cell", b"numa_cell", "owner", b"owner", "ports", b"ports", "resource_id", b"resource_id", "runtime", b"runtime", "user_data", b"user_data", "volumes", b"volumes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_numa_cell", b"_numa_cell", "annotations", b"annotations", "boot", b"boot", "containers", b"containers", "cpu_limit_milli", b"cpu_limit_milli", "cpu_milli", b"cpu_milli", "cpu_pinned", b"cpu_pinned", "gpus", b"gpus", "host_id", b"host_id", "hugepage_bytes", b"hugepage_bytes", "init_containers", b"init_containers", "memory_bytes", b"memory_bytes", "name", b"name", "numa_cell", b"numa_cell", "owner", b"owner", "ports", b"ports", "resource_id", b"resource_id", "runtime", b"runtime", "user_data", b"user_data", "volumes", b"volumes", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__numa_cell: _TypeAlias = _typing.Literal["numa_cell"]  # noqa: Y015
     _WhichOneofArgType__numa_cell: _TypeAlias = _typing.Literal["_numa_cell", b"_numa_cell"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__numa_cell) -> _WhichOneofReturnType__numa_cell | None: ...
 
 Global___AllocateComputeRequest: _TypeAlias = AllocateComputeRequest  # noqa: Y015
+
+@_typing.final
+class Worker(_message.Message):
+    """Opened with the first compute in it, of the same tenant or not; closed when the last one is terminated. host_id is its
+    name, minted by the manager: the same name with other words is INVALID_ARGUMENT.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_ID_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    host_id: _builtins.str
+    """the server that it is opened on"""
+    size: _builtins.str
+    """one of that host's worker_sizes"""
+    def __init__(
+        self,
+        *,
+        host_id: _builtins.str = ...,
+        size: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host_id", b"host_id", "size", b"size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Worker: _TypeAlias = Worker  # noqa: Y015
 
 @_typing.final
 class Container(_message.Message):
@@ -1279,11 +1456,13 @@ class AllocateLinkRequest(_message.Message):
     def cidrs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def segment(self) -> Global___Segment:
-        """a wish; a VIM that chooses by itself answers with its own in LinkEnd"""
+        """set: the link will be joined (JoinLink) with links of other VIMs by this encapsulation"""
 
     @_builtins.property
     def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___LinkMember]:
-        """who will be on it: ids are minted before anything is built, so the plugin can"""
+        """on this network; an id is a wish: LinkEnd tells which it is
+        who will be on it: ids are minted before anything is built, so the plugin can
+        """
 
     def __init__(
         self,
@@ -1360,19 +1539,28 @@ class Segment(_message.Message):
     ENCAP_FIELD_NUMBER: _builtins.int
     ID_FIELD_NUMBER: _builtins.int
     PHYSICAL_NETWORK_FIELD_NUMBER: _builtins.int
+    UDP_PORT_FIELD_NUMBER: _builtins.int
+    GROUP_FIELD_NUMBER: _builtins.int
     encap: Global___Segment.Encap.ValueType
     id: _builtins.int
     physical_network: _builtins.str
+    """a Reach's network"""
+    udp_port: _builtins.int
+    """VXLAN: where this end listens; 0: 4789"""
+    group: _builtins.str
+    """VXLAN: the multicast group that floods it; empty: by unicast to each endpoint"""
     def __init__(
         self,
         *,
         encap: Global___Segment.Encap.ValueType = ...,
         id: _builtins.int = ...,
         physical_network: _builtins.str = ...,
+        udp_port: _builtins.int = ...,
+        group: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["encap", b"encap", "id", b"id", "physical_network", b"physical_network"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["encap", b"encap", "group", b"group", "id", b"id", "physical_network", b"physical_network", "udp_port", b"udp_port"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1384,6 +1572,9 @@ class LinkEnd(_message.Message):
 
     SEGMENT_FIELD_NUMBER: _builtins.int
     ENDPOINTS_FIELD_NUMBER: _builtins.int
+    MTU_BYTES_FIELD_NUMBER: _builtins.int
+    mtu_bytes: _builtins.int
+    """that a port on it can have; 0: not told"""
     @_builtins.property
     def segment(self) -> Global___Segment: ...
     @_builtins.property
@@ -1395,10 +1586,11 @@ class LinkEnd(_message.Message):
         *,
         segment: Global___Segment | None = ...,
         endpoints: _abc.Iterable[_builtins.str] | None = ...,
+        mtu_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["segment", b"segment"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoints", b"endpoints", "segment", b"segment"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoints", b"endpoints", "mtu_bytes", b"mtu_bytes", "segment", b"segment"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1416,7 +1608,9 @@ class JoinLinkRequest(_message.Message):
     @_builtins.property
     def owner(self) -> _common_pb2.Owner: ...
     @_builtins.property
-    def ends(self) -> _containers.RepeatedCompositeFieldContainer[Global___LinkEnd]: ...
+    def ends(self) -> _containers.RepeatedCompositeFieldContainer[Global___LinkEnd]:
+        """of the other VIMs: all have one segment, but for where each of them listens"""
+
     def __init__(
         self,
         *,
@@ -1553,6 +1747,7 @@ class Hop(_message.Message):
     EGRESS_CP_ID_FIELD_NUMBER: _builtins.int
     REPLICAS_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
+    EDGE_LINK_FIELD_NUMBER: _builtins.int
     ingress_cp_id: _builtins.str
     egress_cp_id: _builtins.str
     name: _builtins.str
@@ -1563,13 +1758,17 @@ class Hop(_message.Message):
     def compute(self) -> _common_pb2.Handle: ...
     @_builtins.property
     def edge(self) -> Global___LinkEnd:
-        """the path goes on in another VIM"""
+        """the path goes on in another VIM, by edge_link"""
 
     @_builtins.property
     def sap(self) -> _common_pb2.Handle: ...
     @_builtins.property
     def replicas(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Handle]:
         """several: all of them, `compute` being the first; a"""
+
+    @_builtins.property
+    def edge_link(self) -> _common_pb2.Handle:
+        """an edge's: this VIM's piece of the joined link"""
 
     def __init__(
         self,
@@ -1581,10 +1780,11 @@ class Hop(_message.Message):
         egress_cp_id: _builtins.str = ...,
         replicas: _abc.Iterable[_common_pb2.Handle] | None = ...,
         name: _builtins.str = ...,
+        edge_link: _common_pb2.Handle | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "compute", b"compute", "edge", b"edge", "sap", b"sap"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "compute", b"compute", "edge", b"edge", "edge_link", b"edge_link", "sap", b"sap"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "compute", b"compute", "edge", b"edge", "egress_cp_id", b"egress_cp_id", "ingress_cp_id", b"ingress_cp_id", "name", b"name", "replicas", b"replicas", "sap", b"sap"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "compute", b"compute", "edge", b"edge", "edge_link", b"edge_link", "egress_cp_id", b"egress_cp_id", "ingress_cp_id", b"ingress_cp_id", "name", b"name", "replicas", b"replicas", "sap", b"sap"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_at: _TypeAlias = _typing.Literal["compute", "edge", "sap"]  # noqa: Y015
     _WhichOneofArgType_at: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
@@ -1601,9 +1801,15 @@ class ProbePathRequest(_message.Message):
     PATIENCE_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
     TRACE_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    DESTINATION_FIELD_NUMBER: _builtins.int
     packets: _builtins.int
     trace: _builtins.bool
     """answer with passings, too"""
+    token: _builtins.bytes
+    """16 bytes that mark the packets; empty: of your own"""
+    destination: _builtins.str
+    """address of the last end, where the path ends at an edge"""
     @_builtins.property
     def path(self) -> _common_pb2.Handle: ...
     @_builtins.property
@@ -1620,10 +1826,12 @@ class ProbePathRequest(_message.Message):
         patience: _duration_pb2.Duration | None = ...,
         owner: _common_pb2.Owner | None = ...,
         trace: _builtins.bool = ...,
+        token: _builtins.bytes = ...,
+        destination: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner", "path", b"path", "patience", b"patience"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner", "packets", b"packets", "path", b"path", "patience", b"patience", "trace", b"trace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["destination", b"destination", "owner", b"owner", "packets", b"packets", "path", b"path", "patience", b"patience", "token", b"token", "trace", b"trace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1705,12 +1913,15 @@ class ProbePathResponse(_message.Message):
     COMPLETE_FIELD_NUMBER: _builtins.int
     RTT_US_FIELD_NUMBER: _builtins.int
     PASSINGS_FIELD_NUMBER: _builtins.int
+    FIRST_SEQUENCE_FIELD_NUMBER: _builtins.int
     unsupported: _builtins.str
     """why no proof was possible (a vendor's VM that drops ICMP, say)"""
     complete: _builtins.bool
     """every packet crossed every hop, in order, and came back"""
     rtt_us: _builtins.int
     """median, end to end"""
+    first_sequence: _builtins.int
+    """of the packets that are counted here: the first one's number"""
     @_builtins.property
     def hops(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProbePathResponse.HopCount]: ...
     @_builtins.property
@@ -1723,14 +1934,134 @@ class ProbePathResponse(_message.Message):
         complete: _builtins.bool = ...,
         rtt_us: _builtins.int = ...,
         passings: _abc.Iterable[Global___ProbePathResponse.Passing] | None = ...,
+        first_sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "hops", b"hops", "passings", b"passings", "rtt_us", b"rtt_us", "unsupported", b"unsupported"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "first_sequence", b"first_sequence", "hops", b"hops", "passings", b"passings", "rtt_us", b"rtt_us", "unsupported", b"unsupported"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ProbePathResponse: _TypeAlias = ProbePathResponse  # noqa: Y015
+
+@_typing.final
+class CountProbeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Begin(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        PATH_FIELD_NUMBER: _builtins.int
+        OWNER_FIELD_NUMBER: _builtins.int
+        TOKEN_FIELD_NUMBER: _builtins.int
+        token: _builtins.bytes
+        @_builtins.property
+        def path(self) -> _common_pb2.Handle: ...
+        @_builtins.property
+        def owner(self) -> _common_pb2.Owner: ...
+        def __init__(
+            self,
+            *,
+            path: _common_pb2.Handle | None = ...,
+            owner: _common_pb2.Owner | None = ...,
+            token: _builtins.bytes = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner", "path", b"path"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner", "path", b"path", "token", b"token"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class End(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        FIRST_SEQUENCE_FIELD_NUMBER: _builtins.int
+        PACKETS_FIELD_NUMBER: _builtins.int
+        TRACE_FIELD_NUMBER: _builtins.int
+        first_sequence: _builtins.int
+        packets: _builtins.int
+        trace: _builtins.bool
+        def __init__(
+            self,
+            *,
+            first_sequence: _builtins.int = ...,
+            packets: _builtins.int = ...,
+            trace: _builtins.bool = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["first_sequence", b"first_sequence", "packets", b"packets", "trace", b"trace"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    BEGIN_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def begin(self) -> Global___CountProbeRequest.Begin:
+        """first"""
+
+    @_builtins.property
+    def end(self) -> Global___CountProbeRequest.End:
+        """last"""
+
+    def __init__(
+        self,
+        *,
+        begin: Global___CountProbeRequest.Begin | None = ...,
+        end: Global___CountProbeRequest.End | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["begin", b"begin", "end", b"end", "kind", b"kind"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["begin", b"begin", "end", b"end", "kind", b"kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["begin", "end"]  # noqa: Y015
+    _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
+
+Global___CountProbeRequest: _TypeAlias = CountProbeRequest  # noqa: Y015
+
+@_typing.final
+class CountProbeResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Ready(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        def __init__(
+            self,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    READY_FIELD_NUMBER: _builtins.int
+    COUNTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def ready(self) -> Global___CountProbeResponse.Ready: ...
+    @_builtins.property
+    def counts(self) -> Global___ProbePathResponse:
+        """from an edge `sent`, and to one `received`, is what the hop beside it counted"""
+
+    def __init__(
+        self,
+        *,
+        ready: Global___CountProbeResponse.Ready | None = ...,
+        counts: Global___ProbePathResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "kind", b"kind", "ready", b"ready"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "kind", b"kind", "ready", b"ready"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["ready", "counts"]  # noqa: Y015
+    _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
+
+Global___CountProbeResponse: _TypeAlias = CountProbeResponse  # noqa: Y015
 
 @_typing.final
 class WatchStatsRequest(_message.Message):

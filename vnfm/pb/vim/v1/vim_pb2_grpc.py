@@ -638,6 +638,7 @@ class ComputeServicer:
     def AllocateCompute(self, request, context):
         """image not present       | FAILED_PRECONDITION | PutImage, then SAME_CALL
         host unknown, full      | RESOURCE_EXHAUSTED  | NEW_PLACEMENT
+        no room to open worker  | RESOURCE_EXHAUSTED  | NEW_PLACEMENT
         runtime not offered     | FAILED_PRECONDITION | NEW_PLACEMENT
         started and died        | INTERNAL            | SAME_CALL; detail has the last lines of its output
         """
@@ -917,6 +918,11 @@ class NetworkStub:
                 request_serializer=vnfm_dot_pb_dot_vim_dot_v1_dot_vim__pb2.ProbePathRequest.SerializeToString,
                 response_deserializer=vnfm_dot_pb_dot_vim_dot_v1_dot_vim__pb2.ProbePathResponse.FromString,
                 _registered_method=True)
+        self.CountProbe = channel.stream_stream(
+                '/vnfm.vim.v1.Network/CountProbe',
+                request_serializer=vnfm_dot_pb_dot_vim_dot_v1_dot_vim__pb2.CountProbeRequest.SerializeToString,
+                response_deserializer=vnfm_dot_pb_dot_vim_dot_v1_dot_vim__pb2.CountProbeResponse.FromString,
+                _registered_method=True)
 
 
 class NetworkServicer:
@@ -930,8 +936,12 @@ class NetworkServicer:
         raise NotImplementedError('Method not implemented!')
 
     def JoinLink(self, request, context):
-        """Extend the link to the ends of other VIMs.
-        CAPABILITY_JOIN_VXLAN or _VLAN
+        """Extend the link, which was allocated with a segment, to exactly these ends of other VIMs. Their segment is the one
+        that the joined link has: a VIM that chose another for itself takes up theirs, and what AllocateLink answers from
+        then on tells it. The same ends again are success and mend what was lost.
+        the link was allocated without a segment      | FAILED_PRECONDITION | allocate it with one (NEVER)
+        the segment is taken, or out of reach here    | FAILED_PRECONDITION | NEW_PLACEMENT
+        CAPABILITY_JOIN_VXLAN, _VLAN or _FLAT
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -959,7 +969,20 @@ class NetworkServicer:
     def ProbePath(self, request, context):
         """Really sends packets from the first SAP, such as the path's match picks, and counts them at every hop.
         the path is not there   | NOT_FOUND           | allocate it
+        A path that goes on in other VIMs is probed from its first piece with a token and a destination; it is complete
+        when all packets came back.
         CAPABILITY_PROBE
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CountProbe(self, request_iterator, context):
+        """Counts, at the hops of a piece of a path, the packets of a probe that another VIM sends. `begin` is answered with
+        `ready` once nothing is missed any more; `end` says which packets count, and is answered with `counts`. What ends
+        without `end` is let go.
+        the path is not there   | NOT_FOUND           | allocate it
+        CAPABILITY_COUNT
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -992,6 +1015,11 @@ def add_NetworkServicer_to_server(servicer, server):
                     servicer.ProbePath,
                     request_deserializer=vnfm_dot_pb_dot_vim_dot_v1_dot_vim__pb2.ProbePathRequest.FromString,
                     response_serializer=vnfm_dot_pb_dot_vim_dot_v1_dot_vim__pb2.ProbePathResponse.SerializeToString,
+            ),
+            'CountProbe': grpc.stream_stream_rpc_method_handler(
+                    servicer.CountProbe,
+                    request_deserializer=vnfm_dot_pb_dot_vim_dot_v1_dot_vim__pb2.CountProbeRequest.FromString,
+                    response_serializer=vnfm_dot_pb_dot_vim_dot_v1_dot_vim__pb2.CountProbeResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1129,6 +1157,33 @@ class Network:
             '/vnfm.vim.v1.Network/ProbePath',
             vnfm_dot_pb_dot_vim_dot_v1_dot_vim__pb2.ProbePathRequest.SerializeToString,
             vnfm_dot_pb_dot_vim_dot_v1_dot_vim__pb2.ProbePathResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountProbe(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/vnfm.vim.v1.Network/CountProbe',
+            vnfm_dot_pb_dot_vim_dot_v1_dot_vim__pb2.CountProbeRequest.SerializeToString,
+            vnfm_dot_pb_dot_vim_dot_v1_dot_vim__pb2.CountProbeResponse.FromString,
             options,
             channel_credentials,
             insecure,

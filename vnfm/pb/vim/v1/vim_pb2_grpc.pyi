@@ -281,6 +281,7 @@ class ComputeStub:
     AllocateCompute: _grpc.UnaryStreamMultiCallable[_vim_pb2.AllocateComputeRequest, _vim_pb2.Progress]
     """  image not present       | FAILED_PRECONDITION | PutImage, then SAME_CALL
       host unknown, full      | RESOURCE_EXHAUSTED  | NEW_PLACEMENT
+      no room to open worker  | RESOURCE_EXHAUSTED  | NEW_PLACEMENT
       runtime not offered     | FAILED_PRECONDITION | NEW_PLACEMENT
       started and died        | INTERNAL            | SAME_CALL; detail has the last lines of its output
     """
@@ -299,6 +300,7 @@ class ComputeAsyncStub(ComputeStub):
     AllocateCompute: _aio.UnaryStreamMultiCallable[_vim_pb2.AllocateComputeRequest, _vim_pb2.Progress]  # type: ignore[assignment]
     """  image not present       | FAILED_PRECONDITION | PutImage, then SAME_CALL
       host unknown, full      | RESOURCE_EXHAUSTED  | NEW_PLACEMENT
+      no room to open worker  | RESOURCE_EXHAUSTED  | NEW_PLACEMENT
       runtime not offered     | FAILED_PRECONDITION | NEW_PLACEMENT
       started and died        | INTERNAL            | SAME_CALL; detail has the last lines of its output
     """
@@ -320,6 +322,7 @@ class ComputeServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_vim_pb2.Progress], _abc.AsyncIterator[_vim_pb2.Progress]]:
         """  image not present       | FAILED_PRECONDITION | PutImage, then SAME_CALL
           host unknown, full      | RESOURCE_EXHAUSTED  | NEW_PLACEMENT
+          no room to open worker  | RESOURCE_EXHAUSTED  | NEW_PLACEMENT
           runtime not offered     | FAILED_PRECONDITION | NEW_PLACEMENT
           started and died        | INTERNAL            | SAME_CALL; detail has the last lines of its output
         """
@@ -385,8 +388,12 @@ class NetworkStub:
     AllocateLink: _grpc.UnaryStreamMultiCallable[_vim_pb2.AllocateLinkRequest, _vim_pb2.Progress]
     """A virtual link. `done.link_end` says how another VIM can join."""
     JoinLink: _grpc.UnaryStreamMultiCallable[_vim_pb2.JoinLinkRequest, _vim_pb2.Progress]
-    """Extend the link to the ends of other VIMs.
-    CAPABILITY_JOIN_VXLAN or _VLAN
+    """Extend the link, which was allocated with a segment, to exactly these ends of other VIMs. Their segment is the one
+    that the joined link has: a VIM that chose another for itself takes up theirs, and what AllocateLink answers from
+    then on tells it. The same ends again are success and mend what was lost.
+      the link was allocated without a segment      | FAILED_PRECONDITION | allocate it with one (NEVER)
+      the segment is taken, or out of reach here    | FAILED_PRECONDITION | NEW_PLACEMENT
+    CAPABILITY_JOIN_VXLAN, _VLAN or _FLAT
     """
     AllocateSap: _grpc.UnaryStreamMultiCallable[_vim_pb2.AllocateSapRequest, _vim_pb2.Progress]
     """A service access point (SOL001 Sap): where a chain begins or ends, with an address of its own.
@@ -402,7 +409,16 @@ class NetworkStub:
     ProbePath: _grpc.UnaryUnaryMultiCallable[_vim_pb2.ProbePathRequest, _vim_pb2.ProbePathResponse]
     """Really sends packets from the first SAP, such as the path's match picks, and counts them at every hop.
       the path is not there   | NOT_FOUND           | allocate it
+    A path that goes on in other VIMs is probed from its first piece with a token and a destination; it is complete
+    when all packets came back.
     CAPABILITY_PROBE
+    """
+    CountProbe: _grpc.StreamStreamMultiCallable[_vim_pb2.CountProbeRequest, _vim_pb2.CountProbeResponse]
+    """Counts, at the hops of a piece of a path, the packets of a probe that another VIM sends. `begin` is answered with
+    `ready` once nothing is missed any more; `end` says which packets count, and is answered with `counts`. What ends
+    without `end` is let go.
+      the path is not there   | NOT_FOUND           | allocate it
+    CAPABILITY_COUNT
     """
 
 @_typing.type_check_only
@@ -411,8 +427,12 @@ class NetworkAsyncStub(NetworkStub):
     AllocateLink: _aio.UnaryStreamMultiCallable[_vim_pb2.AllocateLinkRequest, _vim_pb2.Progress]  # type: ignore[assignment]
     """A virtual link. `done.link_end` says how another VIM can join."""
     JoinLink: _aio.UnaryStreamMultiCallable[_vim_pb2.JoinLinkRequest, _vim_pb2.Progress]  # type: ignore[assignment]
-    """Extend the link to the ends of other VIMs.
-    CAPABILITY_JOIN_VXLAN or _VLAN
+    """Extend the link, which was allocated with a segment, to exactly these ends of other VIMs. Their segment is the one
+    that the joined link has: a VIM that chose another for itself takes up theirs, and what AllocateLink answers from
+    then on tells it. The same ends again are success and mend what was lost.
+      the link was allocated without a segment      | FAILED_PRECONDITION | allocate it with one (NEVER)
+      the segment is taken, or out of reach here    | FAILED_PRECONDITION | NEW_PLACEMENT
+    CAPABILITY_JOIN_VXLAN, _VLAN or _FLAT
     """
     AllocateSap: _aio.UnaryStreamMultiCallable[_vim_pb2.AllocateSapRequest, _vim_pb2.Progress]  # type: ignore[assignment]
     """A service access point (SOL001 Sap): where a chain begins or ends, with an address of its own.
@@ -428,7 +448,16 @@ class NetworkAsyncStub(NetworkStub):
     ProbePath: _aio.UnaryUnaryMultiCallable[_vim_pb2.ProbePathRequest, _vim_pb2.ProbePathResponse]  # type: ignore[assignment]
     """Really sends packets from the first SAP, such as the path's match picks, and counts them at every hop.
       the path is not there   | NOT_FOUND           | allocate it
+    A path that goes on in other VIMs is probed from its first piece with a token and a destination; it is complete
+    when all packets came back.
     CAPABILITY_PROBE
+    """
+    CountProbe: _aio.StreamStreamMultiCallable[_vim_pb2.CountProbeRequest, _vim_pb2.CountProbeResponse]  # type: ignore[assignment]
+    """Counts, at the hops of a piece of a path, the packets of a probe that another VIM sends. `begin` is answered with
+    `ready` once nothing is missed any more; `end` says which packets count, and is answered with `counts`. What ends
+    without `end` is let go.
+      the path is not there   | NOT_FOUND           | allocate it
+    CAPABILITY_COUNT
     """
 
 class NetworkServicer(metaclass=_abc_1.ABCMeta):
@@ -446,8 +475,12 @@ class NetworkServicer(metaclass=_abc_1.ABCMeta):
         request: _vim_pb2.JoinLinkRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_vim_pb2.Progress], _abc.AsyncIterator[_vim_pb2.Progress]]:
-        """Extend the link to the ends of other VIMs.
-        CAPABILITY_JOIN_VXLAN or _VLAN
+        """Extend the link, which was allocated with a segment, to exactly these ends of other VIMs. Their segment is the one
+        that the joined link has: a VIM that chose another for itself takes up theirs, and what AllocateLink answers from
+        then on tells it. The same ends again are success and mend what was lost.
+          the link was allocated without a segment      | FAILED_PRECONDITION | allocate it with one (NEVER)
+          the segment is taken, or out of reach here    | FAILED_PRECONDITION | NEW_PLACEMENT
+        CAPABILITY_JOIN_VXLAN, _VLAN or _FLAT
         """
 
     @_abc_1.abstractmethod
@@ -481,7 +514,22 @@ class NetworkServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_vim_pb2.ProbePathResponse, _abc.Awaitable[_vim_pb2.ProbePathResponse]]:
         """Really sends packets from the first SAP, such as the path's match picks, and counts them at every hop.
           the path is not there   | NOT_FOUND           | allocate it
+        A path that goes on in other VIMs is probed from its first piece with a token and a destination; it is complete
+        when all packets came back.
         CAPABILITY_PROBE
+        """
+
+    @_abc_1.abstractmethod
+    def CountProbe(
+        self,
+        request_iterator: _MaybeAsyncIterator[_vim_pb2.CountProbeRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_vim_pb2.CountProbeResponse], _abc.AsyncIterator[_vim_pb2.CountProbeResponse]]:
+        """Counts, at the hops of a piece of a path, the packets of a probe that another VIM sends. `begin` is answered with
+        `ready` once nothing is missed any more; `end` says which packets count, and is answered with `counts`. What ends
+        without `end` is let go.
+          the path is not there   | NOT_FOUND           | allocate it
+        CAPABILITY_COUNT
         """
 
 def add_NetworkServicer_to_server(servicer: NetworkServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,105 @@
+"""Links, their ends and paths as HOT. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+
+from plugins.openstack.corrections import VERSION, Wire, wired
+from plugins.openstack.translate import Hot
+from vnfm.pb.vim.v1 import vim_pb2 as pb
+
+_ENCAP = {
+    pb.Segment.VLAN: "vlan",
+    pb.Segment.VXLAN: "vxlan",
+    pb.Segment.GENEVE: "geneve",
+    pb.Segment.FLAT: "flat",
+}
+ENCAP_OF = {word: encap for encap, word in _ENCAP.items()}
+_DHCP_ADDRESSES = 2
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def link(name: str, cidrs: Sequence[str], mtu_bytes: int, segment: pb.Segment, physical_network: str) -> Hot:
+    """A network, a subnet for each range of addresses, and a group that admits all traffic of its members."""
+    specs = provider(segment, physical_network)
+    if mtu_bytes:
+        specs["mtu"] = mtu_bytes
+    properties: dict[str, object] = {"name": name, **({"value_specs": specs} if specs else {})}
+    resources: dict[str, object] = {
+        "network": {"type": "OS::Neutron::Net", "properties": properties},
+        "group": {"type": "OS::Neutron::SecurityGroup", "properties": {"name": name, "rules": _all_traffic()}},
+    }
+    for number, cidr in enumerate(cidrs):
+        there = subnet(cidr, f"{name}-{number}")
+        there["network"] = {"get_resource": "network"}
+        resources[f"subnet{number}"] = {"type": "OS::Neutron::Subnet", "properties": there}
+    return _hot(resources, ["network", "group"])
+
+
+def provider(segment: pb.Segment, physical_network: str) -> dict[str, object]:
+    """The provider attributes of a segment, `physical_network` being Neutron's name of where it is. Without a segment
+    links are flat on the physical network, if there is one, else what the cloud gives its tenants."""
+    if segment.encap == pb.Segment.ENCAP_UNSPECIFIED:
+        if not physical_network:
+            return {}
+        return {"provider:network_type": "flat", "provider:physical_network": physical_network}
+    if segment.encap in (pb.Segment.VXLAN, pb.Segment.GENEVE):
+        if not segment.id:
+            return {}  # which segment a tenant's network has only the cloud can say
+        return {"provider:network_type": _ENCAP[segment.encap], "provider:segmentation_id": segment.id}
+    specs: dict[str, object] = {
+        "provider:network_type": _ENCAP[segment.encap],
+        "provider:physical_network": physical_network,
+    }
+    if segment.id and segment.encap == pb.Segment.VLAN:
+        specs["provider:segmentation_id"] = segment.id
+    return specs
+
+
+def subnet(cidr: str, name: str) -> dict[str, object]:
+    """No gateway: routes are told port by port. The DHCP service gets the last addresses, nobody else is given one by
+    chance; where a network is too small for that there is no DHCP."""
+    network = ipaddress.ip_network(cidr)
+    pool = dhcp_pool(network)
+    found: dict[str, object] = {
+        "name": name,
+        "cidr": cidr,
+        "ip_version": network.version,
+        "gateway_ip": "",
+        "enable_dhcp": bool(pool),
+    }
+    if pool:
+        found["allocation_pools"] = [{"start": pool[0], "end": pool[1]}]
+    return found
+
+
+def dhcp_pool(network: Network) -> tuple[str, str] | None:
+    """First and last address for the DHCP service itself; None where there is no room."""
+    if network.version != 4 or network.num_addresses < 16:
+        return None
+    last = network.network_address + network.num_addresses - 2
+    return str(last - _DHCP_ADDRESSES + 1), str(last)
+
+
+def _all_traffic() -> list[dict[str, str]]:
+    return [{"direction": way, "ethertype": kind} for way in ("ingress", "egress") for kind in ("IPv4", "IPv6")]
+
+
+def sap(port: pb.Port, wire: Wire) -> Hot:
+    """A port that belongs to nobody yet: address and MAC of the chain's end."""
+    hot = wired(_hot({}, []), 0, port, wire)
+    return {**hot, "outputs": {"port0": {"value": {"get_resource": "port0"}}}}
+
+
+def path(port_ids: Sequence[str]) -> Hot:
+    """Nothing but a note of the ports that let others' packets pass."""
+    return {**_hot({}, []), "outputs": {"ports": {"value": list(port_ids)}}}
+
+
+def _hot(resources: Mapping[str, object], outputs: Sequence[str]) -> Hot:
+    return {
+        "heat_template_version": VERSION,
+        "resources": dict(resources),
+        "outputs": {name: {"value": {"get_resource": name}} for name in outputs},
+    }

@@ -1,0 +1,274 @@
+"""Heat stacks: make, wait by events, find by name or tag, remove, clear away what Heat cannot."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import structlog
+
+from plugins.openstack import stamp as stamps
+from plugins.openstack.cleanup import clear_away
+from plugins.openstack.cloud import Cloud
+from plugins.openstack.errors import ApiError, cause, to_problem
+from plugins.openstack.stamp import Stamp
+from plugins.openstack.translate import Hot
+from vnfm.pb.common.v1.common_pb2 import Handle
+from vnfm.pluginkit.handlers import Report
+from vnfm.pluginkit.problems import PluginError, timed_out
+
+_FIRST_PAUSE_S, _LAST_PAUSE_S = 0.15, 2.0
+_PAUSE_SHARE = 50  # what has taken a minute need not be asked after more often than every second
+_NAME_S, _LOOK_S = 60.0, 0.3
+_CROWD = 4  # as many who wait at the same time may ask at full pace
+_DONE = ("COMPLETE", "FAILED")
+log = structlog.get_logger("plugins.openstack")
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """As it is listed; `status` is Heat's: CREATE_COMPLETE."""
+
+    id: str
+    name: str
+    status: str
+    reason: str
+    stamp: Stamp
+
+    @property
+    def path(self) -> str:
+        """In Heat's API."""
+        return f"/stacks/{self.name}/{self.id}"
+
+    @property
+    def complete(self) -> bool:
+        """Made, and not being removed."""
+        return self.status.endswith("_COMPLETE") and not self.status.startswith("DELETE")
+
+    @property
+    def failed(self) -> bool:
+        """Given up by Heat."""
+        return self.status.endswith("_FAILED")
+
+
+def listed(found: Mapping[str, Any]) -> Stack | None:
+    """One of a list; None where it bears no stamp, or is gone already and about to leave the list."""
+    stamp = stamps.read(found.get("tags"))
+    if stamp is None or found["stack_status"] == "DELETE_COMPLETE":
+        return None
+    return Stack(
+        id=str(found["id"]),
+        name=str(found["stack_name"]),
+        status=str(found["stack_status"]),
+        reason=str(found.get("stack_status_reason") or ""),
+        stamp=stamp,
+    )
+
+
+class Stacks:
+    """One project's stacks."""
+
+    def __init__(self, cloud: Cloud, minutes: int) -> None:
+        self._cloud = cloud
+        self._minutes = minutes
+        self._waiting = 0
+        self._outputs: dict[str, dict[str, Any]] = {}
+
+    async def find(self, manager_id: str, resource_id: str) -> Stack | None:
+        """The stack of these ids that bears our stamp."""
+        name = stamps.stack_name(manager_id, resource_id)
+        found = (await self._cloud.get("orchestration", "/stacks", params={"name": name}))["stacks"]
+        stacks = [stack for one in found if (stack := listed(one))]
+        mine = [s for s in stacks if (s.stamp.owner.manager_id, s.stamp.resource_id) == (manager_id, resource_id)]
+        return mine[0] if mine else None
+
+    async def all(self, tag: str) -> list[Stack]:
+        """All that bear the tag."""
+        found = self._cloud.each("orchestration", "/stacks", "stacks", params={"tags": tag})
+        return [stack async for one in found if (stack := listed(one))]
+
+    async def create(self, stamp: Stamp, hot: Hot, report: Report) -> Stack:
+        """Make it and wait for it. Raises the real cause, with what exists as `partial`."""
+        name = stamps.stack_name(stamp.owner.manager_id, stamp.resource_id)
+        body = {
+            "stack_name": name,
+            "template": hot,
+            "tags": ",".join(stamps.tags(stamp)),
+            "timeout_mins": self._minutes,
+            "disable_rollback": True,
+        }
+        return await self.created(await self._posted(stamp, name, body), report)
+
+    async def _posted(self, stamp: Stamp, name: str, body: Mapping[str, Any]) -> Stack:
+        """The stack that is being made. Where there is one of the name already it is joined if it is the same; one that
+        goes away just now is waited for, since Heat says that it is gone a moment before its name is free."""
+        until_s = time.monotonic() + _NAME_S
+        while True:
+            try:
+                made = await self._cloud.call("orchestration", "POST", "/stacks", body)
+                return Stack(str(made["stack"]["id"]), name, "CREATE_IN_PROGRESS", "", stamp)
+            except ApiError as error:
+                if error.status != 409:
+                    raise self._refused(error, stamp) from error
+                there = await self.find(stamp.owner.manager_id, stamp.resource_id)
+                if there is not None and not there.status.startswith("DELETE"):
+                    if there.stamp.digest != stamp.digest or there.failed:
+                        raise to_problem(error, instance=stamp.resource_id) from error
+                    return there  # of an earlier try that was not answered
+                if time.monotonic() > until_s:
+                    raise to_problem(error, instance=stamp.resource_id) from error
+            await asyncio.sleep(_LOOK_S)
+
+    def _refused(self, error: ApiError, stamp: Stamp) -> PluginError:
+        if error.status == 500 and self._cloud.transport.delegated:
+            return PluginError(
+                "trust-refused",
+                f"{error}: Heat makes a trust for every stack, which Keystone refuses to an application credential "
+                "unless it is unrestricted, and newer Keystones unless [security_compliance] "
+                "allow_insecure_application_credential_trust_escalation is set: ask the cloud's operator, or use a "
+                "user's password",
+                grpc.StatusCode.PERMISSION_DENIED,
+                instance=stamp.resource_id,
+            )
+        return to_problem(error, instance=stamp.resource_id)
+
+    async def created(self, stack: Stack, report: Report) -> Stack:
+        """Wait until it is made."""
+        failures = await self.wait(stack, "CREATE", report)
+        if failures is not None:
+            raise await self._why(stack, failures)
+        return await self._settled(stack, "CREATE") or stack
+
+    async def retag(self, stack: Stack, stamp: Stamp, hot: Hot, report: Report) -> Stack:
+        """Another stamp and template for a stack without resources."""
+        body = {"template": hot, "tags": ",".join(stamps.tags(stamp)), "timeout_mins": self._minutes}
+        marker = await self._last_event(stack)
+        try:
+            await self._cloud.call("orchestration", "PUT", stack.path, body)
+        except ApiError as error:
+            raise to_problem(error, instance=stamp.resource_id) from error
+        self._outputs.pop(stack.id, None)
+        failures = await self.wait(stack, "UPDATE", report, marker)
+        if failures is not None:
+            raise await self._why(stack, failures)
+        return await self._settled(stack, "UPDATE") or stack
+
+    async def outputs(self, stack: Stack) -> dict[str, Any]:
+        """By name; ids of native objects never change, so they are asked for once."""
+        known = self._outputs.get(stack.id)
+        if known is None:
+            answer = await self._cloud.get_or_none("orchestration", stack.path)
+            told = answer["stack"].get("outputs", []) if answer else []
+            known = {one["output_key"]: one.get("output_value") for one in told}
+            if stack.complete and known and all(known.values()):
+                if len(self._outputs) > 10_000:
+                    self._outputs.clear()
+                self._outputs[stack.id] = known
+        return known
+
+    async def delete(self, stack: Stack, report: Report, *, force: bool) -> None:
+        """Remove it; what Heat cannot remove we do, and let Heat look again. Raises `timed_out` where all resist."""
+        self._outputs.pop(stack.id, None)
+        failures = await self._delete(stack, report)
+        if not failures:
+            return
+        log.warning("Heat cannot delete a stack", stack=stack.name, why=failures)
+        report(60, "Heat cannot delete the stack: clearing away by hand")
+        await clear_away(self._cloud, stack.path, force=force)
+        failures = await self._delete(stack, report)
+        if failures:
+            words = "; ".join(failures.values())
+            raise timed_out(f"stack {stack.name} resists: {words}", instance=stack.stamp.resource_id)
+
+    async def _delete(self, stack: Stack, report: Report) -> dict[str, str]:
+        marker = await self._last_event(stack)
+        try:
+            await self._cloud.delete("orchestration", stack.path)
+        except ApiError as error:
+            raise to_problem(error, instance=stack.stamp.resource_id) from error
+        failures = await self.wait(stack, "DELETE", report, marker)
+        if failures is None:
+            await self._settled(stack, "DELETE")
+        return failures or {}
+
+    async def _settled(self, stack: Stack, action: str) -> Stack | None:
+        """As the list has it, once that says so, too: the last event is written a moment before the stack itself."""
+        until_s = time.monotonic() + _NAME_S
+        while True:
+            there = await self.find(stack.stamp.owner.manager_id, stack.stamp.resource_id)
+            over = there is None or there.id != stack.id or there.status == f"{action}_COMPLETE"
+            if over or time.monotonic() > until_s:
+                return there
+            await asyncio.sleep(_FIRST_PAUSE_S)
+
+    async def _last_event(self, stack: Stack) -> str:
+        params: dict[str, str | int | list[str]] = {"sort_dir": "desc", "limit": 1}
+        found = await self._cloud.get_or_none("orchestration", f"{stack.path}/events", params=params)
+        events = found["events"] if found else []
+        return str(events[0]["id"]) if events else ""
+
+    async def wait(self, stack: Stack, action: str, report: Report, marker: str = "") -> dict[str, str] | None:
+        """Until the action has ended: None where it is complete, else resource -> what is said of its failure.
+
+        Events since the last one that was seen; the pause between two looks follows how long it takes already, and
+        how many wait at the same time.
+        """
+        failures: dict[str, str] = {}
+        made: dict[str, Any] = {}
+        begun_s = time.monotonic()
+        self._waiting += 1
+        try:
+            while True:
+                params: dict[str, str | int | list[str]] = {"sort_dir": "asc", "limit": 100}
+                if marker:
+                    params["marker"] = marker
+                found = await self._cloud.get_or_none("orchestration", f"{stack.path}/events", params=params)
+                if found is None:
+                    return None if action == "DELETE" else {"stack": "was removed meanwhile"}
+                for event in found["events"]:
+                    marker = str(event["id"])
+                    name, status = str(event["resource_name"]), str(event["resource_status"])
+                    if status == "CREATE_COMPLETE" and name != stack.name:
+                        made[name] = str(event["physical_resource_id"])
+                    if status == f"{action}_FAILED" and name != stack.name:
+                        failures[name] = str(event.get("resource_status_reason") or "")
+                    if name == stack.name and status in [f"{action}_{end}" for end in _DONE]:
+                        if status.endswith("COMPLETE"):
+                            if made and action == "CREATE":
+                                self._outputs[stack.id] = made
+                            return None
+                        return failures or {"stack": str(event.get("resource_status_reason") or "failed")}
+                    report(_percent(found["events"]), f"{name} {status}")
+                await asyncio.sleep(self._pause_s(time.monotonic() - begun_s))
+        finally:
+            self._waiting -= 1
+
+    def _pause_s(self, elapsed_s: float) -> float:
+        pause_s = min(_LAST_PAUSE_S, max(_FIRST_PAUSE_S, elapsed_s / _PAUSE_SHARE))
+        return pause_s * max(1.0, self._waiting / _CROWD)
+
+    async def _why(self, stack: Stack, failures: Mapping[str, str]) -> PluginError:
+        """The resource that failed first says it, and of a server Nova's own fault."""
+        words = [f"{name}: {text}" for name, text in failures.items()]
+        if "server" in failures and (fault := await self._fault(stack)):
+            words.insert(0, f"server: {fault}")
+        found = cause("; ".join(dict.fromkeys(words)), instance=stack.stamp.resource_id)
+        handle = Handle(resource_id=stack.stamp.resource_id, native_id=stack.id, state_version=1)
+        found.problem.partial.append(handle)
+        return found
+
+    async def _fault(self, stack: Stack) -> str:
+        server_id = str((await self.outputs(stack)).get("server") or "")
+        if not server_id:
+            return ""
+        answer = await self._cloud.get_or_none("compute", f"/servers/{server_id}")
+        return str(((answer or {}).get("server", {}).get("fault") or {}).get("message", ""))
+
+
+def _percent(events: Sequence[Mapping[str, Any]]) -> int:
+    complete = sum(str(event["resource_status"]).endswith("_COMPLETE") for event in events)
+    return min(90, 20 + 15 * complete)

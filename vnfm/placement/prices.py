@@ -1,0 +1,37 @@
+"""What a plan costs in the VIMs' prices, VNFC by VNFC."""
+
+from __future__ import annotations
+
+from vnfm.placement.seek import Sought
+from vnfm.placement.task import Task
+from vnfm.placement.types import Host, HostKey, Price
+from vnfm.placement.why import chosen
+
+
+def prices_of(sought: Sought) -> dict[str, Price]:
+    """By demand, in the request's order."""
+    task, draft = sought.task, sought.draft
+    assert draft is not None
+    found: dict[str, Price] = {}
+    switched: set[HostKey] = set()
+    opened: set[HostKey] = set()
+    for demand in task.request.demands:
+        host = chosen(sought, demand, draft.seats[sought.at[demand.id]]).host
+        root = task.snapshot.root(host.key)
+        server = task.snapshot.by_key[root]
+        first = not server.active and root not in switched and not task.desk.book.seated(task.desk.node(server))
+        switched.add(root)
+        opens = is_closed(task, host) and host.key not in opened
+        opened.add(host.key)
+        found[demand.id] = Price(
+            per_vcpu=host.price_per_vcpu,
+            cpus=round(host.price_per_vcpu * demand.cpu_milli / 1000, 6),
+            switch_on=server.on_cost if first else 0.0,
+            open_worker=host.worker.price if host.worker and opens else 0.0,
+        )
+    return found
+
+
+def is_closed(task: Task, host: Host) -> bool:
+    """Whether the host is a worker VM on demand in which nothing is yet."""
+    return host.worker is not None and task.desk.book.opening(task.desk.node(host)) is not None
