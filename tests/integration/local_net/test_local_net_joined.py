@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from local_net_chains import Ids, SteadyPinger, ping, run, sysctl, terminate_all
+from local_net_deaths import deaths
 from local_net_outside import CONTAINER, Side, Spread, build_spread, edge, ip, join, two_places
 
 from plugins.local.net import (
@@ -18,6 +19,7 @@ from plugins.local.net import (
     Member,
     NotThereError,
     Outside,
+    Remote,
     ResourceKind,
     SegmentTakenError,
     State,
@@ -111,6 +113,28 @@ def test_what_is_joined_again_stays_and_what_was_lost_is_mended(
     assert "is missing" in link.reason
     join(spread.a, spread.links[0], spread.b, spread.links[1])
     assert_crosses(spread)
+
+
+@pytest.mark.parametrize("way", ["VXLAN, unicast", "flat, a bridge", "flat, an interface"])
+def test_whoever_dies_while_joining_is_followed_by_one_who_ends_it(
+    sides: Callable[[Outside], tuple[Side, Side]], ids: Ids, way: str
+) -> None:
+    """And whoever dies while it is taken away, too: the fixture looks that nothing is left."""
+    a, _ = sides(WAYS[way])
+    owner = ids("n")
+    a.net.ensure_namespace(owner)
+    link = a.link("l", Member(owner, "x", CONTAINER), outward=True)
+    spec = a.net.link(link)
+    assert spec
+    segment = spec.segment
+    assert segment
+    remotes = () if segment.encap is Encap.FLAT else (Remote("192.0.2.2"),)
+    for _ in deaths(a.run_dir, lambda net: net.extend_link(link, segment, remotes), a.outsides):
+        a.again()
+    assert [one.state for one in a.net.query([link])] == [State.RUNNING]
+    for _ in deaths(a.run_dir, lambda net: net.terminate(link, ResourceKind.LINK), a.outsides):
+        a.again()
+    assert a.net.query([link]) == []
 
 
 def test_a_router_beside_the_border_is_replaced_under_traffic(
