@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from local_net_chains import Ids, SteadyPinger, ping, run, sysctl, terminate_all
 from local_net_deaths import deaths
-from local_net_outside import CONTAINER, Side, Spread, build_spread, edge, ip, join, two_places
+from local_net_outside import CONTAINER, SAP, Side, Spread, build_spread, edge, ip, join, two_places
 
 from plugins.local.net import (
     Encap,
@@ -158,6 +158,32 @@ def test_a_router_beside_the_border_is_replaced_under_traffic(
     a.net.leave_link(here, spread.nodes[1])
     a.net.terminate(spread.nodes[1], ResourceKind.NAMESPACE)
     assert ping(spread.nodes[0], spread.server_ip) == 3
+
+
+def test_a_piece_may_hold_nothing_but_an_end(sides: Callable[[Outside], tuple[Side, Side]], ids: Ids) -> None:
+    """As where all VNFs are in another VIM, which makes no ends."""
+    a, b = sides(UNICAST)
+    client, server = ids("client"), ids("server")
+    a.net.ensure_namespace(client)
+    b.net.ensure_namespace(server)
+    here = a.link("here", Member(client, "right", SAP), outward=True)
+    there = b.link("there", Member(server, "left", SAP), outward=True)
+    a.port(client, "right", "10.221.0.1/30")
+    b.port(server, "left", "10.221.0.2/30")
+    join(a, here, b, there)
+    first = a.path("path-a", (Hop(client, SAP, "", "right", "client"), edge(here)))
+    second = b.path("path-b", (edge(there), Hop(server, SAP, "left", "", "server")))
+    a.net.allocate_path(first)
+    b.net.allocate_path(second)
+    token = os.urandom(16)
+    counter = b.net.count_probe(second.id, token)
+    try:
+        sent = a.net.probe_path(first.id, PACKETS, 10, token, "10.221.0.2")
+        seen = counter.counts(sent.first_sequence, PACKETS)
+    finally:
+        counter.close()
+    assert (sent.complete, seen.complete) == (True, True), (sent, seen)
+    assert [(h.to, h.received) for h in seen.hops] == [("server", PACKETS)]
 
 
 def test_a_flat_network_carries_one_link(sides: Callable[[Outside], tuple[Side, Side]], ids: Ids) -> None:
