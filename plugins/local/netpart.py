@@ -319,8 +319,9 @@ class NetPart:
 
     def _fabric(self, owner: Owner) -> str:
         """Whose steered ports lie together: the chain's, within this plugin; what belongs to no chain lies with its
-        manager's other such."""
-        return f"{owner.chain_id or f'no-chain.{owner.manager_id}'}"[:110] + f".{self._scope}"
+        manager's other such. A chain that stood before plugins were told apart stays where it is."""
+        chain = (owner.chain_id or f"no-chain.{owner.manager_id}")[:110]
+        return chain if self._network.has_chain(chain) else f"{chain}.{self._scope}"
 
     def _kind_of(self, resource_id: str, where: str) -> net.MemberKind:
         runtime = self._runtime_of(resource_id)

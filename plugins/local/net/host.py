@@ -229,6 +229,10 @@ class HostNetwork:
         stamp = self._stamps.links.read(link_id)
         return None if stamp is None else link_from_stamp(stamp)
 
+    def has_chain(self, chain_id: str) -> bool:
+        """Whether there is a link of it."""
+        return any(spec.chain_id == chain_id for spec in self._links().values())
+
     def _terminate_link(self, link_id: str) -> None:
         stamp = self._stamps.links.read(link_id)
         if stamp is None:

@@ -16,6 +16,8 @@ from local_net_outside import CONTAINER, SAP, Side, Spread, build_spread, edge, 
 from plugins.local.net import (
     Encap,
     Hop,
+    HostNetwork,
+    LinkSpec,
     Member,
     NotThereError,
     Outside,
@@ -26,6 +28,8 @@ from plugins.local.net import (
     naming,
     segments,
 )
+from plugins.local.netpart import NetPart
+from vnfm.pb.vim.v1 import vim_pb2 as pb
 
 PACKETS = 10
 Make = Callable[[Outside], Outside]
@@ -217,3 +221,22 @@ def test_an_interface_that_is_not_there_is_named(sides: Callable[[Outside], tupl
     link = a.link("l", Member(owner, "x", CONTAINER), outward=True)
     with pytest.raises(NotThereError, match="interface eth7 is not there"):
         a.net.extend_link(link, a.wish, ())
+
+
+def test_plugins_of_one_host_are_told_apart_and_what_stood_before_stays(net: HostNetwork, ids: Ids) -> None:
+    """Two VIMs have pieces of one chain: each in a fabric of its own."""
+    old, new = ids("old-chain"), ids("new-chain")
+    member = Member(ids("n"), "x", CONTAINER)
+    net.allocate_link(LinkSpec(ids("l0"), (member,), old, steered=True))
+    parts = {scope: NetPart(net, "h", lambda _: None, lambda _: [], scope) for scope in ("one", "two")}
+    found = {}
+    for scope, part in parts.items():
+        for chain in (old, new):
+            request = pb.AllocateLinkRequest(resource_id=ids(f"l-{scope}-{chain[:3]}"), steered=True)
+            request.members.add(resource_id=ids(f"m-{scope}-{chain[:3]}"), cp_id="x", runtime=pb.RUNTIME_CONTAINER)
+            request.owner.chain_id = chain
+            found[scope, chain] = part.allocate_link(request, "digest").handle.native_id
+    assert found["one", old] == found["two", old] == naming.fabric_name(old)
+    assert found["one", new] == naming.fabric_name(f"{new}.one")
+    assert found["one", new] != found["two", new]
+    ids.given |= {f"{new}.one", f"{new}.two"}
