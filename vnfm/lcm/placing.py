@@ -109,7 +109,7 @@ def _narrowed(demand: Demand, vims: tuple[str, ...]) -> Demand | None:
 
 def _spread(request: Request, plan: Plan, snapshot: Snapshot, ground: Ground) -> Spread | str:
     """The plan with its ends where ends can be and its borders tied; or why that cannot be."""
-    ended = _with_ends(request, plan, ground)
+    ended = _with_ends(plan, snapshot, ground)
     if isinstance(ended, str):
         return ended
     vim_of = {a.id: a.vim for a in ended.assignments} | {e.id: e.vim for e in ended.ends}
@@ -132,20 +132,20 @@ def _spread(request: Request, plan: Plan, snapshot: Snapshot, ground: Ground) ->
     return Spread(made, tied)
 
 
-def _with_ends(request: Request, plan: Plan, ground: Ground) -> Plan | str:
-    """An end whose VIM cannot make one goes to a VIM that can, and that its neighbour's VIM can join with."""
+def _with_ends(plan: Plan, snapshot: Snapshot, ground: Ground) -> Plan | str:
+    """An end whose VIM cannot make one goes to a VIM that can, and that its neighbour's VIM can join with; there beside
+    a VNF of the chain where one is, else to the first host."""
     ends = []
     for end in plan.ends:
         if not end.vim or _makes_saps(end.vim, ground):
             ends.append(end)
             continue
-        known = sorted({a.vim for a in plan.assignments} | set(ground.capabilities))
-        fit = [v for v in known if _makes_saps(v, ground) and ties(ground.reaches, end.vim, v)]
-        at = next(
-            (PlannedEnd(end.id, a.vim, a.host_path[0]) for v in fit for a in plan.assignments if a.vim == v), None
-        )
+        fit = [v for v in sorted(ground.capabilities) if _makes_saps(v, ground) and ties(ground.reaches, end.vim, v)]
+        beside = [PlannedEnd(end.id, a.vim, a.host_path[0]) for v in fit for a in plan.assignments if a.vim == v]
+        hosts = [h for v in fit for h in snapshot.hosts if h.vim == v and h.active and not snapshot.nested(h.key)]
+        at = next(iter([*beside, *(PlannedEnd(end.id, h.vim, h.id) for h in hosts)]), None)
         if at is None:
-            return f"VIM {end.vim} makes no ends of chains (CAPABILITY_SAP), and no VIM beside it does"
+            return f"VIM {end.vim} makes no ends of chains (CAPABILITY_SAP), and none that does can join links with it"
         ends.append(at)
     return replace(plan, ends=tuple(ends))
 
