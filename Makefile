@@ -6,7 +6,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMPS := build/.setup
 
-.PHONY: help setup demo test test-long lab-openstack lab-openstack-down lab-openstack-status test-openstack bench bench-placement fuzz check stubs format clean
+.PHONY: help setup demo test test-long lab-openstack lab-openstack-down lab-openstack-status test-openstack bench bench-placement bench-openstack fuzz check stubs format clean
 
 help: ## these lines
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 24
@@ -60,6 +60,9 @@ bench: setup ## figures beside what the host does by itself; ONLY=NAME, QUICK=1,
 
 bench-placement: $(STAMPS)/python ## how fast and how well chains are placed; ONLY=NAME, LARGE=1
 	@$(PY) tests/bench/bench_placement.py $(foreach name,$(ONLY),--only $(name)) $(if $(LARGE),--large)
+
+bench-openstack: $(STAMPS)/python ## what the OpenStack VIM adds to the cloud's own time, on the lab or the cloud of OS_CLOUD; RUNS=5
+	@PYTHONPATH=tests:tests/integration/openstack:. $(PY) tests/bench/bench_openstack.py $(foreach runs,$(RUNS),--runs $(runs))
 
 fuzz: $(STAMPS)/python ## package reading under atheris; TARGET=archive|manifest|signature|vnfd, SECONDS=60
 	@$(PY) -c 'import atheris' 2>/dev/null || $(PY) -m pip install -q atheris

@@ -26,6 +26,7 @@ _IMAGE = re.compile(
     r"Disk(?: of size)? .*(?:too small|smaller)|InvalidDiskInfo|signature verification",
     re.IGNORECASE | re.DOTALL,
 )
+_FORBIDDEN = re.compile(r"disallowed by policy|Policy doesn't allow|^(?:\w+: )?Forbidden", re.IGNORECASE)
 _ADDRESS = re.compile(
     r"IP address .* already|IpAddressAlreadyAllocated|is already in use|IpAddressInUse", re.IGNORECASE
 )
@@ -99,6 +100,8 @@ def cause(words: str, *, instance: str = "") -> PluginError:
             retry=NEW_PLACEMENT,
             instance=instance,
         )
+    if _FORBIDDEN.search(words):
+        return _refused(f"the cloud does not allow it: {words}: the project's user lacks a role", instance)
     if _NO_HOST.search(words):
         return no_capacity(words, instance=instance)
     if _IMAGE.search(words):

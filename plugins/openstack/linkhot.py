@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from plugins.openstack.corrections import VERSION, Wire, wired
 from plugins.openstack.translate import Hot
 from vnfm.pb.vim.v1 import vim_pb2 as pb
-from vnfm.pluginkit.problems import invalid
 
 _ENCAP = {
     pb.Segment.VLAN: "vlan",
@@ -39,20 +38,22 @@ def link(name: str, cidrs: Sequence[str], mtu_bytes: int, segment: pb.Segment, p
 
 
 def provider(segment: pb.Segment, physical_network: str) -> dict[str, object]:
-    """The provider attributes of a segment that was wished for, or of the configured physical network."""
+    """The provider attributes of a segment, `physical_network` being Neutron's name of where it is. Without a segment
+    links are flat on the physical network, if there is one, else what the cloud gives its tenants."""
     if segment.encap == pb.Segment.ENCAP_UNSPECIFIED:
         if not physical_network:
             return {}
         return {"provider:network_type": "flat", "provider:physical_network": physical_network}
-    if segment.encap in (pb.Segment.VXLAN, pb.Segment.GENEVE) and not segment.id:
-        return {}  # what the cloud gives its tenants; which segment that is only the cloud can say
-    specs: dict[str, object] = {"provider:network_type": _ENCAP[segment.encap]}
-    if segment.id and segment.encap != pb.Segment.FLAT:
+    if segment.encap in (pb.Segment.VXLAN, pb.Segment.GENEVE):
+        if not segment.id:
+            return {}  # which segment a tenant's network has only the cloud can say
+        return {"provider:network_type": _ENCAP[segment.encap], "provider:segmentation_id": segment.id}
+    specs: dict[str, object] = {
+        "provider:network_type": _ENCAP[segment.encap],
+        "provider:physical_network": physical_network,
+    }
+    if segment.id and segment.encap == pb.Segment.VLAN:
         specs["provider:segmentation_id"] = segment.id
-    if segment.encap in (pb.Segment.FLAT, pb.Segment.VLAN):
-        if not (segment.physical_network or physical_network):
-            raise invalid("segment.physical_network", "is missing: FLAT and VLAN need one")
-        specs["provider:physical_network"] = segment.physical_network or physical_network
     return specs
 
 
@@ -102,15 +103,3 @@ def _hot(resources: Mapping[str, object], outputs: Sequence[str]) -> Hot:
         "resources": dict(resources),
         "outputs": {name: {"value": {"get_resource": name}} for name in outputs},
     }
-
-
-def segment_of(network: Mapping[str, object]) -> pb.Segment | None:
-    """The segment of a network, where the credentials may read it."""
-    encap = ENCAP_OF.get(str(network.get("provider:network_type") or ""))
-    if encap is None:
-        return None
-    return pb.Segment(
-        encap=encap,
-        id=int(str(network.get("provider:segmentation_id") or 0)),
-        physical_network=str(network.get("provider:physical_network") or ""),
-    )

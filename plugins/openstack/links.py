@@ -8,14 +8,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from plugins.openstack import linkhot, states
+from plugins.openstack import joining, linkhot, states
 from plugins.openstack.corrections import Wire
 from plugins.openstack.errors import ApiError, to_problem
 from plugins.openstack.stamp import Stamp, stack_name
 from plugins.openstack.world import Project, World
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.pluginkit.handlers import Report, Stamped
-from vnfm.pluginkit.problems import PluginError, invalid, not_ready, unimplemented
+from vnfm.pluginkit.problems import PluginError, failed, not_ready, unimplemented
 
 _TOO_BIG = re.compile(r"MTU is too big, maximum is (\d+)")
 _EVERYTHING = {4: "0.0.0.0/0", 6: "::/0"}
@@ -37,10 +37,19 @@ class Links:
         world, project = self._world, self._world.project(request.owner.tenant)
         if found is not None:
             await self.clear(request.owner.manager_id, request.resource_id, report)
-        members = tuple(member.resource_id for member in request.members)
-        stamp = Stamp(request.resource_id, pb.KIND_LINK, spec_digest, request.owner, members=members)
-        name = stack_name(request.owner.manager_id, request.resource_id)
         segment, physical = request.segment, world.settings.physical_network
+        if request.HasField("segment"):
+            physical = joining.expect(world.settings.networks, segment, request.resource_id).physical_network
+        members = tuple(member.resource_id for member in request.members)
+        stamp = Stamp(
+            request.resource_id,
+            pb.KIND_LINK,
+            spec_digest,
+            request.owner,
+            members=members,
+            network=segment.physical_network,
+        )
+        name = stack_name(request.owner.manager_id, request.resource_id)
         mtu_bytes = min(request.mtu_bytes, self._largest_mtu.get(project.cloud.project_id, request.mtu_bytes))
         hot = linkhot.link(name, request.cidrs, mtu_bytes, segment, physical)
         try:
@@ -56,24 +65,18 @@ class Links:
             stack = await project.stacks.create(stamp, hot, report)
         network_id = (await project.stacks.outputs(stack)).get("network", "")
         network = (await project.cloud.get("network", f"/networks/{network_id}"))["network"]
-        made = states.stamped(stack, network, world.endpoints)
+        made = states.stamped(stack, network, world.settings.networks, world.endpoints)
+        if request.HasField("segment") and not made.resource.HasField("link_end"):
+            raise failed(
+                "our credentials may not read the network's segment, so nobody can join it",
+                instance=request.resource_id,
+            )
         world.remember(made)
         return made.resource
 
     async def join_link(self, request: pb.JoinLinkRequest, found: Stamped, report: Report) -> pb.Resource:
         """Neutron's segment is Neutron's to choose: others join with that one, and we see that they do."""
-        ours = found.resource.link_end
-        if not ours.HasField("segment"):
-            raise unimplemented("a link whose segment our credentials may not read", "CAPABILITY_JOIN_VXLAN")
-        for number, end in enumerate(request.ends):
-            theirs = end.segment
-            if (theirs.encap, theirs.id) != (ours.segment.encap, ours.segment.id):
-                word = pb.Segment.Encap.Name(ours.segment.encap)
-                raise invalid(
-                    f"ends[{number}].segment",
-                    f"expected {word} {ours.segment.id}: a Neutron network cannot be led onto another segment, "
-                    "so the other VIM has to join with this one",
-                )
+        joining.check_ends(found.resource, request.ends)
         return found.resource
 
     async def allocate_sap(

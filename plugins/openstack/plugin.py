@@ -23,7 +23,6 @@ from plugins.openstack.world import Project, World
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.pluginkit.handlers import ImageSink, Plugin, Report, Stamped
 from vnfm.pluginkit.problems import PluginError, not_ready
-from vnfm.pluginkit.publish import InventoryPublisher
 
 _THREADS = 32
 log = structlog.get_logger("plugins.openstack")
@@ -60,6 +59,7 @@ class OpenStackVim:
                 pb.CAPABILITY_HUGEPAGES,
                 pb.CAPABILITY_JOIN_VXLAN,
                 pb.CAPABILITY_JOIN_VLAN,
+                pb.CAPABILITY_JOIN_FLAT,
             ),
             config_schema=CONFIG_SCHEMA,
             close=self.close,
@@ -85,8 +85,8 @@ class OpenStackVim:
         default = await self._project(settings.login, settings)
         tenants = {name: await self._project(login, settings) for name, login in settings.tenants.items()}
         clouds = {one.cloud.project_id: one.cloud for one in (default, *tenants.values())}
-        poller = InventoryPoller(list(clouds.values()), settings, self.plugin.inventory)
-        endpoints = settings.vtep_endpoints or await _tunnel_ends(default.cloud)
+        endpoints = await _tunnel_ends(default.cloud)
+        poller = InventoryPoller(list(clouds.values()), settings, self.plugin.inventory, endpoints)
         return World(settings, default, tenants, Images(default.cloud, shared=bool(tenants)), poller, endpoints)
 
     async def _project(self, login: Login, settings: Settings) -> Project:
@@ -222,6 +222,3 @@ async def _tunnel_ends(cloud: Cloud) -> tuple[str, ...]:
         return ()
     ends = {str((agent.get("configurations") or {}).get("tunneling_ip") or "") for agent in agents if agent["alive"]}
     return tuple(sorted(filter(None, ends)))
-
-
-__all__ = ["InventoryPublisher", "OpenStackVim", "make_plugin"]

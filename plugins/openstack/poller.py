@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from plugins.openstack import inventory
+from plugins.openstack import inventory, joining
 from plugins.openstack.cloud import Cloud
 from plugins.openstack.corrections import META_ID
 from plugins.openstack.errors import ApiError, to_problem
@@ -26,10 +26,13 @@ log = structlog.get_logger("plugins.openstack")
 class InventoryPoller:
     """Reads and publishes. `hosts` is the newest reading, by id."""
 
-    def __init__(self, clouds: Sequence[Cloud], settings: Settings, publisher: InventoryPublisher) -> None:
+    def __init__(
+        self, clouds: Sequence[Cloud], settings: Settings, publisher: InventoryPublisher, endpoints: Sequence[str] = ()
+    ) -> None:
         self._clouds = clouds
         self._settings = settings
         self._publisher = publisher
+        self._endpoints = endpoints
         self.hosts: Mapping[str, pb.Host] = {}
         self.zones: Mapping[str, str] = {}
         self._told: list[bytes] = []
@@ -69,13 +72,13 @@ class InventoryPoller:
         self.hosts = {host.id: host for host in hosts}
         told = [host.SerializeToString(deterministic=True) for host in hosts]
         if told != self._told or not self._publisher.version:
-            await self._publisher.publish(hosts)
+            await self._publisher.publish(hosts, reaches=self._reaches())
             self._told = told
         self._round += 1
 
-    async def republish(self) -> None:
-        """The same once more, under a new version."""
-        await self._publisher.publish(list(self.hosts.values()))
+    def _reaches(self) -> list[pb.Reach]:
+        networks = self._settings.networks.values()
+        return joining.reaches(networks, provider=self.admin, endpoints=self._endpoints)
 
     async def _tenant(self, ours: Iterable[Mapping[str, Any]]) -> list[pb.Host]:
         zones, limits = await asyncio.gather(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,10 +72,30 @@ CONFIG_SCHEMA: dict[str, object] = {
                 },
             },
         },
-        "vtep_endpoints": {
-            "type": "array",
-            "items": _TEXT,
-            "description": "where another VIM sends a tenant network's VXLAN, where the cloud does not tell",
+        "networks": {
+            "type": "object",
+            "description": "networks outside by which links can go on in other VIMs, by the name that all VIMs' "
+            "configurations give them",
+            "propertyNames": {"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"},
+            "additionalProperties": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["encaps"],
+                "properties": {
+                    "encaps": {"type": "array", "minItems": 1, "items": {"enum": ["VXLAN", "VLAN", "FLAT"]}},
+                    "physical_network": {**_TEXT, "description": "FLAT, VLAN: as Neutron calls it (the same name)"},
+                    "endpoints": {
+                        "type": "array",
+                        "items": _TEXT,
+                        "description": "VXLAN: where the cloud's hosts end their tunnels (as Neutron's agents tell)",
+                    },
+                    "udp_port": {"type": "integer", "minimum": 1, "maximum": 65535, "description": "VXLAN (4789)"},
+                    "group": {"type": "string", "description": "VXLAN: the multicast group that floods (none)"},
+                    "mtu_bytes": {"type": "integer", "minimum": 68, "description": "of a port on such a link"},
+                    "one_way_us": {"type": "integer", "minimum": 0},
+                    "bandwidth_bps": {"type": "integer", "minimum": 0},
+                },
+            },
         },
         "patience_s": {"type": "integer", "minimum": 1, "description": "how long a silent API is waited for (90)"},
         "inventory_s": {"type": "integer", "minimum": 1, "description": "how often the inventory is read (10)"},
@@ -107,6 +128,21 @@ class HostHint:
 
 
 @dataclass(frozen=True, slots=True)
+class Outside:
+    """A network outside by which links go on in other VIMs. Without `endpoints` those are meant that Neutron tells."""
+
+    network: str
+    encaps: tuple[str, ...]
+    physical_network: str = ""
+    endpoints: tuple[str, ...] = ()
+    udp_port: int = 0
+    group: str = ""
+    mtu_bytes: int = 0
+    one_way_us: int = 0
+    bandwidth_bps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Checked values. `tenants`: tenant of ours -> how its project is entered; all others use `login`."""
 
@@ -121,7 +157,7 @@ class Settings:
     flavors: str = "auto"
     physical_network: str = ""
     hosts: Mapping[str, HostHint] = field(default_factory=dict)
-    vtep_endpoints: tuple[str, ...] = ()
+    networks: Mapping[str, Outside] = field(default_factory=dict)
     patience_s: float = _PATIENCE_S
     inventory_s: float = _INVENTORY_S
     watch_s: float = _WATCH_S
@@ -142,12 +178,31 @@ def parse(config: Mapping[str, Any], secrets: Mapping[str, str]) -> Settings:
         tenants=tenants,
         hosts=hosts,
         price_per_vcpu=float(config.get("price_per_vcpu", 0)),
-        vtep_endpoints=tuple(config.get("vtep_endpoints", ())),
+        networks={name: _outside(name, told) for name, told in config.get("networks", {}).items()},
         patience_s=float(config.get("patience_s", _PATIENCE_S)),
         inventory_s=float(config.get("inventory_s", _INVENTORY_S)),
         watch_s=float(config.get("watch_s", _WATCH_S)),
         **plain,
     )
+
+
+def _outside(name: str, told: Mapping[str, Any]) -> Outside:
+    group = str(told.get("group", ""))
+    where = f"config.networks.{name}"
+    _addresses(f"{where}.group", [group] if group else [], multicast=True)
+    _addresses(f"{where}.endpoints", told.get("endpoints", ()), multicast=False)
+    lists = {key: tuple(told.get(key, ())) for key in ("encaps", "endpoints")}
+    return Outside(network=name, **{"physical_network": name, **told, **lists})
+
+
+def _addresses(where: str, told: Iterable[str], *, multicast: bool) -> None:
+    for text in told:
+        try:
+            sane = ipaddress.ip_address(text).is_multicast == multicast
+        except ValueError:
+            sane = False
+        if not sane:
+            raise invalid(where, f"{text!r} is not {'a multicast group' if multicast else 'an address'}")
 
 
 def _shared(config: Mapping[str, Any]) -> dict[str, Any]:

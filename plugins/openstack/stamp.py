@@ -32,6 +32,7 @@ class Stamp:
     host_id: str = ""
     generation: int = 0
     members: tuple[str, ...] = ()
+    network: str = ""  # of a link that is to be joined: the network outside, as operators call it
 
 
 def manager_tag(manager_id: str) -> str:
@@ -64,6 +65,7 @@ def tags(stamp: Stamp) -> list[str]:
         ("fence", str(owner.fence)),
         ("host", stamp.host_id),
         ("generation", str(stamp.generation or "")),
+        ("network", stamp.network),
         *((f"member{number}", member) for number, member in enumerate(stamp.members)),
     ]
     found = [PREFIX, manager_tag(owner.manager_id)]
@@ -107,6 +109,7 @@ def read(tags: Sequence[str] | None) -> Stamp | None:
         host_id=values.get("host", ""),
         generation=_whole(values.get("generation", "")),
         members=tuple(values[key] for key in members),
+        network=values.get("network", ""),
     )
 
 

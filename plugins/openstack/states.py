@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from plugins.openstack.corrections import META_WANTED
-from plugins.openstack.linkhot import segment_of
+from plugins.openstack.joining import link_end
+from plugins.openstack.settings import Outside
 from plugins.openstack.stacks import Stack
 from vnfm.pb.common.v1.common_pb2 import Handle
 from vnfm.pb.vim.v1 import vim_pb2 as pb
@@ -28,7 +29,12 @@ _SERVER = {
 }
 
 
-def stamped(stack: Stack, native: Mapping[str, Any] | None, endpoints: tuple[str, ...] = ()) -> Stamped:
+def stamped(
+    stack: Stack,
+    native: Mapping[str, Any] | None,
+    networks: Mapping[str, Outside] | None = None,
+    endpoints: tuple[str, ...] = (),
+) -> Stamped:
     """The object as it is; `native` is its server or network, None where there is none (any more)."""
     stamp = stack.stamp
     state, reason = state_of(stack, native)
@@ -43,8 +49,9 @@ def stamped(stack: Stack, native: Mapping[str, Any] | None, endpoints: tuple[str
     )
     if native and stamp.kind == pb.KIND_COMPUTE:
         resource.addresses.extend(addresses(native))
-    if native and stamp.kind == pb.KIND_LINK:
-        resource.link_end.CopyFrom(link_end(native, endpoints))
+    outside = networks.get(stamp.network) if networks and stamp.network else None
+    if native and outside and (end := link_end(native, outside, endpoints)):
+        resource.link_end.CopyFrom(end)
     return Stamped(resource, stamp.digest, stamp.generation, frozenset(stamp.members))
 
 
@@ -84,12 +91,3 @@ def addresses(server: Mapping[str, Any]) -> list[str]:
         for one in network
         if one.get("OS-EXT-IPS:type", "fixed") == "fixed"
     ]
-
-
-def link_end(network: Mapping[str, Any], endpoints: tuple[str, ...]) -> pb.LinkEnd:
-    """How another VIM joins; empty where the credentials may not read the segment."""
-    segment = segment_of(network)
-    if segment is None:
-        return pb.LinkEnd()
-    tunnelled = segment.encap in (pb.Segment.VXLAN, pb.Segment.GENEVE)
-    return pb.LinkEnd(segment=segment, endpoints=endpoints if tunnelled else ())

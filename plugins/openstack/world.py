@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,6 @@ from plugins.openstack.poller import InventoryPoller
 from plugins.openstack.settings import Settings
 from plugins.openstack.stacks import Stack, Stacks
 from plugins.openstack.stamp import PREFIX, manager_tag
-from vnfm.pb.common.v1.common_pb2 import Handle
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.pluginkit.handlers import Stamped
 from vnfm.pluginkit.problems import no_capacity
@@ -89,7 +88,7 @@ class World:
             return None
         project, stack = found
         native = await self._native(project, stack)
-        stamped = states.stamped(stack, native, self.endpoints)
+        stamped = states.stamped(stack, native, self.settings.networks, self.endpoints)
         self.remember(stamped)
         return stamped
 
@@ -123,6 +122,7 @@ class World:
             states.stamped(
                 stack,
                 by_key.get((stack.stamp.owner.manager_id, stack.stamp.resource_id)) or by_name.get(stack.name),
+                self.settings.networks,
                 self.endpoints,
             )
             for stack in stacks
@@ -154,11 +154,6 @@ def server_key(server: Mapping[str, Any]) -> Key | None:
     """Manager and resource_id of a server of ours."""
     metadata = server.get("metadata") or {}
     return (metadata[META_MANAGER], metadata[META_ID]) if META_ID in metadata and META_MANAGER in metadata else None
-
-
-def handles(stamped: Iterable[Stamped]) -> Sequence[Handle]:
-    """Of all."""
-    return [one.resource.handle for one in stamped]
 
 
 def _copy(stamped: Stamped) -> Stamped:

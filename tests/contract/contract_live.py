@@ -20,6 +20,8 @@ _RECORD = struct.Struct("<IIII")
 _MAGICS = (0xA1B2C3D4, 0xA1B23C4D)  # microseconds, nanoseconds
 ICMP, UDP = 1, 17
 
+WATCH_S = 280.0  # what happens meanwhile may take a cloud long
+
 
 def altered(request: pb.AllocatePathRequest, generation: int, *hops: pb.Hop) -> pb.AllocatePathRequest:
     """The same path at another generation, over other hops where some are given."""
@@ -84,7 +86,7 @@ class Watch:
 
     def __post_init__(self) -> None:
         asked = pb.QueryRequest(owner=Owner(manager_id=self.caller.manager_id))
-        self._stream = self.caller.resources.WatchResources(asked, timeout=CALL_S)
+        self._stream = self.caller.resources.WatchResources(asked, timeout=WATCH_S)
         self._news = threading.Condition()
         self._thread = threading.Thread(target=self._follow, daemon=True)
         self._thread.start()

@@ -5,8 +5,8 @@ What is free changes and lies in `book.py`; the estate holds what it was at the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,12 @@ from vnfm.placement.statement import Cell, Instance, Node, NodeKind, Realization
 
 Ints = np.ndarray[tuple[Any, ...], np.dtype[np.int64]]
 Smalls = np.ndarray[tuple[Any, ...], np.dtype[np.int32]]
+Key = tuple[object, ...]
 Bools = np.ndarray[tuple[Any, ...], np.dtype[np.bool_]]
 CPU, MEMORY, HUGEPAGES, VFS, GPUS, DISK = range(6)
 RESOURCES = ("cpu", "mem", "hugepages", "vfs", "gpus", "disk")
 UNLIMITED = 1 << 30
+KEPT = 512  # masks of one sort that are kept
 SECTOR = 512  # nodes that scores are worked out for at once, or somewhat more
 GRAIN = 8  # the engine counts costs in such parts of a unit; what is below one unit only breaks ties
 
@@ -32,6 +34,23 @@ class Opening:
     amounts: tuple[int, int, int, int, int, int]
     cost: int
     size: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is worked out of the estate when it is first asked for, and holds as long as the estate: see `Ground`."""
+
+    serving: dict[Key, tuple[int, ...]] = field(default_factory=dict)
+    hosts: dict[Key, Bools] = field(default_factory=dict)
+    allowed: dict[Key, Bools] = field(default_factory=dict)
+    fixed: dict[Key, Ints] = field(default_factory=dict)
+    paths: dict[Key, tuple[tuple[int, Realization, Bools], ...]] = field(default_factory=dict)
+
+    def spare(self) -> None:
+        """Forget all where it has become much."""
+        if max(len(self.fixed), len(self.allowed), len(self.serving)) > KEPT:
+            for of in (self.serving, self.hosts, self.allowed, self.fixed, self.paths):
+                of.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +116,7 @@ class Estate:
     openings: dict[int, Opening]
     has_workers: bool
     limits_disk: bool
+    kept: Kept = field(default_factory=Kept, compare=False)
 
     @property
     def size(self) -> int:
@@ -126,8 +146,7 @@ def build_estate(instance: Instance) -> Estate:
     by_id = {n.id: n for n in all_nodes}
     root_id = {n.id: _root(n, by_id) for n in all_nodes}
     dock_at = {s: fabric.dock_of[spot.vertex] for s, spot in fabric.server_spots.items()}
-    like = _likeness(all_nodes, root_id, fabric)
-    nodes = sorted(all_nodes, key=lambda n: _place_in_order(n, dock_at[root_id[n.id]], root_id[n.id], like))
+    nodes = _in_order(all_nodes, root_id, dock_at, fabric)
     index = {n.id: i for i, n in enumerate(nodes)}
     root = tuple(index[root_id[n.id]] for n in nodes)
     dock = np.array([dock_at[root_id[n.id]] for n in nodes], dtype=np.int64)
@@ -266,34 +285,38 @@ def _root(node: Node, by_id: dict[str, Node]) -> str:
     return node.id
 
 
-def _place_in_order(node: Node, dock: int, root: str, like: dict[str, int]) -> tuple[object, ...]:
-    """What a node is like comes before its name, so that names decide only between nodes that are the same."""
-    return (dock, like[root], root, node.kind is NodeKind.WORKER, like[node.id], node.id)
+Looks = tuple[object, ...]
 
 
-def _likeness(nodes: Sequence[Node], root_id: dict[str, str], fabric: Fabric) -> dict[str, int]:
-    """By node: a number that nodes have in common which are the same but for their names, workers included."""
-    kinds: dict[tuple[object, ...], int] = {}
-    looks = {n.id: kinds.setdefault(_looks(n), len(kinds)) for n in nodes}
-    rank = {number: at for at, number in enumerate(sorted(kinds.values(), key=[repr(k) for k in kinds].__getitem__))}
-    plain = {name: rank[number] for name, number in looks.items()}
-    guests: dict[str, list[int]] = {}
+def _in_order(
+    nodes: Sequence[Node], root_id: Mapping[str, str], dock_at: Mapping[str, int], fabric: Fabric
+) -> list[Node]:
+    """By dock and server, a server before its workers. What a node is like comes before its name, so that names decide
+    only between nodes that are the same."""
+    looks = {n.id: _looks(n) for n in nodes}
+    guests: dict[str, list[Looks]] = {}
     for n in nodes:
         if n.kind is NodeKind.WORKER:
-            guests.setdefault(root_id[n.id], []).append(plain[n.id])
-    whole: dict[str, tuple[object, ...]] = {}
+            guests.setdefault(root_id[n.id], []).append(looks[n.id])
+    servers: dict[str, Looks] = {}
     for name, spot in fabric.server_spots.items():
         width = fabric.bandwidth[spot.uplink] if spot.uplink >= 0 else -1
-        whole[name] = (plain[name], width, spot.uplink_us, *sorted(guests.get(name, ())))
-    numbers = {look: i for i, look in enumerate(sorted(set(whole.values()), key=repr))}
-    return plain | {name: numbers[look] for name, look in whole.items()}
+        servers[name] = (dock_at[name], looks[name], width, spot.uplink_us, sorted(guests.get(name, ())), name)
+
+    def place(node: Node) -> Looks:
+        server = servers[root_id[node.id]]
+        return (*server, 1, looks[node.id], node.id) if node.kind is NodeKind.WORKER else (*server, 0)
+
+    return sorted(nodes, key=place)
 
 
-def _looks(node: Node) -> tuple[object, ...]:
-    own = tuple(sorted((name, real) for name, real in node.catalogue.items())) if node.catalogue else ()
-    terms = (node.price, node.on_cost, node.active, node.trust, node.tenant or "", node.disk_mib)
-    places = (node.site, node.zone, node.rack, node.arch)
-    return (node.kind, node.cells, node.runtimes, *terms, *places, node.opens, own)
+def _looks(node: Node) -> Looks:
+    """What a node is like, its name aside, in values that can be compared."""
+    disk = -1 if node.disk_mib is None else node.disk_mib
+    cells = [(c.cpu_milli, c.memory_mib, c.hugepages_mib, c.vfs, c.gpus) for c in node.cells]
+    terms = (node.price, node.on_cost, node.active, node.trust, node.tenant or "", node.tenant is None)
+    own = repr(sorted(node.catalogue.items())) if node.catalogue else ""
+    return (*terms, cells, node.runtimes, disk, node.site, node.zone, node.rack, node.arch, node.opens, own)
 
 
 def _codes(names: Iterable[str]) -> dict[str, int]:

@@ -9,7 +9,7 @@ holds for any graph; one without twins (a wide-area network) just has groups of 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,21 @@ class Spot:
     vertex: int
     uplink: int
     uplink_us: int
+
+
+Options = dict[tuple[int, int], list[tuple[int, int, int]]]
+Walk = tuple[tuple[int, ...], int]  # links, latency
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is worked out of the graph when it is first asked for, and holds as long as the graph: see `Routes`."""
+
+    options: Options = field(default_factory=dict)
+    walks: dict[tuple[int, int], list[Walk]] = field(default_factory=dict)
+    rows: dict[int, tuple[Ints, Ints]] = field(default_factory=dict)
+    costs: dict[tuple[int, bool, int], Ints] = field(default_factory=dict)
+    spans: dict[tuple[int, int, int, int], tuple[Ints, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +72,7 @@ class Fabric:
     between_us: tuple[int, ...]
     server_spots: dict[str, Spot]
     vertex_index: dict[str, int]
+    kept: Kept = field(default_factory=Kept, compare=False)
 
     def spot(self, name: str) -> Spot:
         """Where a server or a switch is."""
@@ -239,9 +255,6 @@ def _relaxed(edges: Sequence[dict[int, int]], transit: Sequence[bool], columns: 
         if not changed:
             break
     return np.where(table >= far, FAR if not hop else far, table)
-
-
-Options = dict[tuple[int, int], list[tuple[int, int, int]]]
 
 
 def shortest_walks(

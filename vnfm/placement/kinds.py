@@ -15,15 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from vnfm.placement.book import NARROW, Amounts, Book
-from vnfm.placement.estate import CPU, DISK, GPUS, GRAIN, HUGEPAGES, MEMORY, VFS, Bools, Estate, Ints
+from vnfm.placement.estate import CPU, DISK, GPUS, GRAIN, HUGEPAGES, MEMORY, VFS, Bools, Estate, Ints, Key
 from vnfm.placement.statement import Realization, Vnf
 
 NEVER = 1 << 58
 UNHEARD = 1 << 55  # above all costs, below NEVER and what is added to it
 KEPT = 2048
 FEW = 6  # changed nodes up to which they are looked at one by one, beside a share of the sector's
-
-Key = tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +65,15 @@ def shares_of(real: Realization, vnf: Vnf) -> int:
 
 
 class Ground:
-    """What kinds have in common: which variants serve which needs, and where they are allowed. Computed once each."""
+    """What kinds have in common: which variants serve which needs, and where they are allowed. Computed once each, and
+    kept with the estate."""
 
     def __init__(self, estate: Estate) -> None:
         self.estate = estate
-        self._serving: dict[Key, tuple[int, ...]] = {}
-        self._hosts: dict[Key, Bools] = {}
-        self._allowed: dict[Key, Bools] = {}
-        self._fixed: dict[Key, Ints] = {}
-        self._paths: dict[Key, tuple[tuple[int, Realization, Bools], ...]] = {}
+        kept = estate.kept
+        kept.spare()
+        self._serving, self._hosts, self._allowed = kept.serving, kept.hosts, kept.allowed
+        self._fixed, self._paths = kept.fixed, kept.paths
         self.least_price = int(estate.price.min()) if estate.size else 0
 
     def serving(self, vnf: Vnf) -> tuple[int, ...]:
@@ -253,8 +251,9 @@ class Kind:
 
     def _fitting(self, book: Book, way: Way, start: int, end: int, opened: Bools | None) -> Bools:
         """Where among these nodes a way fits. `opened`: where its kernel is open to it."""
-        allowed = way.allowed[start:end]
-        ok: Bools = allowed.copy() if opened is None else np.logical_and(allowed, opened)
+        ok: Bools = way.allowed[start:end].copy()
+        if opened is not None:
+            ok &= opened
         for r, amount in enumerate(way.amounts):
             if amount:
                 free = book.free_narrow if amount < NARROW else book.free
@@ -268,7 +267,7 @@ class Kind:
         for r in range(MEMORY, DISK):
             if way.amounts[r]:
                 fits &= book.cell_free[:, r, at] >= way.amounts[r]
-        some: Bools = np.asarray(fits.any(axis=0))
+        some: Bools = np.logical_or.reduce(fits, axis=0)
         return some
 
     def _score(self, book: Book, n: int) -> int:
@@ -343,6 +342,7 @@ class Kinds:
         )
         kind = self._met.get(key)
         if kind is None:
+            self.ground.estate.kept.spare()
             kind = self._met[key] = Kind(vnf, tenant, variants, self.book, self.ground)
             if len(self._met) > self.kept:
                 self._met.popitem(last=False)

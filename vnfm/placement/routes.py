@@ -10,16 +10,17 @@ import numpy as np
 
 from vnfm.placement.book import Book, Draft
 from vnfm.placement.estate import Bools
-from vnfm.placement.fabric import FAR, Ints, Options, Spot, rows_from, shortest_walks
+from vnfm.placement.fabric import FAR, Ints, Spot, Walk, rows_from, shortest_walks
 
 WALKS = 8  # equally short ones kept for a pair
 FAR_HOPS = 1 << 20
+MANY_WALKS = 1 << 16  # pairs whose walks are kept
 KEPT = 2048  # rows of costs and of latencies
 
 if TYPE_CHECKING:
     from vnfm.placement.ask import Ask
 
-Route = tuple[tuple[int, ...], int]  # links from a to b, latency
+Route = Walk  # links from a to b, latency
 
 
 class Routes:
@@ -28,12 +29,10 @@ class Routes:
     def __init__(self, book: Book) -> None:
         self.book = book
         self.fabric = book.estate.fabric
-        self._options: Options = {}
-        self._walks: dict[tuple[int, int], list[Route]] = {}
-        self._rows: dict[int, tuple[Ints, Ints]] = {}
+        kept = self.fabric.kept
+        self._options, self._walks, self._rows = kept.options, kept.walks, kept.rows
+        self._costs, self._spans = kept.costs, kept.spans
         self._near: dict[int, tuple[int, ...]] = {}
-        self._costs: dict[tuple[int, bool, int], Ints] = {}
-        self._spans: dict[tuple[int, int, int, int], tuple[Ints, int]] = {}
         self.up_hops: Ints = np.zeros(len(self.fabric.docks), dtype=np.int64)  # 1: its servers have an uplink
         self.up_us: Ints = np.full(len(self.fabric.docks), FAR, dtype=np.int64)  # the fastest uplink
         for spot in self.fabric.server_spots.values():
@@ -149,6 +148,8 @@ class Routes:
     def _between(self, a: int, b: int, bandwidth: int, used: Mapping[int, int], most_us: int) -> Route | None:
         walks = self._walks.get((a, b))
         if walks is None:
+            if len(self._walks) >= MANY_WALKS:
+                self._walks.clear()
             walks = self._walks[a, b] = self._walks_between(a, b)
         left = self.book.bandwidth
         best, widest = None, bandwidth - 1

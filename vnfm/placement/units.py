@@ -53,23 +53,22 @@ class Joint:
         if stale:
             for kind in self.kinds:
                 kind.refresh(book, stale)
-            for sector in stale:
-                self._look(book, sector)
+        stale = [s for s in stale if not self._kept_up(book, s)]
+        while stale:
+            run = 1
+            while run < len(stale) and stale[run] == stale[0] + run:
+                run += 1
+            self._look_whole(book, stale[0], stale[run - 1])
+            del stale[:run]
 
-    def _look(self, book: Book, sector: int) -> None:
+    def _kept_up(self, book: Book, sector: int) -> bool:
+        """Bring a sector up server by server; False where that is no quicker than looking at all of it."""
         log, estate = book.logs[sector], book.estate
         changed = log.since(self.seen[sector])
         self.seen[sector] = log.position
-        part = estate.sectors[sector]
-        nodes = None if changed is None else {estate.root[n] for n in changed}
-        if nodes is None or len(nodes) > MANY:
-            if estate.has_workers:
-                self.score[part.start : part.end] = NEVER
-            self.score[part.roots] = self._at_servers(book, slice(part.start, part.end), part.roots - part.start)
-            docks = slice(part.first_dock, part.end_dock)
-            self.dock_score[docks] = np.minimum.reduceat(self.score[part.start : part.end], part.starts)
-            return
-        servers = sorted(nodes)
+        servers = None if changed is None else sorted({estate.root[n] for n in changed})
+        if servers is None or len(servers) > MANY:
+            return False
         if servers:
             on_each = [estate.on_server(s) for s in servers]
             starts = np.cumsum([0, *(len(x) for x in on_each[:-1])])
@@ -78,6 +77,17 @@ class Joint:
         for d in {estate.dock[n] for n in servers}:
             start, end = estate.dock_slice(d)
             self.dock_score[d] = self.score[start:end].min()
+        return True
+
+    def _look_whole(self, book: Book, first: int, last: int) -> None:
+        estate = book.estate
+        start, end = estate.sectors[first].start, estate.sectors[last].end
+        roots = np.concatenate([x.roots for x in estate.sectors[first : last + 1]])
+        if estate.has_workers:
+            self.score[start:end] = NEVER
+        self.score[roots] = self._at_servers(book, slice(start, end), roots - start)
+        docks = slice(estate.sectors[first].first_dock, estate.sectors[last].end_dock)
+        np.minimum.reduceat(self.score[start:end], estate.starts[docks] - start, out=self.dock_score[docks])
 
     def _at_servers(self, book: Book, at: slice | Ints, starts: Ints) -> Ints:
         """By server, whose nodes begin at `starts`: each member where it is cheapest, on the server or in a worker."""

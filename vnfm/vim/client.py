@@ -170,6 +170,10 @@ class VimClient:
             answer = await self._stub(rpc.NetworkStub, channel).ProbePath(request, timeout=patience_s + LIGHT_CALL_S)
             return convert.probe_in(answer)
 
+        await self.connection.channel(CONNECT_S)
+        if not self.offers(pb.CAPABILITY_PROBE):
+            settings = self.connection.settings
+            return ProbeResult((), False, unsupported=f"VIM {settings.name} ({settings.kind}) sends no probes (PROBE)")
         return await self._again("ProbePath", call)
 
     @contextlib.asynccontextmanager

@@ -56,6 +56,13 @@ STACK = Stack("s1", NAME, "CREATE_IN_PROGRESS", "", STAMP)
             grpc.StatusCode.FAILED_PRECONDITION,
             Problem.SAME_CALL,
         ),
+        (
+            "network: Forbidden: resources.network: (rule:create_network and (rule:create_network:provider:"
+            "physical_network)) is disallowed by policy",
+            "permission-denied",
+            grpc.StatusCode.PERMISSION_DENIED,
+            Problem.NEVER,
+        ),
         ("something nobody has heard of", "realization-failed", grpc.StatusCode.INTERNAL, Problem.SAME_CALL),
     ],
 )

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from scripted_cloud import OWNER, cloud_of, said
 
-from plugins.openstack import inventory, linkhot, states
+from plugins.openstack import inventory, joining, linkhot, states
 from plugins.openstack.flavors import Flavors, Wanted, disk_gib, exact, smallest
 from plugins.openstack.groups import named_group
 from plugins.openstack.settings import Settings, parse
 from plugins.openstack.stacks import Stack
 from plugins.openstack.stamp import Stamp
+from vnfm.pb.common.v1.common_pb2 import Problem
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.pluginkit.problems import PluginError
 
@@ -198,13 +199,18 @@ def test_dhcp_takes_the_last_addresses_where_there_is_room() -> None:
             {"provider:network_type": "vxlan", "provider:segmentation_id": 77},
         ),
         (
-            pb.Segment(encap=pb.Segment.VLAN, id=5, physical_network="p2"),
-            "p1",
+            pb.Segment(encap=pb.Segment.VLAN, id=5),
+            "p2",
             {
                 "provider:network_type": "vlan",
                 "provider:segmentation_id": 5,
                 "provider:physical_network": "p2",
             },
+        ),
+        (
+            pb.Segment(encap=pb.Segment.FLAT),
+            "p2",
+            {"provider:network_type": "flat", "provider:physical_network": "p2"},
         ),
     ],
 )
@@ -212,16 +218,71 @@ def test_a_segment_that_is_wished_for_is_asked_for(segment: pb.Segment, physical
     assert linkhot.provider(segment, physical) == specs
 
 
-def test_a_vlan_needs_a_physical_network() -> None:
-    with pytest.raises(PluginError, match="physical_network"):
-        linkhot.provider(pb.Segment(encap=pb.Segment.VLAN), "")
+# -- joining with other VIMs
+
+NETWORKS = parse(
+    {
+        "cloud": "c",
+        "networks": {
+            "tunnels": {"encaps": ["VXLAN"], "udp_port": 14789, "group": "224.0.0.1", "mtu_bytes": 1400},
+            "wire": {"encaps": ["FLAT", "VLAN"], "physical_network": "physnet2"},
+        },
+    },
+    {},
+).networks
+VXLAN = {"provider:network_type": "vxlan", "provider:segmentation_id": 1234, "mtu": 1450}
+
+
+def test_a_network_outside_is_offered_by_what_the_credentials_allow() -> None:
+    tunnels, wire = joining.reaches(NETWORKS.values(), provider=True, endpoints=["198.51.100.1"])
+    assert (tunnels.network, list(tunnels.encaps), tunnels.chooses) == ("tunnels", [pb.Segment.VXLAN], True)
+    assert list(wire.encaps) == [pb.Segment.FLAT, pb.Segment.VLAN]
+    for told in joining.reaches(NETWORKS.values(), provider=False, endpoints=[]):
+        assert not told.encaps
+        assert all(refused.reason for refused in told.refused)
+    (unknown, _) = joining.reaches(NETWORKS.values(), provider=True, endpoints=[])
+    assert "endpoints" in unknown.refused[0].reason
 
 
 def test_a_link_says_how_to_join_it_where_that_may_be_read() -> None:
-    network = {"provider:network_type": "vxlan", "provider:segmentation_id": 1234, "provider:physical_network": None}
-    end = states.link_end(network, ("198.51.100.1",))
-    assert (end.segment.encap, end.segment.id, list(end.endpoints)) == (pb.Segment.VXLAN, 1234, ["198.51.100.1"])
-    assert states.link_end({"id": "n"}, ("198.51.100.1",)) == pb.LinkEnd()
+    end = joining.link_end(VXLAN, NETWORKS["tunnels"], ["198.51.100.1"])
+    assert end is not None
+    assert end.segment == pb.Segment(
+        encap=pb.Segment.VXLAN, id=1234, physical_network="tunnels", udp_port=14789, group="224.0.0.1"
+    )
+    assert (list(end.endpoints), end.mtu_bytes) == (["198.51.100.1"], 1400), "the smaller MTU is the link's"
+    assert joining.link_end({"id": "n"}, NETWORKS["tunnels"], ["198.51.100.1"]) is None
+
+
+def test_a_flat_link_has_no_tunnels_end() -> None:
+    flat = {"provider:network_type": "flat", "provider:physical_network": "physnet2", "mtu": 1500}
+    end = joining.link_end(flat, NETWORKS["wire"], ["198.51.100.1"])
+    assert end == pb.LinkEnd(segment=pb.Segment(encap=pb.Segment.FLAT, physical_network="wire"), mtu_bytes=1500), (
+        "by the operators' name, not by Neutron's"
+    )
+
+
+def test_others_join_with_our_segment_or_are_placed_elsewhere() -> None:
+    end = joining.link_end(VXLAN, NETWORKS["tunnels"], ["198.51.100.1"])
+    assert end is not None
+    link = pb.Resource(link_end=end)
+    joining.check_ends(link, [end])
+    other = pb.LinkEnd()
+    other.CopyFrom(end)
+    other.segment.id = 7
+    with pytest.raises(PluginError, match="expected VXLAN 1234") as caught:
+        joining.check_ends(link, [other])
+    assert caught.value.problem.retry == Problem.NEW_PLACEMENT
+    with pytest.raises(PluginError, match="without a segment") as caught:
+        joining.check_ends(pb.Resource(), [end])
+    assert caught.value.problem.retry == Problem.NEVER
+
+
+def test_a_network_that_nobody_configured_is_out_of_reach() -> None:
+    assert joining.expect(NETWORKS, pb.Segment(encap=pb.Segment.VLAN, physical_network="wire"), "l").network == "wire"
+    for encap, name in ((pb.Segment.VXLAN, "wire"), (pb.Segment.FLAT, "nowhere")):
+        with pytest.raises(PluginError, match="there are: tunnels"):
+            joining.expect(NETWORKS, pb.Segment(encap=encap, physical_network=name), "l")
 
 
 @pytest.mark.parametrize(
@@ -308,6 +369,8 @@ def test_a_secret_may_come_with_configure() -> None:
         ({"cloud": "c", "clouds_file": "relative.yaml"}, "config.clouds_file"),
         ({"cloud": "c", "clouds_file": "/no/such/file"}, "config.clouds_file"),
         ({"cloud": "c", "tenants": {"blue": {}}}, "config.tenants.blue.cloud"),
+        ({"cloud": "c", "networks": {"t": {"encaps": ["VXLAN"], "group": "10.0.0.1"}}}, "config.networks.t.group"),
+        ({"cloud": "c", "networks": {"t": {"encaps": ["VXLAN"], "endpoints": ["x"]}}}, "config.networks.t.endpoints"),
     ],
 )
 def test_a_configuration_without_sense_is_refused_by_its_field(config: dict[str, Any], field: str) -> None:
