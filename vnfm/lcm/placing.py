@@ -13,10 +13,12 @@ from vnfm.lcm.borders import Tie, assign, cliques, ties
 from vnfm.lcm.offers import Capabilities
 from vnfm.model.resources import Reach
 from vnfm.placement.engine import place
+from vnfm.placement.settle import settled
 from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.types import Demand, LinkReservation, Plan, PlannedEnd, Proof, Refusal, Request
 
 SAP = "SAP"
+SETTLE_S = 3.0  # for what the search leaves open in a small cloud
 MOST_CUTS = 32  # plans that are tried with the chain cut in two
 
 
@@ -49,6 +51,8 @@ def place_over(
     first plan found whose borders can be crossed; else a refusal that says what was in the way of each. `told`: with
     the plan's reasons."""
     free = place(request, snapshot, told=told)
+    if isinstance(free, Refusal):
+        free = settled(request, snapshot, free, SETTLE_S)
     if isinstance(free, Refusal):
         return free
     if len({a.vim for a in free.assignments}) <= 1:
