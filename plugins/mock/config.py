@@ -33,6 +33,11 @@ PRIORS: Mapping[str, tuple[int, int, int]] = {  # start_ms, hop_us, memory_bytes
     "VM": (20_000, 300, 300 * MIB),
 }
 
+ENCAPS: Mapping[str, pb.Segment.Encap.ValueType] = {
+    "VXLAN": pb.Segment.VXLAN,
+    "VLAN": pb.Segment.VLAN,
+    "FLAT": pb.Segment.FLAT,
+}
 _NAME = {"type": "string", "minLength": 1}
 _AMOUNT = {"type": "integer", "minimum": 0}
 _COST = {
@@ -131,6 +136,22 @@ SCHEMA: Mapping[str, object] = {
                 "properties": {"id": _NAME, "site": _NAME, "count": _AMOUNT},
             },
         },
+        "networks": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["network", "encaps"],
+                "properties": {
+                    "network": _NAME,
+                    "encaps": {"type": "array", "items": {"enum": list(ENCAPS)}, "uniqueItems": True},
+                    "chooses": {"type": "boolean"},
+                    "mtu_bytes": _AMOUNT,
+                    "one_way_us": _AMOUNT,
+                    "bandwidth_bps": _AMOUNT,
+                },
+            },
+        },
         "simulate": {
             "type": "object",
             "additionalProperties": False,
@@ -155,6 +176,7 @@ class Config:
     latencies: tuple[pb.Latency, ...]
     fabric: tuple[pb.Fabric, ...]
     licences: tuple[pb.Licence, ...] = ()
+    reaches: tuple[pb.Reach, ...] = ()
     traffic_pps: int = DEFAULT_TRAFFIC_PPS
 
 
@@ -174,6 +196,10 @@ def parse(config: Mapping[str, Any], default_state: Path | None) -> Config:
         fabric=told.fabric,
         licences=told.licences,
         traffic_pps=config.get("traffic_pps", DEFAULT_TRAFFIC_PPS),
+        reaches=tuple(
+            pb.Reach(**{**entry, "encaps": [ENCAPS[name] for name in entry["encaps"]]})
+            for entry in config.get("networks", ())
+        ),
     )
 
 

@@ -19,11 +19,13 @@ from vnfm.pluginkit.handlers import ImageSink, Plugin, Report, Stamped
 from vnfm.pluginkit.problems import not_ready
 from vnfm.pluginkit.publish import ResourcePublisher
 
+_JOINING = (pb.CAPABILITY_JOIN_VXLAN, pb.CAPABILITY_JOIN_VLAN, pb.CAPABILITY_JOIN_FLAT)
 OPTIONAL: Mapping[str, Callable[[Plugin], Plugin]] = {
-    "JOIN": lambda plugin: replace(plugin, join=None, capabilities=_but(plugin, pb.CAPABILITY_JOIN_VXLAN)),
+    "JOIN": lambda plugin: replace(plugin, join=None, capabilities=_but(plugin, *_JOINING)),
     "SAP": lambda plugin: replace(plugin, saps=None),
     "PATH": lambda plugin: replace(plugin, paths=None),
     "PROBE": lambda plugin: replace(plugin, probe=None),
+    "COUNT": lambda plugin: replace(plugin, count=None),
     "STEER": lambda plugin: replace(plugin, capabilities=_but(plugin, pb.CAPABILITY_STEER)),
     "BALANCE": lambda plugin: replace(plugin, capabilities=_but(plugin, pb.CAPABILITY_BALANCE)),
     "STATS": lambda plugin: replace(plugin, stats=None),
@@ -56,7 +58,7 @@ def make_plugin(
         stage.set(wanted)
         call = Call("Configure")
         await disturb(call, stage.fired(call))
-        await plugin.inventory.publish(wanted.hosts, wanted.latencies, wanted.fabric, wanted.licences)
+        await plugin.inventory.publish(wanted.hosts, wanted.latencies, wanted.fabric, wanted.licences, wanted.reaches)
 
     async def close() -> None:
         stage.close()
@@ -72,6 +74,7 @@ def make_plugin(
         saps=network,
         paths=network,
         probe=network,
+        count=network,
         stats=observation,
         capture=observation,
         ports=compute,
@@ -83,7 +86,7 @@ def make_plugin(
             pb.CAPABILITY_GPU,
             pb.CAPABILITY_CPU_PINNING,
             pb.CAPABILITY_HUGEPAGES,
-            pb.CAPABILITY_JOIN_VXLAN,
+            *_JOINING,
             pb.CAPABILITY_STEER,
             pb.CAPABILITY_BALANCE,
             pb.CAPABILITY_OPEN_WORKER,
@@ -174,5 +177,5 @@ class _Sink:
         return None
 
 
-def _but(plugin: Plugin, left_out: pb.Capability.ValueType) -> list[pb.Capability.ValueType]:
-    return [word for word in plugin.capabilities if word != left_out]
+def _but(plugin: Plugin, *left_out: pb.Capability.ValueType) -> list[pb.Capability.ValueType]:
+    return [word for word in plugin.capabilities if word not in left_out]

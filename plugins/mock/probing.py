@@ -173,6 +173,8 @@ def answer(
     for index in range(len(way) - 1):
         sent = sum(len(trip.reached) > index for trip in trips)
         received = sum(len(trip.reached) > index + 1 for trip in trips)
+        if way[index].edge:
+            sent = received  # nothing is seen at an edge itself
         hop_us = _link_us(way[index].instances[0], way[index + 1].instances[0], between)
         count = pb.ProbePathResponse.HopCount(
             to=way[index + 1].name, sent=sent, received=received, rtt_us=2 * hop_us if response.complete else 0

@@ -163,6 +163,7 @@ def hop_links(world: World, owner: Owner, hop: pb.Hop, compute: Handle, where: s
     """The links on which an instance of a hop is entered and left; None at an edge, which another VIM knows."""
     kind = hop.WhichOneof("at")
     if kind == "edge":
+        present(world, owner, hop.edge_link, pb.KIND_LINK, where)
         return None, None
     if kind == "sap":
         link = ports(present(world, owner, hop.sap, pb.KIND_SAP, where))[0].link.resource_id

@@ -85,6 +85,11 @@ class Stage:
         """Packets that cross every port each second, beside probes."""
         return self._config.traffic_pps if self._config else 0
 
+    def chooses(self, network: str) -> bool:
+        """Whether segments on that network are this VIM's own choice."""
+        reaches = self._config.reaches if self._config else ()
+        return any(one.chooses for one in reaches if one.network == network)
+
     def fired(self, call: Call) -> list[Rule]:
         """Count the call, durably, and say which rules act on it."""
         rules, changed = fire(self._config.rules if self._config else (), self.world.counts, call)

@@ -147,6 +147,7 @@ def why_not_local() -> str | None:
 _MOCK = (sys.executable, "-m", "plugins.mock")
 _MOCK_CONFIG = {
     "hosts": 3,
+    "networks": [{"network": "contract", "encaps": ["VXLAN", "FLAT"], "mtu_bytes": 1450}],
     "host": {"worker_sizes": [{"id": "small", "cpu_milli": 2_000, "memory_bytes": 1 << 30, "most": 2}]},
     "script": [
         {"match": {"rpc": "AllocateCompute", "name": "slow"}, "nth": "*", "do": {"delay_ms": 400}},
@@ -154,7 +155,7 @@ _MOCK_CONFIG = {
     ],
 }
 _LIVE = "STEER,BALANCE,STATS,CAPTURE"
-_OPTIONAL = f"{_LIVE},JOIN,SAP,PATH,PROBE,PORT_HOTPLUG,EXEC,VOLUME,PAUSE,CPU_PINNING,HUGEPAGES,SRIOV,OPEN_WORKER"
+_OPTIONAL = f"{_LIVE},JOIN,SAP,PATH,PROBE,COUNT,PORT_HOTPLUG,EXEC,VOLUME,PAUSE,CPU_PINNING,HUGEPAGES,SRIOV,OPEN_WORKER"
 
 TARGETS = [
     Target("mock", argv=_MOCK, config=_MOCK_CONFIG, doom=doom_by_script),
@@ -163,6 +164,7 @@ TARGETS = [
     Target(
         "local",
         argv=(sys.executable, "-m", "plugins.local"),
+        config={"networks": {"contract": {"interface": "lo", "address": "127.0.0.1", "encaps": ["VXLAN"]}}},
         folder_option="state_dir",
         image=busybox_image,
         skip=why_not_local,

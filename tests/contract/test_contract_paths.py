@@ -156,15 +156,3 @@ def test_what_is_not_offered_is_unimplemented_never_ignored(world: World, runnin
         assert refused.value.code == grpc.StatusCode.UNIMPLEMENTED, pb.Capability.Name(capability)
         assert refused.value.details_count == 1
         assert pb.Capability.Name(capability) in refused.value.problem.detail
-
-
-def test_a_link_is_joined_only_where_that_is_offered(world: World, running: Running) -> None:
-    link = world.link()
-    request = pb.JoinLinkRequest(link=link.handle, owner=world.caller.owner(), ends=[link.link_end])
-    if {pb.CAPABILITY_JOIN_VXLAN, pb.CAPABILITY_JOIN_VLAN} & set(running.offer.capabilities):
-        assert link.link_end.endpoints
-        assert done(world.caller.network.JoinLink(request, timeout=CALL_S)).handle == link.handle
-        return
-    with pytest.raises(Refused) as refused:
-        done(world.caller.network.JoinLink(request, timeout=CALL_S))
-    assert refused.value.code == grpc.StatusCode.UNIMPLEMENTED

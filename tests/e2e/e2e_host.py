@@ -102,7 +102,8 @@ class Witness:
     def namespaces(self) -> frozenset[str]:
         """Names of namespaces on the host that belong to one of our ids."""
         makers = (naming.namespace_name, naming.fabric_name, naming.bridge_namespace_name)
-        ours = {make(i) for i in self.ids() for make in makers}
+        scope = Settings(self.run_dir, self.run_dir, "-").scope
+        ours = {make(i) for one in self.ids() for i in (one, f"{one}.{scope}") for make in makers}
         return frozenset(name for name in _names(NETNS) if name in ours)
 
     def cgroups(self) -> Iterator[Path]:

@@ -6,13 +6,14 @@ import asyncio
 import itertools
 import shutil
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from vnfm.graph.chainfile import read_chain
 from vnfm.lcm import control
@@ -169,16 +170,23 @@ def simple_vnfd(vnfd_id: str, image: SwImage) -> Vnfd:
 
 
 class World:
-    """Stores, a registry with one mock VIM `m`, and a runner that can die and come back."""
+    """Stores, a registry with one mock VIM `m`, or several that reach one network, and a runner that can die and come
+    back. The last one's segments are its own choice."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, vims: Sequence[str] = ("m",)) -> None:
         self.database = Database(sqlite_url(folder))
         self.database.migrate()
         self.blobs = BlobStore(folder / "blobs")
         self.registry = VimRegistry(folder / "vim", "tests", 1)
         self.state_file = folder / "mock.sqlite"
-        config = {"state_file": str(self.state_file), "hosts": 2}
-        self.registry.add(VimSettings("m", "mock", config))
+        self.vims = tuple(vims)
+        for vim in vims:
+            file = self.state_file if vim == vims[0] else folder / f"mock-{vim}.sqlite"
+            config: dict[str, Any] = {"state_file": str(file), "hosts": 2}
+            if len(vims) > 1:
+                core = {"network": "core", "encaps": ["VXLAN"], "mtu_bytes": 1450, "chooses": vim == vims[-1]}
+                config["networks"] = [core]
+            self.registry.add(VimSettings(vim, "mock", config))
         self.packages = PackageStore(self.database)
         self.orders = OrderStore(self.database)
         self.resources = ResourceStore(self.database)
@@ -280,12 +288,13 @@ class World:
         return await self.settled(operation, planted)
 
     async def objects(self, chain_id: str) -> dict[str, int]:
-        """What the VIM really has of a chain: ids and how often."""
-        channel, _ = await self.registry.get("m").connection.channel(10)
+        """What the VIMs really have of a chain: ids and how often."""
         owner = cpb.Owner(manager_id="tests", tenant=TENANT, chain_id=chain_id)
         seen: dict[str, int] = {}
-        async for found in rpc.ResourcesStub(channel).QueryResources(pb.QueryRequest(owner=owner)):
-            seen[found.handle.resource_id] = seen.get(found.handle.resource_id, 0) + 1
+        for vim in self.vims:
+            channel, _ = await self.registry.get(vim).connection.channel(10)
+            async for found in rpc.ResourcesStub(channel).QueryResources(pb.QueryRequest(owner=owner)):
+                seen[found.handle.resource_id] = seen.get(found.handle.resource_id, 0) + 1
         return seen
 
     async def held(self, operation: Operation) -> int:
@@ -307,9 +316,9 @@ def clock() -> datetime:
 
 
 @asynccontextmanager
-async def world(folder: Path) -> AsyncIterator[World]:
+async def world(folder: Path, vims: Sequence[str] = ("m",)) -> AsyncIterator[World]:
     """A world of its own."""
-    made = World(folder)
+    made = World(folder, vims)
     try:
         await made.onboard()
         yield made

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from vnfm.model.placement import Runtime
-from vnfm.model.resources import Licence
+from vnfm.model.resources import Licence, Reach
 from vnfm.placement.amounts import worker_held
 from vnfm.placement.snapshot import Snapshot, workers_of
 from vnfm.placement.types import FabricEdge, Host, ObservedCost, Reservation, ZoneLatency
@@ -32,6 +32,7 @@ class InventoryView:
     fabric: tuple[FabricEdge, ...]
     latencies: tuple[ZoneLatency, ...]
     licences: tuple[Licence, ...]
+    reaches: tuple[Reach, ...]
     held: Mapping[str, Sequence[Reservation]]  # by host
     held_bps: Mapping[str, int] = field(repr=False)  # by edge
     servers: Mapping[str, str] = field(default_factory=dict, repr=False)  # worker VM that is open -> its server
@@ -61,14 +62,16 @@ class InventoryView:
             fabric=inventory.fabric,
             latencies=inventory.latencies,
             licences=inventory.licences,
+            reaches=inventory.reaches,
             held=held,
             held_bps=held_bps,
             servers=servers,
         )
 
     def head(self) -> Document:
-        """All but the lists."""
-        return {"vim": self.vim, "version": self.version, "summary": self.summary()}
+        """All but the long lists."""
+        networks = [_network(reach) for reach in self.reaches]
+        return {"vim": self.vim, "version": self.version, "summary": self.summary(), "networks": networks}
 
     def pieces(self) -> Iterator[Document]:
         """The lists, `PIECE` entries at a time."""
@@ -146,6 +149,19 @@ class InventoryView:
             "bandwidth_bps": {"total": told, "free": max(0, told - self.held_bps.get(edge.id, 0)) if told else None},
             "latency_us": edge.one_way_us,
         }
+
+
+def _network(reach: Reach) -> Document:
+    """By what links can be joined with those of other VIMs, and what is not offered for which reason."""
+    return {
+        "network": reach.network,
+        "encaps": [str(e) for e in reach.encaps],
+        "chooses": reach.chooses,
+        "mtu_bytes": reach.mtu_bytes or None,
+        "latency_us": reach.one_way_us or None,
+        "bandwidth_bps": reach.bandwidth_bps or None,
+        "refused": dict(reach.refused),
+    }
 
 
 _AMOUNTS = ("cpu", "memory_bytes", "hugepage_bytes", "vfs", "gpus")

@@ -7,11 +7,14 @@ carries one.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from vnfm.model.resources import Encap, HopSpec, Reach
+from vnfm.placement.types import LinkReservation
 
+EDGE = "joined:"
 ORDER = (Encap.VXLAN, Encap.VLAN, Encap.FLAT)  # the first that both can
 Reaches = Sequence[Reach]
 
@@ -28,6 +31,11 @@ class Tie:
     mtu_bytes: int = 0
     one_way_us: int = 0
     bandwidth_bps: int = 0
+
+    @property
+    def edge(self) -> str:
+        """What links that are tied so hold of the network, as reservations name it."""
+        return f"{EDGE}{self.network}/{self.encap}"
 
 
 def ties(reaches: Reaches, a: str, b: str) -> tuple[Tie, ...]:
@@ -76,31 +84,30 @@ def why_not(reaches: Reaches, a: str, b: str) -> str:
     return f"VIMs {a} and {b} cannot join links: {'; '.join(reasons)}"
 
 
-def assign(reaches: Reaches, borders: Sequence[tuple[str, str, str, int]]) -> dict[str, Tie] | str:
-    """A tie for each link, given as (id, VIM, VIM, bandwidth_bps); or why one has none."""
+def assign(
+    reaches: Reaches, borders: Sequence[tuple[str, str, str, int]], held: Iterable[LinkReservation] = ()
+) -> dict[str, Tie] | str:
+    """A tie for each link, given as (id, VIM, VIM, bandwidth_bps), beside what others hold; or why one has none."""
     made: dict[str, Tie] = {}
-    flat: set[str] = set()
-    left: dict[tuple[str, str], int] = {}
+    used = Counter[str]()
+    for link_held in held:
+        used.update(dict.fromkeys((e for e in link_held.edges if e.startswith(EDGE)), link_held.bandwidth_bps))
+    full = {e for e in used if e.endswith(Encap.FLAT)}
     for link, a, b, bandwidth_bps in borders:
         every = ties(reaches, a, b)
         if not every:
             return why_not(reaches, a, b)
-        free = [t for t in every if t.encap is not Encap.FLAT or t.network not in flat]
+        free = [t for t in every if t.edge not in full]
         if not free:
-            return f"VIMs {a} and {b} can join one link only by {every[0].network}, a flat network"
-        wide = [t for t in free if not t.bandwidth_bps or _room(left, t) >= bandwidth_bps]
+            return f"VIMs {a} and {b} can join one link only by {every[0].network}, a flat network, and it has one"
+        wide = [t for t in free if not t.bandwidth_bps or t.bandwidth_bps - used[t.edge] >= bandwidth_bps]
         if not wide:
             return f"no network between VIMs {a} and {b} has {bandwidth_bps / 1e6:g} Mbit/s free"
         tie = made[link] = wide[0]
+        used[tie.edge] += bandwidth_bps
         if tie.encap is Encap.FLAT:
-            flat.add(tie.network)
-        if tie.bandwidth_bps:
-            left[tie.network, tie.encap] = _room(left, tie) - bandwidth_bps
+            full.add(tie.edge)
     return made
-
-
-def _room(left: Mapping[tuple[str, str], int], tie: Tie) -> int:
-    return left.get((tie.network, tie.encap), tie.bandwidth_bps)
 
 
 def cliques(reaches: Reaches, vims: Collection[str]) -> list[tuple[str, ...]]:

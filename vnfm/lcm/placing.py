@@ -14,7 +14,7 @@ from vnfm.lcm.offers import Capabilities
 from vnfm.model.resources import Reach
 from vnfm.placement.engine import place
 from vnfm.placement.snapshot import Snapshot
-from vnfm.placement.types import Demand, Plan, PlannedEnd, Proof, Refusal, Request
+from vnfm.placement.types import Demand, LinkReservation, Plan, PlannedEnd, Proof, Refusal, Request
 
 SAP = "SAP"
 MOST_CUTS = 32  # plans that are tried with the chain cut in two
@@ -49,7 +49,7 @@ def place_over(request: Request, snapshot: Snapshot, ground: Ground = NOWHERE) -
     if isinstance(free, Refusal):
         return free
     if len({a.vim for a in free.assignments}) <= 1:
-        stays = _spread(request, free, ground)
+        stays = _spread(request, free, snapshot, ground)
         if isinstance(stays, Spread):
             return stays
     made: Spread | Refusal | str
@@ -63,7 +63,7 @@ def place_over(request: Request, snapshot: Snapshot, ground: Ground = NOWHERE) -
         if isinstance(made, Refusal):
             alone[vim] = made
         told[f"in VIM {vim}"] = made.detail if isinstance(made, Refusal) else made
-    made = _spread(request, free, ground)
+    made = _spread(request, free, snapshot, ground)
     if isinstance(made, Spread):
         return made
     told["over several VIMs"] = made
@@ -96,7 +96,7 @@ def _within(
     if any(d is None for d in here):
         return "a VNF is held to another VIM"
     plan = place(replace(request, demands=tuple(d for d in here if d)), snapshot)
-    return plan if isinstance(plan, Refusal) else _spread(request, plan, ground)
+    return plan if isinstance(plan, Refusal) else _spread(request, plan, snapshot, ground)
 
 
 def _narrowed(demand: Demand, vims: tuple[str, ...]) -> Demand | None:
@@ -104,7 +104,7 @@ def _narrowed(demand: Demand, vims: tuple[str, ...]) -> Demand | None:
     return replace(demand, vims=allowed) if allowed else None
 
 
-def _spread(request: Request, plan: Plan, ground: Ground) -> Spread | str:
+def _spread(request: Request, plan: Plan, snapshot: Snapshot, ground: Ground) -> Spread | str:
     """The plan with its ends where ends can be and its borders tied; or why that cannot be."""
     ended = _with_ends(request, plan, ground)
     if isinstance(ended, str):
@@ -120,14 +120,13 @@ def _spread(request: Request, plan: Plan, ground: Ground) -> Spread | str:
             if link.id in ground.whole:
                 return ground.whole[link.id]
             borders.append((link.id, a, b, link.bandwidth_bps))
-    tied = assign(ground.reaches, borders)
+    tied = assign(ground.reaches, borders, snapshot.link_reservations)
     if isinstance(tied, str):
         return tied
-    return (
-        Spread(_with_latencies(request, ended, tied), tied)
-        if _in_time(request, ended, tied)
-        else ("the way between the VIMs takes longer than the chain's latency bound allows")
-    )
+    made = _with_ties(request, ended, tied, snapshot)
+    if not _in_time(request, made, tied):
+        return "the way between the VIMs takes longer than the chain's latency bound allows"
+    return Spread(made, tied)
 
 
 def _with_ends(request: Request, plan: Plan, ground: Ground) -> Plan | str:
@@ -152,19 +151,30 @@ def _makes_saps(vim: str, ground: Ground) -> bool:
     return vim not in ground.capabilities or SAP in ground.capabilities[vim]
 
 
-def _with_latencies(request: Request, plan: Plan, tied: Mapping[str, Tie]) -> Plan:
-    """What a border adds, where the VIMs tell it and nobody told the way between their hosts."""
-    links = [
-        replace(x, latency_us=(x.latency_us or 0) + tied[x.id].one_way_us)
-        if x.id in tied and tied[x.id].one_way_us
-        else x
-        for x in plan.links
-    ]
-    return replace(plan, links=tuple(links))
+def _with_ties(request: Request, plan: Plan, tied: Mapping[str, Tie], snapshot: Snapshot) -> Plan:
+    """What borders add and hold: their latency, where the way between the hosts does not have it in it already, and
+    their bandwidth; a flat network is held whole."""
+    at = {a.id: (a.vim, a.host) for a in plan.assignments} | {e.id: (e.vim, e.host) for e in plan.ends}
+    ends = {x.id: (x.a, x.b) for x in request.links}
+    links = []
+    for link in plan.links:
+        tie = tied.get(link.id)
+        if tie and tie.one_way_us:
+            a, b = (snapshot.root(at[i]) if at[i] in snapshot.by_key else None for i in ends[link.id])
+            if link.latency_us is None or a == b:
+                link = replace(link, latency_us=(link.latency_us or 0) + tie.one_way_us)
+        links.append(link)
+    held = {r.resource_id: r for r in plan.link_reservations}
+    for link in links:
+        if tie := tied.get(link.id):
+            known = held.get(link.id)
+            edges = (*(known.edges if known else ()), tie.edge)
+            held[link.id] = LinkReservation(link.id, edges, link.bandwidth_bps)
+    return replace(plan, links=tuple(links), link_reservations=tuple(held.values()))
 
 
 def _in_time(request: Request, plan: Plan, tied: Mapping[str, Tie]) -> bool:
-    told = {x.id: x.latency_us for x in _with_latencies(request, plan, tied).links}
+    told = {x.id: x.latency_us for x in plan.links}
     bounds = [(p.links, p.max_latency_us) for p in request.paths]
     bounds += [((x.id,), x.max_latency_us) for x in request.links if x.max_latency_us is not None]
     return all(sum(told.get(i) or 0 for i in links) <= most for links, most in bounds if any(i in tied for i in links))

@@ -19,6 +19,7 @@ class Network:
     sites: Mapping[HostKey, str]
     racks: Mapping[HostKey, str]
     pools: Mapping[tuple[str, str], int]  # (licence, site) -> how many, ours included
+    joined_us: Mapping[frozenset[str], int]  # two VIMs -> one way by a network that joins their links, where it is told
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> Network:
@@ -28,7 +29,7 @@ class Network:
         for told in snapshot.latencies:
             zone_us[(told.vim, told.zone_a, told.zone_b)] = told.one_way_us
             zone_us.setdefault((told.vim, told.zone_b, told.zone_a), told.one_way_us)
-        return cls(zones, zone_us, sites, racks, _pools(snapshot, sites))
+        return cls(zones, zone_us, sites, racks, _pools(snapshot, sites), _joined(snapshot))
 
     def site_of(self, pool: Licence, snapshot: Snapshot) -> str:
         """The site that a pool of licences is for."""
@@ -37,6 +38,9 @@ class Network:
     def between_zones(self, a: tuple[str, str], b: tuple[str, str]) -> int | None:
         """The latency that is told between two zones (VIM and name); None: nobody tells."""
         (vim_a, zone_a), (vim_b, zone_b) = a, b
+        joined = self.joined_us.get(frozenset((vim_a, vim_b)))
+        if joined is not None:
+            return joined
         for vim in (vim_a, vim_b, ""):
             told = self.zone_us.get((vim, zone_a, zone_b))
             if told is not None:
@@ -47,6 +51,17 @@ class Network:
 def _site_of(pool: Licence, known: set[str]) -> str:
     """The site that a pool is for, of those that its VIM has hosts at."""
     return f"site:{pool.site}" if pool.site else min(known) if len(known) == 1 else f"vim:{pool.vim}"
+
+
+def _joined(snapshot: Snapshot) -> dict[frozenset[str], int]:
+    found: dict[frozenset[str], int] = {}
+    for one in snapshot.reaches:
+        for other in snapshot.reaches:
+            if one.vim < other.vim and one.network == other.network and set(one.encaps) & set(other.encaps):
+                pair, way_us = frozenset((one.vim, other.vim)), one.one_way_us + other.one_way_us
+                if way_us:
+                    found[pair] = min(way_us, found.get(pair, way_us))
+    return found
 
 
 def _pools(snapshot: Snapshot, sites: Mapping[HostKey, str]) -> dict[tuple[str, str], int]:

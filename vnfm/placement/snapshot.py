@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from vnfm.model.placement import Runtime
 from vnfm.model.problem import problem
-from vnfm.model.resources import Licence
+from vnfm.model.resources import Licence, Reach
 from vnfm.placement.types import (
     Cell,
     FabricEdge,
@@ -74,6 +74,7 @@ class Snapshot:
     machine: Mapping[HostKey, HostKey] = field(repr=False)
     lineage: Mapping[HostKey, tuple[HostKey, ...]] = field(repr=False)
     licences: tuple[Licence, ...] = ()
+    reaches: tuple[Reach, ...] = ()  # the networks by which links of several VIMs are joined
     kept: Kept = field(default_factory=Kept, repr=False, compare=False)
 
     @classmethod
@@ -87,6 +88,7 @@ class Snapshot:
         reservations: Iterable[Reservation] = (),
         link_reservations: Iterable[LinkReservation] = (),
         licences: Iterable[Licence] = (),
+        reaches: Iterable[Reach] = (),
     ) -> Snapshot:
         """A snapshot of these hosts. Raises ProblemError for two hosts of one name in one VIM."""
         ordered = tuple(sorted(_with_workers(_with_parents(tuple(hosts))), key=lambda h: h.key))
@@ -106,6 +108,7 @@ class Snapshot:
             machine=machine,
             lineage=_lineages(ordered, machine),
             licences=tuple(licences),
+            reaches=tuple(reaches),
         )
 
     def root(self, key: HostKey) -> HostKey:
@@ -182,6 +185,7 @@ class Snapshot:
             reservations=self.reservations,
             link_reservations=self.link_reservations,
             licences=self.licences,
+            reaches=self.reaches,
         )
 
     @staticmethod

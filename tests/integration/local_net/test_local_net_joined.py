@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from local_net_chains import Ids, SteadyPinger, ping, sysctl, terminate_all
+from local_net_chains import Ids, SteadyPinger, ping, run, sysctl, terminate_all
 from local_net_outside import CONTAINER, Side, Spread, build_spread, edge, ip, join, two_places
 
 from plugins.local.net import (
@@ -88,6 +88,10 @@ def test_halves_of_a_chain_meet_outside(sides: Callable[[Outside], tuple[Side, S
     spread = build_spread(*sides(outside))
     assert_crosses(spread)
     assert ping(spread.nodes[0], spread.server_ip) == 3
+    whole = run(
+        spread.nodes[0], "ping", "-n", "-q", "-c", "3", "-i", "0.01", "-M", "do", "-s", "1372", spread.server_ip
+    )
+    assert " 3 received" in whole.stdout, "what fills the link's MTU of 1400 bytes does not cross"
     states = [one.state for side in (spread.a, spread.b) for one in side.net.query()]
     assert set(states) == {State.RUNNING}
 

@@ -56,6 +56,7 @@ class Scenery:
                 latencies=inventory.latencies,
                 fabric=inventory.fabric,
                 licences=inventory.licences,
+                reaches=inventory.reaches,
             )
             self._inventory, base = inventory, None
         if base is None or (observed is not self._seen and begun >= self._next_s):

@@ -143,6 +143,8 @@ def _member(facts: ChainFacts, port: Attachment) -> LinkMember:
 
 def _sap_steps(facts: ChainFacts, links: Iterable[Step]) -> list[Step]:
     by_key = {s.key: s for s in links}
+    # ends of connections agree on what the narrowest link carries, so that nothing has to be told them on the way
+    narrowest = min(mtu_of(tie) for tie in (None, *facts.ties.values()))
     steps = []
     for link in facts.layout.links:
         for port in (p for p in link.ports if not p.cp):
@@ -153,7 +155,7 @@ def _sap_steps(facts: ChainFacts, links: Iterable[Step]) -> list[Step]:
                 cp_id=port.owner,
                 link_id=need.link.resource_id,
                 ips=(link.addresses[port],),
-                mtu_bytes=need.link.mtu_bytes,
+                mtu_bytes=narrowest,
                 routes=facts.layout.routes.get(port, ()),
             )
             steps.append(
