@@ -1,11 +1,11 @@
-"""Links, their ends and paths as HOT. Pure."""
+"""Links and paths as HOT. Pure."""
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping, Sequence
 
-from plugins.openstack.corrections import VERSION, Wire, wired
+from plugins.openstack.corrections import VERSION
 from plugins.openstack.translate import Hot
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 
@@ -84,12 +84,6 @@ def dhcp_pool(network: Network) -> tuple[str, str] | None:
 
 def _all_traffic() -> list[dict[str, str]]:
     return [{"direction": way, "ethertype": kind} for way in ("ingress", "egress") for kind in ("IPv4", "IPv6")]
-
-
-def sap(port: pb.Port, wire: Wire) -> Hot:
-    """A port that belongs to nobody yet: address and MAC of the chain's end."""
-    hot = wired(_hot({}, []), 0, port, wire)
-    return {**hot, "outputs": {"port0": {"value": {"get_resource": "port0"}}}}
 
 
 def path(port_ids: Sequence[str]) -> Hot:
