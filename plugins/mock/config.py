@@ -159,6 +159,7 @@ SCHEMA: Mapping[str, object] = {
             "properties": {
                 "hosts": {"type": "integer", "minimum": 1, "maximum": MOST_HOSTS},
                 "seed": {"type": "integer", "minimum": 0, "maximum": MOST_SEED},
+                "open_workers": {"type": "boolean"},
             },
         },
     },
@@ -207,7 +208,7 @@ def _simulated(config: Mapping[str, Any]) -> DataCentre:
     if twice := [key for key in _INVENTORY if key in config]:
         raise invalid("config/simulate", f"makes a whole data centre: leave out {', '.join(twice)}")
     wanted = config["simulate"]
-    return data_centre(wanted["hosts"], wanted.get("seed", 0))
+    return data_centre(wanted["hosts"], wanted.get("seed", 0), open_workers=wanted.get("open_workers", False))
 
 
 def _written(config: Mapping[str, Any]) -> DataCentre:

@@ -140,8 +140,11 @@ class _Shape:
         return zone * self.sites // self.zones
 
 
-def data_centre(hosts: int, seed: int) -> DataCentre:
-    """`hosts` hosts (1 at least), worker VMs among them; the same for the same two numbers, whatever the machine."""
+def data_centre(hosts: int, seed: int, *, open_workers: bool = False) -> DataCentre:
+    """`hosts` hosts (1 at least), worker VMs among them; the same for the same two numbers, whatever the machine.
+
+    `open_workers`: every server that runs VMs opens further workers, too.
+    """
     dice = random.Random(f"{hosts}/{seed}")
     workers = hosts // _WORKERS_OF_HOSTS
     shape = _Shape.of(hosts - workers)
@@ -152,6 +155,9 @@ def data_centre(hosts: int, seed: int) -> DataCentre:
         for number, (rack, name) in enumerate(_names(shape, racks))
     ]
     made = _workers(servers, kinds, workers, dice)
+    if open_workers:
+        for server in servers:
+            _open(server)
     placed = [host for server in servers for host in (server, *made.get(server.id, ()))]
     fabric = [*_uplinks(servers, kinds, dice), *_switches(shape, racks, dice)]
     licences = [
@@ -305,6 +311,26 @@ def _worker(server: pb.Host, name: str, tenant: str, cpu_milli: int, memory_byte
             for runtime in (pb.RUNTIME_VM, pb.RUNTIME_KATA)
         ],
     )
+
+
+def _open(server: pb.Host) -> None:
+    """Sizes such as the workers that stand have; one is up when its VM has booted and joined its cluster."""
+    vm = next((cost for cost in server.costs if cost.runtime == pb.RUNTIME_VM), None)
+    if vm is None:
+        return
+    server.can_open_workers = True
+    for name, size in (("small", 1), ("large", 2)):
+        server.worker_sizes.add(
+            id=name,
+            cpu_milli=size * 8_000,
+            memory_bytes=size * 24 * GIB,
+            disk_bytes=200 * GIB,
+            overhead_memory_bytes=vm.memory_bytes,
+            start_ms=vm.start_ms + 8_000,
+            container=_cost(pb.RUNTIME_CONTAINER, _NESTED),
+            price=round(2.0 * size * server.price_per_vcpu, 2),
+            most=_MOST_WORKERS,
+        )
 
 
 def _uplinks(servers: Sequence[pb.Host], kinds: Sequence[ServerKind], dice: random.Random) -> Iterator[pb.Fabric]:

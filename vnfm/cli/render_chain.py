@@ -68,16 +68,16 @@ def host_path(vnf: dict[str, Any]) -> str:
 def reasons(vnf: dict[str, Any]) -> Text:
     """Why this, then what was rejected, how many hosts fell away by what, what it costs, then the next best.
 
-    Of many hosts only the chosen one is named; equal reasons on several hosts are told once.
+    Equal reasons on several hosts are told once; of many hosts, only what is in the way of each realization.
     """
     from rich.text import Text
 
     text = Text("\n".join(f"• {reason}" for reason in vnf.get("reasons") or []))
-    for (runtime, reason), hosts in grouped(vnf.get("rejected") or []).items():
+    many = any(item.get("host") == "*" for item in vnf.get("rejected") or [])
+    for (runtime, reason), hosts in rejections(vnf, many).items():
         others = f" and {len(hosts) - 1} more" if len(hosts) > 1 else ""
         text.append(f"\n✗ {runtime} on {hosts[0]}{others}: " if hosts[0] else f"\n✗ {runtime}: ", style="red")
         text.append(reason, style="dim")
-    many = any(item.get("host") == "*" for item in vnf.get("rejected") or [])
     for line in (hosts_left(vnf.get("filters") or {}) if many else "", cost(vnf.get("score") or {})):
         text.append(f"\n{line}" if line else "", style="dim")
     runner_up = vnf.get("runner_up")
@@ -91,16 +91,22 @@ def reasons(vnf: dict[str, Any]) -> Text:
     return text
 
 
+def rejections(vnf: dict[str, Any], many: bool) -> dict[tuple[str, str], list[str]]:
+    """By realization and reason the hosts; no host where the reason counts them itself."""
+    if not many:
+        return grouped(vnf.get("rejected") or [])
+    told = {name.lower() if name == "NESTED" else name: why for name, why in (vnf.get("realizations") or {}).items()}
+    return {(name, str(why)): [""] for name, why in told.items()}
+
+
 def hosts_left(filters: dict[str, Any]) -> str:
-    """How many hosts there are, what took how many of them away, and how many are left."""
+    """How many hosts there are, what took how many of them away, and how many are left, whatever the realization."""
     if not filters:
         return ""
     gone = [(name, n) for name, n in filters.items() if name not in ("nodes", "left")]
     gone.sort(key=lambda x: (-x[1], x[0]))
     told = "".join(f" - {n:,.0f} {name}" for name, n in gone)
-    return (
-        f"hosts: {filters.get('nodes') or 0:,.0f}{told} = {filters.get('left') or 0:,.0f} would do" if filters else ""
-    )
+    return f"hosts: {filters.get('nodes') or 0:,.0f}{told} = {filters.get('left') or 0:,.0f} left"
 
 
 def cost(score: dict[str, Any]) -> str:
@@ -123,12 +129,20 @@ def grouped(rejected: Sequence[dict[str, Any]]) -> dict[tuple[str, str], list[st
 
 
 def links(data: Sequence[dict[str, Any]]) -> list[RenderableType]:
-    """The links with what they promise; nothing where there are none."""
+    """The links with what they promise, and by what those between VIMs are joined; nothing where there are none."""
     if not data:
         return []
-    rows = ((scalar(link.get("id")), micros(link.get("latency_us")), rate(link.get("bandwidth_bps"))) for link in data)
     right = {"justify": "right"}
-    return [grid("Links", ["Link", ("Latency", right), ("Bandwidth", right)], rows)]
+    columns: list[Any] = ["Link", ("Latency", right), ("Bandwidth", right)]
+    rows = [[scalar(x.get("id")), micros(x.get("latency_us")), rate(x.get("bandwidth_bps"))] for x in data]
+    if any(x.get("segment") for x in data):
+        columns.append("Joined by")
+        rows = [[*row, _joined(x.get("segment") or {})] for row, x in zip(rows, data, strict=True)]
+    return [grid("Links", columns, rows)]
+
+
+def _joined(segment: dict[str, Any]) -> str:
+    return f"{segment['encap']} on {segment['network']}, {' - '.join(segment['vims'])}" if segment else ""
 
 
 def refused(data: dict[str, Any]) -> RenderableType:

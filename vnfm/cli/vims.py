@@ -73,7 +73,7 @@ def read_inventory(
     for piece in session.client.follow(pieces):
         for name, value in json.loads(piece.json).items():
             if isinstance(value, list):
-                data[name] += value
+                data.setdefault(name, []).extend(value)
             else:
                 data[name] = value
         if summary_only or (most_hosts is not None and data["summary"]["hosts"] > most_hosts):
@@ -92,10 +92,14 @@ def simulate(
         ..., "--hosts", metavar="N", min=1, max=MOST_HOSTS, help="How many, worker VMs included."
     ),
     seed: int = typer.Option(0, "--seed", metavar="S", min=0, max=MOST_SEED, help="Another number, another cloud."),
+    open_workers: bool = typer.Option(False, "--open-workers", help="Servers that run VMs open worker VMs on demand."),
 ) -> None:
     """Connect a data centre that nobody has: a mock VIM of N hosts, to try plans and lifecycles on."""
     settings = struct_pb2.Struct()
-    settings.update({"simulate": {"hosts": hosts, "seed": seed}})
+    wanted: dict[str, Any] = {"hosts": hosts, "seed": seed}
+    if open_workers:
+        wanted["open_workers"] = True
+    settings.update({"simulate": wanted})
     request = nfvo_pb2.AddVimRequest(name=name, kind="mock", config=settings)
     made = shapes.vim(session.client.call(session.client.vims.AddVim, request))
     data = {**made, "seed": seed, **read_inventory(session, name, summary_only=True)}

@@ -14,21 +14,42 @@ import numpy as np
 
 from vnfm.placement.ask import Ask, Bound
 from vnfm.placement.book import Book
-from vnfm.placement.estate import Bools, Estate, Ints
+from vnfm.placement.estate import GRAIN, Bools, Estate, Ints
 from vnfm.placement.fabric import FAR, Spot
 from vnfm.placement.kinds import NEVER, UNHEARD
 from vnfm.placement.routes import FAR_HOPS, Routes
 from vnfm.placement.statement import RuleKind, Scope
+from vnfm.placement.units import Unit
 
+KEPT = 256  # bandwidths whose costs are kept
 SpotOf = Callable[[int], Spot | None]  # of a point, None where it is not placed
 
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
-    """`own[u]`: by dock, the cost of unit u there and of all behind it."""
+    """`own[u]`: by dock, the cost of unit u there and of all behind it.
+
+    `known[u]`: the sectors where that rests on the unit's scores; elsewhere it is what it costs at least.
+    """
 
     order: tuple[int, ...]
     own: tuple[Ints, ...]
+    known: tuple[set[int], ...]
+
+
+def known_now(ask: Ask, book: Book, u: int, sector: int, *costs: Ints) -> None:
+    """Look at a unit's scores in one more sector, and put them into costs that went by the least there."""
+    unit, part = ask.units[u], book.estate.sectors[sector]
+    unit.source.refresh(book, (sector,))
+    docks = slice(part.first_dock, part.end_dock)
+    more = unit.dock_score[docks] - least_unseen(unit)
+    for cost in costs:
+        cost[docks] += more
+
+
+def least_unseen(unit: Unit) -> int:
+    """What a unit is taken to cost where nobody looked; what only breaks ties is not worth looking."""
+    return min(unit.floor + GRAIN, NEVER)
 
 
 class Horizon:
@@ -55,6 +76,7 @@ class Horizon:
             latency[c, c] = min(fabric.between_us[g], FAR)
         self.latency: Ints = latency
         self.alone = len(self.starts) == len(self.dock_group)
+        self._costs: dict[int, Ints] = {}  # hops by what a hop costs
 
     def renew(self) -> None:
         """Told before each chain: what rests on the load may be old."""
@@ -62,8 +84,14 @@ class Horizon:
     def message(self, own: Ints, hop_cost: int, apart: bool) -> Ints:
         """The least cost of what lies behind a link, seen from each dock; `apart`: not on the same server."""
         least = own if self.alone else np.minimum.reduceat(own, self.starts)
-        over: Ints = (self.hops * hop_cost + least).min(axis=1)
-        return np.minimum(own + self.same_hops * hop_cost if apart else own, over[self.dock_group])
+        costs = self._costs.get(hop_cost)
+        if costs is None:
+            if len(self._costs) > KEPT:
+                self._costs.clear()
+            costs = self._costs[hop_cost] = self.hops * hop_cost
+        over = np.minimum.reduce(costs + least, axis=1)
+        there: Ints = over if self.alone else over[self.dock_group]
+        return np.minimum(own + self.same_hops * hop_cost if apart else own, there)
 
     def nearest(self, so_far: Ints) -> Ints:
         """The least latency at each dock, coming from any other with what it took there; within a server it is free."""
@@ -89,11 +117,12 @@ def look_ahead(ask: Ask, horizon: Horizon, turn: int = 0) -> Ahead:
     `turn`: another order where one has failed; it begins with another unit.
     """
     if len(ask.units) == 1 and not ask.wires and all(v.licence is None for v in ask.chain.vnfs):
-        return Ahead((0,), (ask.units[0].dock_score,))
+        ask.units[0].source.refresh(horizon.routes.book)
+        return Ahead((0,), (ask.units[0].dock_score,), (set(range(len(horizon.estate.sectors))),))
     between, at_ends = _adjacency(ask)
     order, parent = _order(ask, between, at_ends, turn)
     routes = horizon.routes
-    own: list[Ints] = [u.dock_score.copy() for u in ask.units]
+    own, known = _looked(ask, horizon, wholly=turn > 0)
     for u, ends in enumerate(at_ends):
         for w, end in ends:
             wire = ask.wires[w]
@@ -113,7 +142,30 @@ def look_ahead(ask: Ask, horizon: Horizon, turn: int = 0) -> Ahead:
             continue
         cost = sum(ask.wires[w].hop_cost for w in between[u][p])
         own[p] += horizon.message(own[u], cost, p in ask.apart[u])
-    return Ahead(order, tuple(own))
+    return Ahead(order, tuple(own), tuple(known.copy() for _ in ask.units))
+
+
+def _looked(ask: Ask, horizon: Horizon, wholly: bool) -> tuple[list[Ints], set[int]]:
+    """What each unit costs at each dock, and the sectors looked at: those nearest to the ends, else all."""
+    book, sectors = horizon.routes.book, horizon.estate.sectors
+    known = set(range(len(sectors)))
+    if not wholly and ask.end_spots and len(sectors) > 1:
+        known = {s for spot in ask.end_spots for s in horizon.routes.near_sectors(spot)}
+    if len(known) == len(sectors):
+        for unit in ask.units:
+            unit.source.refresh(book)
+        return [unit.dock_score.copy() for unit in ask.units], known
+    at = sorted(known)
+    parts = [slice(sectors[s].first_dock, sectors[s].end_dock) for s in at]
+    own = []
+    for unit in ask.units:
+        unit.source.refresh(book, at)
+        costs: Ints = np.empty(len(unit.dock_score), dtype=np.int64)
+        costs.fill(least_unseen(unit))
+        for part in parts:
+            costs[part] = unit.dock_score[part]
+        own.append(costs)
+    return own, known
 
 
 def _adjacency(ask: Ask) -> tuple[list[dict[int, list[int]]], list[list[tuple[int, int]]]]:
@@ -223,21 +275,14 @@ def within_reach(ask: Ask, routes: Routes, v: int, spot_of: SpotOf, known: dict[
             other = wire.other(v)
             spot = spot_of(other)
             if spot is not None:
-                ok = routes.rows(spot)[1] <= wire.max_us - ask.least_us(v) - ask.least_us(other)
-                _open_own(ok, routes, spot)
-                mask = ok if mask is None else mask & ok
+                mask = _both(mask, routes.within(spot, None, wire.max_us - ask.least_us(v) - ask.least_us(other)))
         for b in ask.bounds_of[i]:
-            ok2 = _on_walk(ask, routes, v, ask.bounds[b], spot_of, known)
-            if ok2 is not None:
-                mask = ok2 if mask is None else mask & ok2
+            mask = _both(mask, _on_walk(ask, routes, v, ask.bounds[b], spot_of, known))
     return mask
 
 
-def _open_own(ok: Bools, routes: Routes, spot: Spot) -> None:
-    """The spot's own dock stays open: its own server is nearer than its rack."""
-    dock = routes.fabric.dock_of[spot.vertex]
-    if dock >= 0:
-        ok[dock] = True
+def _both(a: Bools | None, b: Bools | None) -> Bools | None:
+    return b if a is None else a if b is None else a & b
 
 
 def _on_walk(
@@ -247,20 +292,18 @@ def _on_walk(
     if v not in walk:
         return None
     at = walk.index(v)
-    rest = bound.max_us - sum(bound.ends_us)
+    rest = bound.max_us - bound.least_us
     if known:
         rest -= sum([known[i] - least for i, least in zip(bound.wires, bound.ends_us, strict=True) if i in known])
-    before = next((s for p in reversed(walk[:at]) if (s := spot_of(p)) is not None), None)
-    after = next((s for p in walk[at + 1 :] if (s := spot_of(p)) is not None), None)
-    if before is None and after is None:
-        return None
-    spent: Ints | None = None
-    for spot in (before, after):
-        if spot is not None:
-            us = routes.rows(spot)[1]
-            dock = routes.fabric.dock_of[spot.vertex]
-            if dock >= 0 and us[dock]:
-                us = us.copy()
-                us[dock] = 0
-            spent = us if spent is None else spent + us
-    return None if spent is None else spent <= rest
+    before = after = None
+    for i in range(at - 1, -1, -1):
+        before = spot_of(walk[i])
+        if before is not None:
+            break
+    for i in range(at + 1, len(walk)):
+        after = spot_of(walk[i])
+        if after is not None:
+            break
+    if before is None:
+        return None if after is None else routes.within(after, None, rest)
+    return routes.within(before, after, rest)

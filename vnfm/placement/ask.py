@@ -7,6 +7,7 @@ end (-1, -2, ...).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from vnfm.placement.book import Book
 from vnfm.placement.estate import GRAIN
@@ -18,8 +19,7 @@ from vnfm.placement.units import Unit, Units, groups_of
 MOST = 1 << 32  # a hop's cost, so that sums stay exact
 
 
-@dataclass(frozen=True, slots=True)
-class Wire:
+class Wire(NamedTuple):
     """A virtual link. `hop_cost`: of all its bandwidth on one link."""
 
     a: int
@@ -41,6 +41,7 @@ class Bound:
     max_us: int
     walk: tuple[int, ...]
     ends_us: tuple[int, ...]  # by wire: what the realizations at its ends add at least
+    least_us: int  # that of all wires
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ class Ask:
     end_spots: tuple[Spot, ...]
     bounds: tuple[Bound, ...]
     bounds_of: tuple[tuple[int, ...], ...]  # by wire
+    timed: tuple[bool, ...]  # by VNF: whether a latency bound is on one of its wires, or on any path
     rules: tuple[tuple[Apart, ...], ...]  # by VNF
     units: tuple[Unit, ...]
     unit_of: tuple[int, ...]
@@ -107,6 +109,7 @@ def ask_of(chain: Chain, book: Book, kinds: Kinds, units: Units) -> Ask:
         end_spots=tuple([_end_spot(book, e.at) for e in chain.ends]),
         bounds=bounds,
         bounds_of=tuple([tuple(x) for x in bounds_of]),
+        timed=tuple([bool(bounds) or any(wires[i].max_us is not None for i in x) for x in wires_of]),
         rules=rules,
         units=tuple([units.of(group, of_kind) for group in groups]),
         unit_of=unit_of,
@@ -126,7 +129,7 @@ def _bounds(chain: Chain, wires: tuple[Wire, ...], kinds: tuple[Kind, ...]) -> t
     for path in chain.paths:
         at = tuple([names[x] for x in path.vlinks])
         ends = [sum([least[p] for p in (wires[i].a, wires[i].b) if p >= 0]) for i in at]
-        out.append(Bound(at, path.max_latency_us, _walk([wires[i] for i in at]), tuple(ends)))
+        out.append(Bound(at, path.max_latency_us, _walk([wires[i] for i in at]), tuple(ends), sum(ends)))
     return tuple(out)
 
 

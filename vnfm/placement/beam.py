@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from heapq import heapify, heappop, heappush
 
-from vnfm.placement.ahead import Ahead, Horizon, unlicensed, within_reach
+from vnfm.placement.ahead import Ahead, Horizon, known_now, unlicensed, within_reach
 from vnfm.placement.ask import Ask
 from vnfm.placement.book import Book, Draft
 from vnfm.placement.estate import GRAIN, Ints
 from vnfm.placement.extend import Miss, extend, spot_of
 from vnfm.placement.fabric import Spot
-from vnfm.placement.kinds import NEVER, UNHEARD, Scores
+from vnfm.placement.kinds import NEVER, UNHEARD
 from vnfm.placement.routes import Routes
 from vnfm.placement.statement import Scope
 
@@ -22,10 +22,11 @@ class Candidates:
     """A unit's nodes for one draft, the most promising first: servers of its neighbours, then dock by dock."""
 
     def __init__(self, ask: Ask, ahead: Ahead, horizon: Horizon, book: Book, draft: Draft, u: int) -> None:
-        self.estate = book.estate
+        self.estate, self.ask, self.book, self.u = book.estate, ask, book, u
         self.unit = ask.units[u]
         self.total = ahead.own[u].copy()
-        self.opened: dict[int, Scores] = {}
+        self.ahead, self.known = ahead, ahead.known[u].copy()
+        self.opened: dict[int, Ints] = {}
         self.missed: dict[int, int] = {}
         self.need = self.later = 0  # bandwidth that leaves the server; of it, to units that are not placed yet
         self.room = book.up_left
@@ -90,6 +91,8 @@ class Candidates:
         score = self.unit.score
         for root, saved in saving.items():
             dock = estate.dock[root]
+            if estate.sector_of[root] not in self.known:
+                self._look(estate.sector_of[root])
             ahead = int(self.total[dock]) - int(self.unit.dock_score[dock])
             for node in estate.on_server(root):
                 cost = int(score[node])
@@ -118,6 +121,15 @@ class Candidates:
                         closed = (domains != at) & (domains >= 0) if rule.same else domains == at
                         self.total[closed] = NEVER
 
+    def _look(self, sector: int) -> None:
+        """From now on the costs in this sector rest on the unit's scores."""
+        self.known.add(sector)
+        if sector in self.ahead.known[self.u]:
+            known_now(self.ask, self.book, self.u, sector, self.total)
+        else:
+            self.ahead.known[self.u].add(sector)
+            known_now(self.ask, self.book, self.u, sector, self.total, self.ahead.own[self.u])
+
     def next(self) -> tuple[int, int] | None:
         """The next estimate (cost ahead included, the draft's own not) and node."""
         while True:
@@ -127,6 +139,9 @@ class Candidates:
                 found = heappop(self.nearby)
             elif best >= UNHEARD:
                 return None
+            elif self.estate.sector_of_dock[dock] not in self.known:
+                self._look(self.estate.sector_of_dock[dock])
+                continue
             else:
                 found = best, self._from_dock(dock)
             if found[1] >= 0 and found[1] not in self.told:
@@ -191,9 +206,11 @@ def search(
 def _alone(ask: Ask, book: Book, routes: Routes) -> Draft | None:
     """A single unit without links goes where it is cheapest: no need to look around."""
     unit = ask.units[0]
-    node = int(unit.score.argmin()) if len(unit.score) else -1
-    if node < 0 or unit.score[node] >= unit.never:
+    dock = int(unit.dock_score.argmin()) if len(unit.dock_score) else -1
+    if dock < 0 or unit.dock_score[dock] >= UNHEARD:
         return None
+    start, end = book.estate.dock_slice(dock)
+    node = start + int(unit.score[start:end].argmin())
     found = place_unit(ask, book, routes, Draft(ask.tenant), 0, node, patient=False)
     return found if isinstance(found, Draft) else None
 

@@ -1,18 +1,19 @@
 """What is free now: the estate's arrays, less what was committed. The one thing here that changes.
 
 A chain is searched for on a `Draft`, a small overlay over the book; `commit` enters it as a whole after a check,
-`release` takes exactly that out again. Readers with caches follow `touched`, the log of nodes that changed.
+`release` takes exactly that out again. Readers with caches follow `logs`, by sector the nodes that changed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from vnfm.model.problem import problem
-from vnfm.placement.estate import GRAIN, UNLIMITED, Bools, Estate, Ints, Opening, Smalls
+from vnfm.placement.estate import GRAIN, Bools, Estate, Ints, Opening, Smalls
 from vnfm.placement.fabric import FAR
 
 Amounts = tuple[int, int, int, int, int, int]  # as in estate.RESOURCES
@@ -23,8 +24,7 @@ NOBODY = -1
 SEVERAL = -2
 
 
-@dataclass(frozen=True, slots=True)
-class Seat:
+class Seat(NamedTuple):
     """One VNF on its node, with all that it takes there. `shares`: 0 no shared kernel, 1 shared, 2 only within the
     tenant."""
 
@@ -69,6 +69,25 @@ class Draft:
         )
 
 
+class Log:
+    """Nodes of one sector that changed, in order, some repeatedly; `forgotten` were dropped before those kept."""
+
+    __slots__ = ("forgotten", "nodes")
+
+    def __init__(self) -> None:
+        self.forgotten = 0
+        self.nodes: list[int] = []
+
+    @property
+    def position(self) -> int:
+        """The end of the log."""
+        return self.forgotten + len(self.nodes)
+
+    def since(self, position: int) -> list[int] | None:
+        """What changed since; None where that is forgotten."""
+        return self.nodes[position - self.forgotten :] if position >= self.forgotten else None
+
+
 class Book:
     """What is free, by node, cell, link and licence, at `version`. One writer."""
 
@@ -93,11 +112,9 @@ class Book:
         self.any_off = bool(on.any())
         self.on_left: list[int] = on.tolist()
         self.on_wide: Ints = on * GRAIN
-        self.on_narrow: Smalls = self.on_wide.clip(0, UNLIMITED).astype(np.int32)
-        self._open: dict[tuple[int, int], tuple[int, Bools]] = {}
-        self.touched: list[int] = []  # from position `forgotten` on
-        self.forgotten = 0
-        self.sharings = 0  # changes of who shares a kernel
+        self._open: dict[tuple[int, int, int], tuple[int, Bools]] = {}
+        self.touched: list[int] = []  # nodes that changed, lately
+        self.logs = [Log() for _ in estate.sectors]
         self._doors: dict[int, list[int]] = {}  # server -> workers that may be opened on it
         for n, opening in estate.openings.items():
             self._doors.setdefault(opening.server, []).append(n)
@@ -130,7 +147,11 @@ class Book:
             fits = all(self.left[r][server] >= a for r, a in enumerate(self.estate.openings[n].amounts) if a)
             for r in range(len(self.left)):
                 self._set(r, n, int(self.estate.free[r, n]) if fits else 0)
-            self.touched.append(n)
+            self._touch(n)
+
+    def _touch(self, node: int) -> None:
+        self.touched.append(node)
+        self.logs[self.estate.sector_of[node]].nodes.append(node)
 
     def _set(self, r: int, node: int, left: int) -> None:
         self.left[r][node] = left
@@ -141,20 +162,11 @@ class Book:
         for r, amount in enumerate(amounts):
             if amount:
                 self._set(r, node, self.left[r][node] - sign * amount)
-        self.touched.append(node)
+        self._touch(node)
 
     def tenant(self, name: str) -> int:
         """A tenant's code, a new one for one not met yet."""
         return self.tenants.setdefault(name, len(self.tenants))
-
-    @property
-    def position(self) -> int:
-        """The end of the log."""
-        return self.forgotten + len(self.touched)
-
-    def touched_since(self, position: int) -> list[int] | None:
-        """Nodes that changed since, some repeatedly; None where that is forgotten."""
-        return self.touched[position - self.forgotten :] if position >= self.forgotten else None
 
     def copy(self) -> Book:
         """A book that goes its own way: what-if."""
@@ -168,7 +180,7 @@ class Book:
         other.up_left = self.up_left.copy()
         other.licences = self.licences.copy()
         other.sharer, other.guarded = self.sharer.copy(), self.guarded.copy()
-        other.on_left, other.on_wide, other.on_narrow = self.on_left.copy(), self.on_wide.copy(), self.on_narrow.copy()
+        other.on_left, other.on_wide = self.on_left.copy(), self.on_wide.copy()
         other.held, other.tenants = self.held.copy(), self.tenants.copy()
         other._sharing = {n: {t: c.copy() for t, c in of.items()} for n, of in self._sharing.items()}
         other._inside = self._inside.copy()
@@ -197,16 +209,19 @@ class Book:
         for n in nodes:
             for r in range(len(self.left)):
                 self._set(r, n, -1)
-            self.touched.append(n)
+            self._touch(n)
 
-    def open_to(self, tenant: int, shares: int, at: slice | Ints) -> Bools:
-        """The same for all nodes, or those at `at`."""
-        if not isinstance(at, slice):
-            return self._opened(self.sharer[at], self.guarded[at], tenant, shares)
-        known = self._open.get((tenant, shares))
-        if known is None or known[0] != self.sharings:
-            known = self.sharings, self._opened(self.sharer, self.guarded, tenant, shares)
-            self._open[tenant, shares] = known
+    def open_to(self, tenant: int, shares: int, first: int, last: int) -> Bools:
+        """The same for all nodes of these sectors."""
+        sectors = self.estate.sectors
+        part = slice(sectors[first].start, sectors[last].end)
+        if first != last:
+            return self._opened(self.sharer[part], self.guarded[part], tenant, shares)
+        position = self.logs[first].position
+        known = self._open.get((tenant, shares, first))
+        if known is None or known[0] != position:
+            known = position, self._opened(self.sharer[part], self.guarded[part], tenant, shares)
+            self._open[tenant, shares, first] = known
         return known[1]
 
     @staticmethod
@@ -250,8 +265,10 @@ class Book:
     def _enter(self, draft: Draft, sign: int) -> None:
         self.version += 1
         if len(self.touched) > LOG:
-            self.forgotten += len(self.touched)
             self.touched.clear()
+            for log in self.logs:
+                log.forgotten += len(log.nodes)
+                log.nodes.clear()
         estate = self.estate
         used = draft.used
         if draft.opened:  # what the workers take of their servers goes with the first and last VNF in them
@@ -292,8 +309,7 @@ class Book:
         cost += opening.cost if opening else 0
         self.on_left[node] = cost
         self.on_wide[node] = cost * GRAIN
-        self.on_narrow[node] = min(cost * GRAIN, UNLIMITED)
-        self.touched.append(node)
+        self._touch(node)
 
     def _seat(self, seat: Seat, tenant: int, sign: int) -> None:
         node = seat.node
@@ -314,7 +330,6 @@ class Book:
         count[1] += sign * (seat.shares == 2)
         if not count[0]:
             del of[tenant]
-        self.sharings += 1
         self.sharer[node] = NOBODY if not of else SEVERAL if len(of) > 1 else next(iter(of))
         self.guarded[node] = any(c[1] for c in of.values())
 

@@ -19,7 +19,7 @@ from vnfm.placement.book import Amounts
 from vnfm.placement.desk import Offers
 from vnfm.placement.domains import Impossible
 from vnfm.placement.estate import CPU, DISK, GPUS, HUGEPAGES, MEMORY, VFS, Bools, Ints
-from vnfm.placement.hindrances import licences_at
+from vnfm.placement.hindrances import kernels_open, licences_at
 from vnfm.placement.kinds import Way
 from vnfm.placement.openings import Refused
 from vnfm.placement.option import values_of
@@ -352,7 +352,6 @@ def _grown(task: Task, demands: tuple[Demand, ...]) -> tuple[float, Change] | No
             lacks[r] = (amount - book.free[r].astype(np.int64)).clip(0)
             if r < DISK and strict[r]:
                 lacks[r] = np.maximum(lacks[r], strict[r] - book.cell_free[0, r].astype(np.int64))
-            lacks[r] = -(-lacks[r] // _STEP[r]) * _STEP[r]
             size += lacks[r] / _SCALE[r]
     size[~open_to] = np.inf
     node = int(size.argmin())
@@ -363,7 +362,7 @@ def _grown(task: Task, demands: tuple[Demand, ...]) -> tuple[float, Change] | No
     host = task.snapshot.hosts[at]
     if not host.cells or host.worker:  # a worker's size is the VIM's
         return None
-    extra = {r: int(lacks[r, node]) for r in range(6) if lacks[r, node]}
+    extra = {r: -(-int(lacks[r, node]) // _STEP[r]) * _STEP[r] for r in range(6) if lacks[r, node]}
     text = " and ".join(more(r, n) for r, n in extra.items())
     grown = host
     for r, n in extra.items():
@@ -375,7 +374,7 @@ def _kernel(task: Task, demand: Demand, way: Way) -> Bools:
     book = task.desk.book
     if not way.shares:
         return np.ones(book.estate.size, dtype=np.bool_)
-    return book.open_to(book.tenant(demand.tenant), way.shares, slice(None))
+    return kernels_open(book, book.tenant(demand.tenant), way.shares)
 
 
 def _with_more(host: Host, resource: int, extra: int) -> Host:

@@ -19,7 +19,6 @@ from vnfm.placement.types import Demand, Host, HostKey, LinkReservation, Reserva
 from vnfm.placement.units import Units
 
 KEPT = 512  # kinds of demands whose judgement is kept
-LOG = 1 << 20  # changes after which a book is begun anew
 
 Held = tuple[str, str]  # "compute" or "link", and the resource's id
 
@@ -68,7 +67,7 @@ class Desk:
         wanted: dict[Held, Reservation | LinkReservation] = {("compute", r.resource_id): r for r in now[0]}
         wanted.update((("link", r.resource_id), r) for r in now[1])
         gone = [k for k, r in self._held.items() if (w := wanted.get(k)) is not r and w != r]
-        if (gone and self._short) or len(self.book.touched) > LOG:
+        if gone and self._short:
             self._begin()
             gone = []
         for key in gone:

@@ -33,6 +33,10 @@ class Domains:
     def __init__(self, ask: Ask, book: Book, horizon: Horizon) -> None:
         self.ask, self.book, self.horizon = ask, book, horizon
         self.estate = book.estate
+        for unit in ask.units:
+            unit.source.refresh(book)
+        for kind in ask.kinds:
+            kind.refresh(book)
         self.of: list[Bools] = [np.asarray(k.score < k.never) if k.ways else self._nowhere() for k in ask.kinds]
 
     def _nowhere(self) -> Bools:

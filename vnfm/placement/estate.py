@@ -5,21 +5,25 @@ What is free changes and lies in `book.py`; the estate holds what it was at the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from vnfm.placement.fabric import Fabric, Spot, build_fabric
+from vnfm.placement.fabric import Fabric, Spot, build_fabric, is_wide_area
 from vnfm.placement.statement import Cell, Instance, Node, NodeKind, Realization, Scope
 
-Ints = npt.NDArray[np.int64]
-Smalls = npt.NDArray[np.int32]
-Bools = npt.NDArray[np.bool_]
+Ints = np.ndarray[tuple[Any, ...], np.dtype[np.int64]]
+Smalls = np.ndarray[tuple[Any, ...], np.dtype[np.int32]]
+Key = tuple[object, ...]
+Bools = np.ndarray[tuple[Any, ...], np.dtype[np.bool_]]
 CPU, MEMORY, HUGEPAGES, VFS, GPUS, DISK = range(6)
 RESOURCES = ("cpu", "mem", "hugepages", "vfs", "gpus", "disk")
 UNLIMITED = 1 << 30
+KEPT = 512  # masks of one sort that are kept
+SECTOR = 4_096  # nodes that scores are worked out for at once at most, or somewhat more
+LEAST = 256  # nodes of a site that are worth a sector of their own
 GRAIN = 8  # the engine counts costs in such parts of a unit; what is below one unit only breaks ties
 
 
@@ -34,13 +38,42 @@ class Opening:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """What is worked out of the estate when it is first asked for, and holds as long as the estate: see `Ground`."""
+
+    serving: dict[Key, tuple[int, ...]] = field(default_factory=dict)
+    hosts: dict[Key, Bools] = field(default_factory=dict)
+    allowed: dict[Key, Bools] = field(default_factory=dict)
+    fixed: dict[Key, Ints] = field(default_factory=dict)
+    paths: dict[Key, tuple[tuple[int, Realization, Bools], ...]] = field(default_factory=dict)
+
+    def spare(self) -> None:
+        """Forget all where it has become much."""
+        if max(len(self.fixed), len(self.allowed), len(self.serving)) > KEPT:
+            for of in (self.serving, self.hosts, self.allowed, self.fixed, self.paths):
+                of.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class Sector:
+    """Some docks that lie side by side, and their nodes: what scores are worked out for at once. Ends are exclusive."""
+
+    start: int
+    end: int
+    first_dock: int
+    end_dock: int
+    starts: Ints  # of its docks, from the sector's start
+    roots: Ints  # its servers
+
+
+@dataclass(frozen=True, slots=True)
 class Estate:
     """N nodes in order; where a list stands beside an array of the same content, it is the faster one for one node.
 
     `free`: [6, N] over all cells; `cell_free`: [cells, 6, N]. `offers`: [variants, N], which variants a node runs; a
     variant is a realization with its values, so a node with values of its own offers variants of its own.
     `switch_on` and `domains` (scope -> code of each node) are the server's. `starts`: first node of each dock, in the
-    fabric's order of docks.
+    fabric's order of docks. `sector_of`: of each node.
     """
 
     instance: Instance
@@ -60,6 +93,9 @@ class Estate:
     roots: Ints  # nodes that are servers
     dock: tuple[int, ...]
     starts: Ints
+    sectors: tuple[Sector, ...]
+    sector_of: tuple[int, ...]
+    sector_of_dock: tuple[int, ...]
     spots: tuple[Spot, ...]
     site_at: Ints
     zone_at: Ints
@@ -81,6 +117,7 @@ class Estate:
     openings: dict[int, Opening]
     has_workers: bool
     limits_disk: bool
+    kept: Kept = field(default_factory=Kept, compare=False)
 
     @property
     def size(self) -> int:
@@ -110,8 +147,7 @@ def build_estate(instance: Instance) -> Estate:
     by_id = {n.id: n for n in all_nodes}
     root_id = {n.id: _root(n, by_id) for n in all_nodes}
     dock_at = {s: fabric.dock_of[spot.vertex] for s, spot in fabric.server_spots.items()}
-    like = _likeness(all_nodes, root_id, fabric)
-    nodes = sorted(all_nodes, key=lambda n: _place_in_order(n, dock_at[root_id[n.id]], root_id[n.id], like))
+    nodes = _in_order(all_nodes, root_id, dock_at, fabric)
     index = {n.id: i for i, n in enumerate(nodes)}
     root = tuple(index[root_id[n.id]] for n in nodes)
     dock = np.array([dock_at[root_id[n.id]] for n in nodes], dtype=np.int64)
@@ -123,6 +159,9 @@ def build_estate(instance: Instance) -> Estate:
     codes = {scope: np.array(at, dtype=np.int64) for scope, at in domains.items()}
     starts = np.flatnonzero(np.diff(dock, prepend=-1)) if len(nodes) else np.zeros(0, dtype=np.int64)
     cell_free = _cells(nodes)
+    dock_domains = {scope: _alike(code, starts) for scope, code in codes.items()}
+    roots: Ints = np.array(sorted(set(root)), dtype=np.int64)
+    sectors = _sectors(starts, roots, len(nodes), dock_domains[Scope.SITE], fabric)
     return Estate(
         instance=instance,
         fabric=fabric,
@@ -140,16 +179,19 @@ def build_estate(instance: Instance) -> Estate:
         site_at=np.array([sites[n.site] for n in nodes], dtype=np.int64),
         zone_at=np.array([zones[n.zone] for n in nodes], dtype=np.int64),
         root=root,
-        roots=np.array(sorted(set(root)), dtype=np.int64),
+        roots=roots,
         dock=tuple(dock.tolist()),
         starts=starts,
+        sectors=sectors,
+        sector_of=tuple(i for i, x in enumerate(sectors) for _ in range(x.start, x.end)),
+        sector_of_dock=tuple(i for i, x in enumerate(sectors) for _ in range(x.first_dock, x.end_dock)),
         spots=tuple(fabric.server_spots[root_id[n.id]] for n in nodes),
         domains=domains,
         domain_codes=codes,
         root_codes=codes[Scope.SERVER],
         dock_codes=dock,
         vertex_codes=np.array([fabric.server_spots[root_id[n.id]].vertex for n in nodes], dtype=np.int64),
-        dock_domains={scope: _alike(code, starts) for scope, code in codes.items()},
+        dock_domains=dock_domains,
         server_at={fabric.server_spots[n.id].place: i for i, n in enumerate(nodes) if n.kind is NodeKind.SERVER},
         server_of_uplink={spot.uplink: index[name] for name, spot in fabric.server_spots.items() if spot.uplink >= 0},
         server_end={at: i + 1 for i, at in enumerate(root)},
@@ -165,6 +207,32 @@ def build_estate(instance: Instance) -> Estate:
         },
         has_workers=len(set(root)) < len(nodes),
         limits_disk=any(n.disk_mib is not None for n in nodes),
+    )
+
+
+def _sectors(starts: Ints, roots: Ints, nodes: int, sites: Ints, fabric: Fabric) -> tuple[Sector, ...]:
+    """Docks in order, cut where a sector is large enough and a group of twins ends, or where a site ends."""
+    groups = fabric.dock_group.tolist()
+    bounds = [*starts.tolist(), nodes]
+    cuts = [0] if len(starts) else []
+    if not is_wide_area(len(fabric.server_spots), len(starts)):
+        for d in range(1, len(starts)):
+            size = bounds[d] - bounds[cuts[-1]]
+            other_site = sites[d] != sites[d - 1] and size >= LEAST
+            if other_site or (size >= SECTOR and groups[d] != groups[d - 1]) or size >= 2 * SECTOR:
+                cuts.append(d)
+    if not len(starts):
+        return ()
+    return tuple(
+        Sector(
+            bounds[a],
+            bounds[b],
+            a,
+            b,
+            starts[a:b] - bounds[a],
+            roots[(roots >= bounds[a]) & (roots < bounds[b])],
+        )
+        for a, b in zip(cuts, [*cuts[1:], len(starts)], strict=True)
     )
 
 
@@ -218,34 +286,37 @@ def _root(node: Node, by_id: dict[str, Node]) -> str:
     return node.id
 
 
-def _place_in_order(node: Node, dock: int, root: str, like: dict[str, int]) -> tuple[object, ...]:
-    """What a node is like comes before its name, so that names decide only between nodes that are the same."""
-    return (dock, like[root], root, node.kind is NodeKind.WORKER, like[node.id], node.id)
+Looks = tuple[object, ...]
 
 
-def _likeness(nodes: Sequence[Node], root_id: dict[str, str], fabric: Fabric) -> dict[str, int]:
-    """By node: a number that nodes have in common which are the same but for their names, workers included."""
-    kinds: dict[tuple[object, ...], int] = {}
-    looks = {n.id: kinds.setdefault(_looks(n), len(kinds)) for n in nodes}
-    rank = {number: at for at, number in enumerate(sorted(kinds.values(), key=[repr(k) for k in kinds].__getitem__))}
-    plain = {name: rank[number] for name, number in looks.items()}
-    guests: dict[str, list[int]] = {}
+def _in_order(
+    nodes: Sequence[Node], root_id: Mapping[str, str], dock_at: Mapping[str, int], fabric: Fabric
+) -> list[Node]:
+    """By dock and server, a server before its workers. What a node is like comes before its name, so that names decide
+    only between nodes that are the same."""
+    looks = {n.id: _looks(n) for n in nodes}
+    guests: dict[str, list[Looks]] = {}
     for n in nodes:
         if n.kind is NodeKind.WORKER:
-            guests.setdefault(root_id[n.id], []).append(plain[n.id])
-    whole: dict[str, tuple[object, ...]] = {}
+            guests.setdefault(root_id[n.id], []).append(looks[n.id])
+    servers: dict[str, Looks] = {}
     for name, spot in fabric.server_spots.items():
         width = fabric.bandwidth[spot.uplink] if spot.uplink >= 0 else -1
-        whole[name] = (plain[name], width, spot.uplink_us, *sorted(guests.get(name, ())))
-    numbers = {look: i for i, look in enumerate(sorted(set(whole.values()), key=repr))}
-    return plain | {name: numbers[look] for name, look in whole.items()}
+        servers[name] = (dock_at[name], looks[name], width, spot.uplink_us, sorted(guests.get(name, ())), name)
+
+    def place(node: Node) -> Looks:
+        server = servers[root_id[node.id]]
+        return (*server, 1, looks[node.id], node.id) if node.kind is NodeKind.WORKER else (*server, 0)
+
+    return sorted(nodes, key=place)
 
 
-def _looks(node: Node) -> tuple[object, ...]:
-    own = tuple(sorted((name, real) for name, real in node.catalogue.items())) if node.catalogue else ()
-    terms = (node.price, node.on_cost, node.active, node.trust, node.tenant or "", node.disk_mib)
-    places = (node.site, node.zone, node.rack, node.arch)
-    return (node.kind, node.cells, node.runtimes, *terms, *places, node.opens, own)
+def _looks(node: Node) -> Looks:
+    """What a node is like, its name aside, in values that can be compared."""
+    disk = -1 if node.disk_mib is None else node.disk_mib
+    terms = (node.price, node.on_cost, node.active, node.trust, node.tenant or "", node.tenant is None)
+    own = repr(sorted(node.catalogue.items())) if node.catalogue else ""
+    return (*terms, node.cells, node.runtimes, disk, node.site, node.zone, node.rack, node.arch, node.opens, own)
 
 
 def _codes(names: Iterable[str]) -> dict[str, int]:
@@ -285,11 +356,9 @@ def _offers(instance: Instance, nodes: Sequence[Node]) -> tuple[tuple[Realizatio
 def _cells(nodes: Sequence[Node]) -> Smalls:
     most = max((len(n.cells) for n in nodes), default=1)
     table: Smalls = np.zeros((most, len(RESOURCES), len(nodes)), dtype=np.int32)
+    nothing = Cell(0, 0)
     for c in range(most):
-        flat = [
-            (x.cpu_milli, x.memory_mib, x.hugepages_mib, x.vfs, x.gpus) if x else (0, 0, 0, 0, 0)
-            for x in (n.cells[c] if c < len(n.cells) else None for n in nodes)
-        ]
+        flat = [n.cells[c] if c < len(n.cells) else nothing for n in nodes]
         if flat:
             table[c, :DISK] = np.array(flat, dtype=np.int64).clip(0, UNLIMITED).T
     return table

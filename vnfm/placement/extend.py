@@ -36,7 +36,7 @@ def extend(ask: Ask, book: Book, routes: Routes, draft: Draft, v: int, node: int
         return Miss.RULE
     kind = ask.kinds[v]
     used = draft.used.get(node, NOTHING)
-    ways = [w for w in kind.ways if w.allowed[node] and _fits(book, kind, draft, w, node, used)]
+    ways = _open_ways(ask, book, kind, draft, v, node, used)
     opening = book.opening(node) if book.estate.openings and node not in draft.used else None
     if opening is not None and not _room_for(book, draft, opening):
         return Miss.ROOM
@@ -60,6 +60,17 @@ def _rules_hold(ask: Ask, book: Book, draft: Draft, v: int, node: int) -> bool:
             if seat is not None and (domain[seat.node] == mine) is not rule.same:
                 return False
     return True
+
+
+def _open_ways(ask: Ask, book: Book, kind: Kind, draft: Draft, v: int, node: int, used: Amounts) -> list[Way]:
+    """The ways that fit, the cheapest first; no more than that one where latency does not matter."""
+    ways = []
+    for way in kind.ways:
+        if way.allowed[node] and _fits(book, kind, draft, way, node, used):
+            ways.append(way)
+            if not ask.timed[v]:
+                break
+    return ways
 
 
 def _fits(book: Book, kind: Kind, draft: Draft, way: Way, node: int, used: Amounts) -> bool:
@@ -154,7 +165,7 @@ def _way_in_time(
     ask: Ask, draft: Draft, v: int, ways: list[Way], found: list[tuple[int, Route]]
 ) -> tuple[Way | None, dict[int, int]]:
     """The cheapest way that keeps each wire's bound and each path's, and the wires' latencies with it."""
-    if not ask.bounds and all(ask.wires[i].max_us is None for i, _ in found):
+    if not ask.timed[v]:
         return ways[0], {}
     bounds = {b for i, _ in found for b in ask.bounds_of[i]}
     far_ends = {i: _end_us(ask, draft, other) if (other := ask.wires[i].other(v)) != v else -1 for i, _ in found}

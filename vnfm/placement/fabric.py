@@ -9,26 +9,41 @@ holds for any graph; one without twins (a wide-area network) just has groups of 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from vnfm.placement.statement import Instance, Link, NodeKind
 
-Ints = npt.NDArray[np.int64]
+Ints = np.ndarray[tuple[Any, ...], np.dtype[np.int64]]
 FAR = 1 << 50  # a distance that no bound and no cost reaches
+NONE, SEVERAL = -1, -2  # links of a server
 _HOP = 1 << 40  # one hop outweighs any latency where hops come first
 
 
-@dataclass(frozen=True, slots=True)
-class Spot:
+class Spot(NamedTuple):
     """Where an end of a virtual link is: `place` is equal for equal places, `uplink` -1 where there is none."""
 
     place: int
     vertex: int
     uplink: int
     uplink_us: int
+
+
+Options = dict[tuple[int, int], list[tuple[int, int, int]]]
+Walk = tuple[tuple[int, ...], int]  # links, latency
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is worked out of the graph when it is first asked for, and holds as long as the graph: see `Routes`."""
+
+    options: Options = field(default_factory=dict)
+    walks: dict[tuple[int, int], list[Walk]] = field(default_factory=dict)
+    rows: dict[int, tuple[Ints, Ints]] = field(default_factory=dict)
+    costs: dict[tuple[int, bool, int], Ints] = field(default_factory=dict)
+    spans: dict[tuple[int, int, int, int], tuple[Ints, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +72,7 @@ class Fabric:
     between_us: tuple[int, ...]
     server_spots: dict[str, Spot]
     vertex_index: dict[str, int]
+    kept: Kept = field(default_factory=Kept, compare=False)
 
     def spot(self, name: str) -> Spot:
         """Where a server or a switch is."""
@@ -166,19 +182,17 @@ def is_wide_area(servers: int, docks: int) -> bool:
 
 def _docked(servers: Sequence[str], links: Sequence[Link], switches: set[str]) -> dict[str, int]:
     """The servers that hang on one switch by one link, with that link's index."""
-    ends: dict[str, list[int]] = {s: [] for s in servers}
+    only: dict[str, int] = dict.fromkeys(servers, NONE)
     for i, link in enumerate(links):
         for end in (link.a, link.b):
-            if end in ends:
-                ends[end].append(i)
-    docked: dict[str, int] = {}
-    for server, at in ends.items():
-        if len(at) == 1:
-            link = links[at[0]]
-            other = link.b if link.a == server else link.a
-            if other in switches:
-                docked[server] = at[0]
-    return docked
+            met = only.get(end)
+            if met is not None:
+                only[end] = i if met == NONE else SEVERAL
+    return {
+        server: i
+        for server, i in only.items()
+        if i >= 0 and (links[i].b if links[i].a == server else links[i].a) in switches
+    }
 
 
 def _twins(near: Sequence[Sequence[tuple[int, int, int]]], through: Sequence[bool]) -> tuple[list[int], int]:
@@ -239,9 +253,6 @@ def _relaxed(edges: Sequence[dict[int, int]], transit: Sequence[bool], columns: 
         if not changed:
             break
     return np.where(table >= far, FAR if not hop else far, table)
-
-
-Options = dict[tuple[int, int], list[tuple[int, int, int]]]
 
 
 def shortest_walks(

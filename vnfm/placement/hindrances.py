@@ -14,7 +14,7 @@ import numpy.typing as npt
 from vnfm.model.needs import Isolation
 from vnfm.placement.amounts import NAMES, quantity
 from vnfm.placement.atlas import HALVES, UNTOLD_US
-from vnfm.placement.book import NOTHING, Draft
+from vnfm.placement.book import NOTHING, Book, Draft
 from vnfm.placement.estate import DISK, Bools, Ints
 from vnfm.placement.extend import spot_of
 from vnfm.placement.fabric import FAR
@@ -82,7 +82,7 @@ class Hindrances:
             np.copyto(code, LICENCE, where=~self._licensed)
         tenant = book.tenant(self.demand.tenant)
         if way.shares:
-            np.copyto(code, KERNEL, where=~book.open_to(tenant, way.shares, slice(None)))
+            np.copyto(code, KERNEL, where=~kernels_open(book, tenant, way.shares))
         if self.opening.strict:
             np.copyto(code, CELL, where=~self._cells(way))
         for r, amount in enumerate(way.amounts):
@@ -276,6 +276,11 @@ class Hindrances:
                 took = "a latency that nobody tells" if whole >= min(UNTOLD_US // 2, FAR) else f"{us} us"
                 return f"{limit.text} would take {took}, {limit.allowed_us} us are allowed"
         return ""
+
+
+def kernels_open(book: Book, tenant: int, shares: int) -> Bools:
+    """The nodes whose kernel is open to a VNF that shares it so."""
+    return book.open_to(tenant, shares, 0, len(book.estate.sectors) - 1)
 
 
 def licences_at(host: Host) -> str:

@@ -1,32 +1,27 @@
 """Kinds: what VNFs ask, told apart only by what matters; each with the cost of every node, kept up to date.
 
 A kind's `score[n]` is what a VNF of it would cost on node n now (`NEVER` where it does not fit), `dock_score` its
-minimum per dock. After a commit only the nodes that changed are looked at again. Scores count in `GRAIN` parts of a
-cost unit: what is below one unit only breaks ties, away from hardware that is there and not asked for.
+minimum per dock. Scores are worked out sector by sector where they are needed; after a commit only the nodes that
+changed are looked at again. They count in `GRAIN` parts of a cost unit: what is below one unit only breaks ties, away
+from hardware that is there and not asked for.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from vnfm.placement.book import NARROW, Amounts, Book
-from vnfm.placement.estate import CPU, DISK, GPUS, GRAIN, HUGEPAGES, MEMORY, VFS, Bools, Estate, Ints
+from vnfm.placement.estate import CPU, DISK, GPUS, GRAIN, HUGEPAGES, MEMORY, VFS, Bools, Estate, Ints, Key
 from vnfm.placement.statement import Realization, Vnf
 
 NEVER = 1 << 58
-NEVER_NARROW = 1 << 30
 UNHEARD = 1 << 55  # above all costs, below NEVER and what is added to it
 KEPT = 2048
-FEW = 8  # nodes looked at one by one rather than as arrays
-MANY = 64  # changes that make looking at all nodes cheaper, beside a share of their number
-
-Key = tuple[object, ...]
-Scores = npt.NDArray[np.int32] | npt.NDArray[np.int64]
+FEW = 6  # changed nodes up to which they are looked at one by one, beside a share of the sector's
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +65,16 @@ def shares_of(real: Realization, vnf: Vnf) -> int:
 
 
 class Ground:
-    """What kinds have in common: which variants serve which needs, and where they are allowed. Computed once each."""
+    """What kinds have in common: which variants serve which needs, and where they are allowed. Computed once each, and
+    kept with the estate."""
 
     def __init__(self, estate: Estate) -> None:
         self.estate = estate
-        self._serving: dict[Key, tuple[int, ...]] = {}
-        self._hosts: dict[Key, Bools] = {}
-        self._allowed: dict[Key, Bools] = {}
-        self._fixed: dict[Key, Scores] = {}
-        self.highest = GRAIN * (
-            max((v.cost for v in estate.variants), default=0) + int(estate.switch_on.max(initial=0)) + 1
-        )
-        self.highest_price = GRAIN * int(estate.price.max(initial=0))
+        kept = estate.kept
+        kept.spare()
+        self._serving, self._hosts, self._allowed = kept.serving, kept.hosts, kept.allowed
+        self._fixed, self._paths = kept.fixed, kept.paths
+        self.least_price = int(estate.price.min()) if estate.size else 0
 
     def serving(self, vnf: Vnf) -> tuple[int, ...]:
         """The variants that serve a VNF on some node."""
@@ -124,58 +117,69 @@ class Ground:
             self._allowed[key] = found
         return found
 
-    def fixed(self, vnf: Vnf) -> Scores:
+    def ways(self, vnf: Vnf, tenant: int, variants: tuple[int, ...]) -> tuple[Way, ...]:
+        """The ways to realize a VNF in these variants, the cheapest first; none that is allowed nowhere."""
+        key = (self.hosts(vnf, tenant)[0], variants, tuple(vnf.arch.items()) if vnf.arch else ())
+        paths = self._paths.get(key)
+        if paths is None:
+            reals = self.estate.variants
+            order = sorted(variants, key=lambda i: (reals[i].cost, reals[i].latency_us, i))
+            masks = [(i, reals[i], self.allowed(vnf, tenant, i)) for i in order]
+            paths = self._paths[key] = tuple([x for x in masks if x[2].any()])
+        cpu, memory = vnf.cpu_milli, vnf.memory_mib
+        rest = (vnf.hugepages_mib, vnf.vfs, vnf.gpus, vnf.disk_mib)
+        return tuple(
+            [
+                Way(
+                    i,
+                    (cpu + real.cpu_milli, memory + real.memory_mib, *rest),
+                    real.cost * GRAIN,
+                    real.latency_us,
+                    shares_of(real, vnf),
+                    allowed,
+                )
+                for i, real, allowed in paths
+            ]
+        )
+
+    def fixed(self, vnf: Vnf) -> Ints:
         """What of the scores does not depend on what is free: price, and sparing hardware that is not asked for."""
         key = (vnf.cpu_milli, vnf.gpus > 0, vnf.vfs > 0, vnf.hugepages_mib > 0)
         found = self._fixed.get(key)
         if found is None:
             estate = self.estate
-            fixed = estate.price * (vnf.cpu_milli * GRAIN)
+            found = estate.price * (vnf.cpu_milli * GRAIN)
             spared = ((vnf.gpus, GPUS, 4), (vnf.vfs, VFS, 2), (vnf.hugepages_mib, HUGEPAGES, 1))
             for asked, resource, weight in spared:
                 if not asked:
-                    fixed += (estate.free[resource] > 0) * weight
-            found = fixed.astype(np.int32) if self.narrow(vnf) else fixed
+                    found += (estate.free[resource] > 0) * weight
             self._fixed[key] = found
         return found
 
-    def narrow(self, vnf: Vnf) -> bool:
-        """Whether all scores fit into 32 bit, which are twice as fast."""
-        return self.highest + self.highest_price * vnf.cpu_milli < NEVER_NARROW // 4
+    def least_fixed(self, vnf: Vnf) -> int:
+        """No node's is less."""
+        return self.least_price * vnf.cpu_milli * GRAIN
 
 
 class Kind:
-    """The nodes' costs for one kind of VNF, as of `seen` entries of the book's log."""
+    """The nodes' costs for one kind of VNF. `score` and `dock_score` hold for the sectors that were looked at.
 
-    __slots__ = ("_fixed", "dock_score", "least_us", "never", "score", "seen", "strict", "tenant", "ways")
+    `seen`: how far each sector's log was followed, -1 before the first look. No node costs less than `floor`.
+    """
+
+    __slots__ = ("_fixed", "dock_score", "floor", "least_us", "never", "score", "seen", "strict", "tenant", "ways")
 
     def __init__(self, vnf: Vnf, tenant: int, variants: tuple[int, ...], book: Book, ground: Ground) -> None:
-        estate = book.estate
         self.tenant = tenant
         self.strict = vnf.numa_strict
-        self.ways = tuple(self._ways(vnf, variants, ground))
-        self.least_us = min((w.latency_us for w in self.ways), default=0)
+        self.ways = ground.ways(vnf, tenant, variants)
+        self.least_us = min([w.latency_us for w in self.ways]) if self.ways else 0
         self._fixed = ground.fixed(vnf)
-        self.never = NEVER_NARROW if self._fixed.dtype == np.int32 else NEVER
-        self.score: Scores = self._fixed
-        self.dock_score: Ints = np.empty(len(estate.starts), dtype=np.int64)
-        self.seen = -1
-
-    def _ways(self, vnf: Vnf, variants: tuple[int, ...], ground: Ground) -> Iterator[Way]:
-        reals = ground.estate.variants
-        for i in sorted(variants, key=lambda i: (reals[i].cost, reals[i].latency_us, i)):
-            allowed = ground.allowed(vnf, self.tenant, i)
-            if allowed.any():
-                real = reals[i]
-                amounts = (
-                    vnf.cpu_milli + real.cpu_milli,
-                    vnf.memory_mib + real.memory_mib,
-                    vnf.hugepages_mib,
-                    vnf.vfs,
-                    vnf.gpus,
-                    vnf.disk_mib,
-                )
-                yield Way(i, amounts, real.cost * GRAIN, real.latency_us, shares_of(real, vnf), allowed)
+        self.never = NEVER
+        self.score: Ints = np.empty(book.estate.size, dtype=np.int64)
+        self.dock_score: Ints = np.empty(len(book.estate.starts), dtype=np.int64)
+        self.floor = self.ways[0].cost + ground.least_fixed(vnf) if self.ways else NEVER
+        self.seen: int | list[int] = [-1] * len(book.logs)
 
     def fixed(self, n: int) -> int:
         """What of a node's score does not depend on what is free."""
@@ -186,86 +190,85 @@ class Kind:
         score = int(self.score[n])
         return score if score < self.never else NEVER
 
-    def refresh(self, book: Book) -> None:
-        """Bring the scores up to the book."""
-        position, estate = book.position, book.estate
-        if position == self.seen:
-            return
-        changed = book.touched_since(self.seen)
-        self.seen = position
-        if changed is None or len(changed) > MANY + estate.size // 64:
-            self.score = self._scores(book, slice(None))
-            self._all_docks(estate)
-            return
+    def prepare(self, book: Book) -> list[int]:
+        """Make room for scores where there is none yet; `seen` by sector."""
+        seen = self.seen
+        if isinstance(seen, int):
+            seen = self.seen = [-1] * len(book.logs)
+            self.score = np.empty(len(self._fixed), dtype=np.int64)
+            self.floor = self.ways[0].cost + int(self._fixed.min()) if self.ways and len(self._fixed) else NEVER
+        return seen
+
+    def refresh(self, book: Book, among: Iterable[int] | None = None) -> None:
+        """Bring the scores of these sectors, by default of all, up to the book."""
+        seen = self.prepare(book)
+        at = range(len(book.logs)) if among is None else among
+        stale = [sector for sector in at if not self._kept_up(book, sector, seen)]
+        while stale:
+            run = 1
+            while run < len(stale) and stale[run] == stale[0] + run:
+                run += 1
+            self._look_whole(book, stale[0], stale[run - 1])
+            del stale[:run]
+
+    def _kept_up(self, book: Book, sector: int, seen: list[int]) -> bool:
+        """Bring a sector up node by node; False where that is no quicker than looking at all of it."""
+        log = book.logs[sector]
+        position = log.position
+        if position == seen[sector]:
+            return True
+        changed = log.since(seen[sector])
+        seen[sector] = position
+        if changed is None:
+            return False
+        at = book.estate.sectors[sector]
         nodes = set(changed)
-        if len(nodes) <= FEW:
-            score = self.score
-            for n in nodes:
-                score[n] = self._score(book, n)
-        else:
-            at = np.fromiter(nodes, dtype=np.int64, count=len(nodes))
-            self.score[at] = self._scores(book, at)
-            if len(nodes) > 4 * FEW:
-                self._all_docks(estate)
-                return
-        docks = {estate.dock[n] for n in nodes}
-        for d in docks:
-            start, end = estate.dock_slice(d)
-            least = int(self.score[start:end].min())
-            self.dock_score[d] = least if least < self.never else NEVER
+        if len(nodes) > FEW + (at.end - at.start) // 128:
+            return False
+        score, dock = self.score, book.estate.dock
+        for n in nodes:
+            score[n] = self._score(book, n)
+        for d in {dock[n] for n in nodes}:
+            start, end = book.estate.dock_slice(d)
+            self.dock_score[d] = np.minimum.reduce(score[start:end])
+        return True
 
-    def _all_docks(self, estate: Estate) -> None:
-        if len(estate.starts):
-            least = np.minimum.reduceat(self.score, estate.starts)
-            self.dock_score[:] = least
-            self.dock_score[least >= self.never] = NEVER
-
-    def _scores(self, book: Book, at: slice | Ints) -> Scores:
-        """Of the cheapest way that fits: from the dearest down, each that fits takes its advantage off."""
-        whole = isinstance(at, slice)
-        fixed = self._fixed if whole else self._fixed[at]
-        best: Scores = fixed + fixed.dtype.type(self.never)
-        above = self.never
-        masks = self._fitting(book, at)
-        for way, ok in zip(reversed(self.ways), reversed(masks), strict=True):
-            best -= np.multiply(ok, fixed.dtype.type(above - way.cost), dtype=fixed.dtype)
-            above = way.cost
+    def _look_whole(self, book: Book, first: int, last: int) -> None:
+        """Look at these sectors, each node's cheapest way that fits: from the dearest down, each sets its cost."""
+        sectors, starts = book.estate.sectors, book.estate.starts
+        start, end = sectors[first].start, sectors[last].end
+        docks = slice(sectors[first].first_dock, sectors[last].end_dock)
+        best = self.score[start:end]
+        best.fill(NEVER)
+        for way in reversed(self.ways):
+            opened = book.open_to(self.tenant, way.shares, first, last) if way.shares else None
+            np.putmask(best, self._fitting(book, way, start, end, opened), way.cost)  # twice as fast as np.copyto
+        best += self._fixed[start:end]
         if book.any_off:
-            on = book.on_narrow if self.never == NEVER_NARROW else book.on_wide
-            best += on if whole else on[at]
-        return best
+            best += book.on_wide[start:end]
+        within = sectors[first].starts if first == last else starts[docks] - start
+        np.minimum.reduceat(best, within, out=self.dock_score[docks])
 
-    def _fitting(self, book: Book, at: slice | Ints) -> list[Bools]:
-        """By way: where it or a cheaper one fits."""
-        whole = isinstance(at, slice)
-        masks: list[Bools] = []
-        for way in self.ways:
-            ok: Bools | None = None
-            for r, amount in enumerate(way.amounts):
-                if amount:
-                    free = book.free_narrow[r] if amount < NARROW else book.free[r]
-                    fits = (free if whole else free[at]) >= amount
-                    ok = fits if ok is None else np.logical_and(ok, fits, out=ok)
-            allowed = way.allowed if whole else way.allowed[at]
-            ok = allowed.copy() if ok is None else np.logical_and(ok, allowed, out=ok)
-            if way.shares:
-                ok &= book.open_to(self.tenant, way.shares, at)
-            if self.strict:
-                ok &= self._cell_fits(book, way, at)
-            if masks:
-                ok |= masks[-1]
-            masks.append(ok)
-        return masks
+    def _fitting(self, book: Book, way: Way, start: int, end: int, opened: Bools | None) -> Bools:
+        """Where among these nodes a way fits. `opened`: where its kernel is open to it."""
+        ok: Bools = way.allowed[start:end].copy()
+        if opened is not None:
+            ok &= opened
+        for r, amount in enumerate(way.amounts):
+            if amount:
+                free = book.free_narrow if amount < NARROW else book.free
+                ok &= free[r, start:end] >= amount
+        if self.strict:
+            ok &= self._cell_fits(book, way, slice(start, end))
+        return ok
 
-    def _cell_fits(self, book: Book, way: Way, at: slice | Ints) -> Bools:
-        fits = None
-        for cell in book.cell_free:
-            ok = cell[CPU, at] >= way.amounts[CPU]
-            for r in range(MEMORY, DISK):
-                if way.amounts[r]:
-                    ok &= cell[r, at] >= way.amounts[r]
-            fits = ok if fits is None else fits | ok
-        return np.zeros(0, dtype=np.bool_) if fits is None else fits
+    def _cell_fits(self, book: Book, way: Way, at: slice) -> Bools:
+        fits = book.cell_free[:, CPU, at] >= way.amounts[CPU]
+        for r in range(MEMORY, DISK):
+            if way.amounts[r]:
+                fits &= book.cell_free[:, r, at] >= way.amounts[r]
+        some: Bools = np.logical_or.reduce(fits, axis=0)
+        return some
 
     def _score(self, book: Book, n: int) -> int:
         left = book.left
@@ -316,7 +319,10 @@ class Kinds:
         self._met: OrderedDict[Key, Kind] = OrderedDict()
 
     def of(self, vnf: Vnf, tenant: int) -> Kind:
-        """The kind of a VNF, up to date. Two VNFs are of one kind where all that the scores rest on is equal."""
+        """The kind of a VNF; its scores are worked out where they are needed.
+
+        Two VNFs are of one kind where all that the scores rest on is equal.
+        """
         variants = self.ground.serving(vnf)
         key = (
             tenant,
@@ -336,10 +342,10 @@ class Kinds:
         )
         kind = self._met.get(key)
         if kind is None:
+            self.ground.estate.kept.spare()
             kind = self._met[key] = Kind(vnf, tenant, variants, self.book, self.ground)
             if len(self._met) > self.kept:
                 self._met.popitem(last=False)
         else:
             self._met.move_to_end(key)
-        kind.refresh(self.book)
         return kind

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from vnfm.placement.ahead import Ahead, Horizon, look_ahead
 from vnfm.placement.ask import Ask, ask_of
 from vnfm.placement.beam import search
 from vnfm.placement.book import Book, Draft, Seat
-from vnfm.placement.domains import Impossible
+from vnfm.placement.fabric import is_wide_area
 from vnfm.placement.kinds import Kinds
-from vnfm.placement.refusals import Refusal, proof_of, smallest_change
 from vnfm.placement.routes import Routes
 from vnfm.placement.statement import Answer, Chain, Placed
-from vnfm.placement.telling import told
 from vnfm.placement.units import Units
-from vnfm.placement.wide import WideHorizon, WideRoutes, is_wide
+
+if TYPE_CHECKING:
+    from vnfm.placement.domains import Impossible
+    from vnfm.placement.refusals import Refusal
 
 SMALL = 64  # up to so many nodes a wide search costs less than it gains
 
@@ -47,6 +49,18 @@ class Found:
     why: Impossible | None = None
 
 
+def _usual(book: Book) -> tuple[Routes, Horizon]:
+    routes = Routes(book)
+    return routes, Horizon(book.estate, routes)
+
+
+def _wide(book: Book) -> tuple[Routes, Horizon]:
+    from vnfm.placement.wide import WideHorizon, WideRoutes  # few estates are such
+
+    routes = WideRoutes(book)
+    return routes, WideHorizon(book.estate, routes)
+
+
 class Placer:
     """Places chains on a book. The same chains on the same book in the same order give the same answers."""
 
@@ -55,9 +69,8 @@ class Placer:
         self.chains: dict[str, Chain] = {}
         self.kinds = Kinds(book)
         self.units = Units(book)
-        wide = is_wide(book.estate)
-        self.routes: Routes = WideRoutes(book) if wide else Routes(book)
-        self.horizon = WideHorizon(book.estate, self.routes) if wide else Horizon(book.estate, self.routes)
+        wide = is_wide_area(len(book.estate.roots), len(book.estate.starts))
+        self.routes, self.horizon = _wide(book) if wide else _usual(book)
         usual = WIDE if wide else THOROUGH if book.estate.size <= SMALL else THRIFTY
         self.effort = effort or usual
 
@@ -78,13 +91,15 @@ class Placer:
             if draft is not None:
                 draft = self._between_ends(ask, draft)
             if draft is None and turn == 0 and effort.prove:
-                why = proof_of(ask, book, self.horizon)
+                why = self._proof(ask)
             if draft is not None or why is not None:
                 break
         return Found(ask, ahead, draft, book.version, why)
 
     def refusal(self, found: Found) -> Refusal:
         """What is told about a chain for which nothing was found."""
+        from vnfm.placement.refusals import Refusal, smallest_change
+
         why = found.why
 
         def admits(chain: Chain) -> Mapping[str, int] | None:
@@ -99,6 +114,11 @@ class Placer:
             return Refusal("", text, {}, change)
         return Refusal(why.proof, why.detail, why.facts, change)
 
+    def _proof(self, ask: Ask) -> Impossible | None:
+        from vnfm.placement.refusals import proof_of  # not needed before something is refused
+
+        return proof_of(ask, self.book, self.horizon)
+
     def place(self, chain: Chain) -> Answer:
         """Search for a chain and enter what was found. Raises ProblemError `already-exists` for one that is held."""
         found = self.find(chain)
@@ -110,6 +130,8 @@ class Placer:
 
     def explain(self, chain: Chain) -> dict[str, object]:
         """Why the chain would be placed as it would be now, or refused; nothing is entered."""
+        from vnfm.placement.telling import told
+
         found = self.find(chain)
         if found.draft is None:
             vnfs = [{"vnf": v.id, "chosen": None} for v in chain.vnfs]

@@ -10,15 +10,17 @@ import numpy as np
 
 from vnfm.placement.book import Book, Draft
 from vnfm.placement.estate import Bools
-from vnfm.placement.fabric import FAR, Ints, Options, Spot, rows_from, shortest_walks
+from vnfm.placement.fabric import FAR, Ints, Spot, Walk, rows_from, shortest_walks
 
 WALKS = 8  # equally short ones kept for a pair
 FAR_HOPS = 1 << 20
+MANY_WALKS = 1 << 16  # pairs whose walks are kept
+KEPT = 2048  # rows of costs and of latencies
 
 if TYPE_CHECKING:
     from vnfm.placement.ask import Ask
 
-Route = tuple[tuple[int, ...], int]  # links from a to b, latency
+Route = Walk  # links from a to b, latency
 
 
 class Routes:
@@ -27,9 +29,10 @@ class Routes:
     def __init__(self, book: Book) -> None:
         self.book = book
         self.fabric = book.estate.fabric
-        self._options: Options = {}
-        self._walks: dict[tuple[int, int], list[Route]] = {}
-        self._rows: dict[int, tuple[Ints, Ints]] = {}
+        kept = self.fabric.kept
+        self._options, self._walks, self._rows = kept.options, kept.walks, kept.rows
+        self._costs, self._spans = kept.costs, kept.spans
+        self._near: dict[int, tuple[int, ...]] = {}
         self.up_hops: Ints = np.zeros(len(self.fabric.docks), dtype=np.int64)  # 1: its servers have an uplink
         self.up_us: Ints = np.full(len(self.fabric.docks), FAR, dtype=np.int64)  # the fastest uplink
         for spot in self.fabric.server_spots.values():
@@ -46,9 +49,45 @@ class Routes:
             found = self._rows[spot.vertex] = (hops, latency + self.up_us)
         return (found[0] + 1, found[1] + spot.uplink_us) if spot.uplink >= 0 else found
 
+    def near_sectors(self, spot: Spot) -> tuple[int, ...]:
+        """The sectors with docks that are the fewest hops away from a spot."""
+        found = self._near.get(spot.vertex)
+        if found is None:
+            hops = self.rows(spot)[0]
+            docks = np.flatnonzero(hops == hops.min()).tolist() if len(hops) else []
+            of = self.book.estate.sector_of_dock
+            found = self._near[spot.vertex] = tuple(dict.fromkeys(of[d] for d in docks))
+        return found
+
     def cost_row(self, spot: Spot, hop_cost: int, bandwidth: int) -> Ints:
-        """What a wire from a spot would cost to a server at each dock."""
-        return self.rows(spot)[0] * hop_cost
+        """What a wire from a spot would cost to a server at each dock. Not to be written to."""
+        key = (spot.vertex, spot.uplink >= 0, hop_cost)
+        row = self._costs.get(key)
+        if row is None:
+            if len(self._costs) >= KEPT:
+                self._costs.clear()
+            row = self._costs[key] = self.rows(spot)[0] * hop_cost
+        return row
+
+    def within(self, a: Spot, b: Spot | None, most_us: int) -> Bools | None:
+        """The docks with a server to which it is no further than that from a, or from a and on to b; None: all."""
+        key = (a.vertex, a.uplink_us, -1 if b is None else b.vertex, 0 if b is None else b.uplink_us)
+        found = self._spans.get(key)
+        if found is None:
+            if len(self._spans) >= KEPT:
+                self._spans.clear()
+            span = self._span(a) if b is None else self._span(a) + self._span(b)
+            found = self._spans[key] = span, int(span.max(initial=0))
+        return None if found[1] <= most_us else found[0] <= most_us
+
+    def _span(self, spot: Spot) -> Ints:
+        """The least latency to each dock; the spot's own server is nearer than its rack."""
+        us = self.rows(spot)[1]
+        dock = self.fabric.dock_of[spot.vertex]
+        if dock >= 0 and us[dock]:
+            us = us.copy()
+            us[dock] = 0
+        return us
 
     def toll(self, links: tuple[int, ...], hop_cost: int) -> int:
         """What a wire costs on these links."""
@@ -109,6 +148,8 @@ class Routes:
     def _between(self, a: int, b: int, bandwidth: int, used: Mapping[int, int], most_us: int) -> Route | None:
         walks = self._walks.get((a, b))
         if walks is None:
+            if len(self._walks) >= MANY_WALKS:
+                self._walks.clear()
             walks = self._walks[a, b] = self._walks_between(a, b)
         left = self.book.bandwidth
         best, widest = None, bandwidth - 1

@@ -72,7 +72,7 @@ def solve(task: Task, effort: Effort | None = None) -> Sought:
         point = point_of(desk.book.estate.size).kind(tenant, docks)
         kinds.update((task.names[e], point) for e in beside)
     placer = desk.placer
-    placer.kinds = _Given(desk, kinds)  # type: ignore[assignment]
+    placer.kinds = _Given(kinds)  # type: ignore[assignment]
     placer.units = desk.units
     size = desk.book.estate.size
     usual = EVERYTHING if size <= TINY else THOROUGH if size <= SMALL else None
@@ -189,14 +189,12 @@ def _beside(task: Task) -> dict[str, str]:
 class _Given:
     """Kinds that were made for this chain, by the names of its VNFs."""
 
-    def __init__(self, desk: Desk, kinds: Mapping[str, Kind]) -> None:
-        self.book, self.kinds = desk.book, kinds
+    def __init__(self, kinds: Mapping[str, Kind]) -> None:
+        self.kinds = kinds
 
     def of(self, vnf: Vnf, tenant: int) -> Kind:
-        """Up to date."""
-        kind = self.kinds[vnf.id]
-        kind.refresh(self.book)
-        return kind
+        """Its scores are worked out where they are needed."""
+        return self.kinds[vnf.id]
 
 
 class _Told:

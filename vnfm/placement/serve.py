@@ -11,6 +11,7 @@ import gc
 import json
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, TextIO
 
 from vnfm.model.problem import ProblemError, problem
@@ -65,6 +66,7 @@ class Server:
     def _load(self, request: Json) -> Json:
         instance = _within("instance", lambda: parse_instance(request.get("instance")))
         self._placer, self._known = Placer(Book(build_estate(instance))), known_of(instance)
+        import_module("vnfm.placement.refusals")  # by now, so that the first refusal is not the slow one
         gc.freeze()  # what is loaded stays; collecting it again and again costs milliseconds
         gc.set_threshold(*SELDOM)
         return {"ok": True}

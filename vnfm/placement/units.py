@@ -3,94 +3,105 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from vnfm.placement.book import Book
 from vnfm.placement.estate import Estate, Ints
-from vnfm.placement.kinds import NEVER, Kind, Scores
+from vnfm.placement.kinds import NEVER, Kind
 from vnfm.placement.statement import Chain, RuleKind, Scope
 
 KEPT = 128
+MANY = 16  # changed servers from which on all of a sector are looked at
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """Members are positions of VNFs. `score` is by node (only servers where there are several members)."""
+    """Members are positions of VNFs. `score` is by node (only servers where there are several members).
+
+    Both scores hold for the sectors that `source` was asked to look at. No node costs less than `floor`.
+    """
 
     members: tuple[int, ...]
-    score: Scores
+    score: Ints
     dock_score: Ints
     never: int  # what the score is where the unit does not fit, or more
+    floor: int
+    source: Kind | Joint
 
 
 class Joint:
     """The scores of several kinds on one server together. Necessary, not sufficient: the search tests each server."""
 
-    __slots__ = ("dock_score", "kinds", "least", "score", "seen")
+    __slots__ = ("dock_score", "floor", "kinds", "least", "score", "seen")
 
     def __init__(self, kinds: tuple[Kind, ...], estate: Estate) -> None:
         self.kinds = kinds
         self.least = [sum(min((w.amounts[r] for w in k.ways), default=0) for k in kinds) for r in range(6)]
         self.score: Ints = np.empty(estate.size, dtype=np.int64)
         self.dock_score: Ints = np.empty(len(estate.starts), dtype=np.int64)
-        self.seen = -1
+        self.floor = sum(k.floor for k in kinds)
+        self.seen = [-1] * len(estate.sectors)
 
-    def refresh(self, book: Book) -> None:
-        """Bring the scores up to the book; the kinds are up to date already."""
-        position, estate = book.position, book.estate
-        if position == self.seen:
-            return
-        changed = book.touched_since(self.seen)
-        self.seen = position
-        if changed is None or len(changed) > estate.size // 8:
-            self.score = self._with_workers(book) if estate.has_workers else self._scores(book, slice(None))
-            if len(estate.starts):
-                np.minimum.reduceat(self.score, estate.starts, out=self.dock_score)
-        else:
-            nodes = {estate.root[n] for n in changed}
-            at = np.array(sorted(nodes), dtype=np.int64)
-            self.score[at] = self._at_servers(book, at) if estate.has_workers else self._scores(book, at)
-            for d in {estate.dock[n] for n in nodes}:
-                start, end = estate.dock_slice(d)
-                self.dock_score[d] = self.score[start:end].min()
+    def refresh(self, book: Book, among: Iterable[int] | None = None) -> None:
+        """Bring the scores of these sectors, by default of all, up to the book."""
+        stale = [
+            s for s in (range(len(self.seen)) if among is None else among) if self.seen[s] != book.logs[s].position
+        ]
+        if stale:
+            for kind in self.kinds:
+                kind.refresh(book, stale)
+        stale = [s for s in stale if not self._kept_up(book, s)]
+        while stale:
+            run = 1
+            while run < len(stale) and stale[run] == stale[0] + run:
+                run += 1
+            self._look_whole(book, stale[0], stale[run - 1])
+            del stale[:run]
 
-    def _scores(self, book: Book, at: slice | Ints) -> Ints:
-        total = np.zeros(book.free[0, at].shape, dtype=np.int64)
-        for kind in self.kinds:
-            score = kind.score[at]
-            total += score
-            if kind.never != NEVER:
-                total[score >= kind.never] = NEVER
-        for r, amount in enumerate(self.least):
-            if amount:
-                total[book.free[r, at] < amount] = NEVER
-        np.minimum(total, NEVER, out=total)
-        return total
+    def _kept_up(self, book: Book, sector: int) -> bool:
+        """Bring a sector up server by server; False where that is no quicker than looking at all of it."""
+        log, estate = book.logs[sector], book.estate
+        changed = log.since(self.seen[sector])
+        self.seen[sector] = log.position
+        servers = None if changed is None else sorted({estate.root[n] for n in changed})
+        if servers is None or len(servers) > MANY:
+            return False
+        if servers:
+            on_each = [estate.on_server(s) for s in servers]
+            starts = np.cumsum([0, *(len(x) for x in on_each[:-1])])
+            at = np.array([n for x in on_each for n in x], dtype=np.int64)
+            self.score[servers] = self._at_servers(book, at, starts)
+        for d in {estate.dock[n] for n in servers}:
+            start, end = estate.dock_slice(d)
+            self.dock_score[d] = self.score[start:end].min()
+        return True
 
-    def _with_workers(self, book: Book) -> Ints:
-        score = np.full(book.estate.size, NEVER, dtype=np.int64)
-        score[book.estate.roots] = self._at_servers(book, None)
-        return score
-
-    def _at_servers(self, book: Book, servers: Ints | None) -> Ints:
-        """By server: each member where it is cheapest on it, on the server itself or in one of its workers."""
+    def _look_whole(self, book: Book, first: int, last: int) -> None:
         estate = book.estate
-        if servers is None:
-            at, starts = slice(None), estate.roots
-        else:
-            parts = [np.arange(s, estate.server_end[s]) for s in servers.tolist()]
-            at = np.concatenate(parts)  # type: ignore[assignment]
-            starts = np.cumsum([0] + [len(p) for p in parts[:-1]])
+        start, end = estate.sectors[first].start, estate.sectors[last].end
+        roots = np.concatenate([x.roots for x in estate.sectors[first : last + 1]])
+        if estate.has_workers:
+            self.score[start:end] = NEVER
+        self.score[roots] = self._at_servers(book, slice(start, end), roots - start)
+        docks = slice(estate.sectors[first].first_dock, estate.sectors[last].end_dock)
+        np.minimum.reduceat(self.score[start:end], estate.starts[docks] - start, out=self.dock_score[docks])
+
+    def _at_servers(self, book: Book, at: slice | Ints, starts: Ints) -> Ints:
+        """By server, whose nodes begin at `starts`: each member where it is cheapest, on the server or in a worker."""
+        layered = book.estate.has_workers
         total = np.zeros(len(starts), dtype=np.int64)
         for kind in self.kinds:
-            least = np.minimum.reduceat(kind.score[at], starts)
+            score = kind.score[at]
+            least = np.minimum.reduceat(score, starts) if layered else score
             total += least
             total[least >= kind.never] = NEVER
         for r, amount in enumerate(self.least):
             if amount:
-                total[np.add.reduceat(book.free[r, at].astype(np.int64), starts) < amount] = NEVER
+                free = book.free[r, at]
+                total[(np.add.reduceat(free.astype(np.int64), starts) if layered else free) < amount] = NEVER
         return np.minimum(total, NEVER)
 
 
@@ -102,12 +113,15 @@ class Units:
         self._met: OrderedDict[tuple[int, ...], Joint] = OrderedDict()
 
     def of(self, members: tuple[int, ...], kinds: tuple[Kind, ...]) -> Unit:
-        """The unit of these VNFs, up to date."""
+        """The unit of these VNFs."""
         if len(members) == 1:
             kind = kinds[members[0]]
-            return Unit(members, kind.score, kind.dock_score, kind.never)
+            kind.prepare(self.book)
+            return Unit(members, kind.score, kind.dock_score, kind.never, kind.floor, kind)
         its = tuple(sorted((kinds[m] for m in members), key=id))
         key = tuple(id(k) for k in its)
+        for kind in its:
+            kind.prepare(self.book)
         joint = self._met.get(key)
         if joint is None:
             joint = self._met[key] = Joint(its, self.book.estate)
@@ -115,8 +129,7 @@ class Units:
                 self._met.popitem(last=False)
         else:
             self._met.move_to_end(key)
-        joint.refresh(self.book)
-        return Unit(members, joint.score, joint.dock_score, NEVER)
+        return Unit(members, joint.score, joint.dock_score, NEVER, joint.floor, joint)
 
 
 def groups_of(chain: Chain, points: dict[str, int]) -> tuple[list[tuple[int, ...]], tuple[int, ...]]:

@@ -18,7 +18,7 @@ from vnfm.placement.extend import extend
 from vnfm.placement.hindrances import CAUSES, CLOSED, FITS, Codes, Hindrances
 from vnfm.placement.openings import Candidate, OpenKind
 from vnfm.placement.option import MIB
-from vnfm.placement.rules import met_texts, refusal_text
+from vnfm.placement.rules import TABLE, met_texts, refusal_text
 from vnfm.placement.score import WEIGHTS
 from vnfm.placement.seek import Sought, told_way
 from vnfm.placement.snapshot import cost_of
@@ -189,9 +189,12 @@ class _Story:
         every = len(self.task.snapshot.hosts)
         if every > 1:
             count = int(np.count_nonzero(by_word[mine.word] == FITS))
-            cheaper = best is not None and self.at is not None and best[1].cost < self.at.cost
+            left = filters(self.task, self.demand, self.codes)["left"]
+            more = "" if left == count else f" as {option.word} ({left:,} with some realization)"
+            if best is None or self.at is None or best[1].cost >= self.at.cost:
+                more += ", none costs less"
             yield (
-                f"host {mine.host.id}: {count:,} of {every:,} hosts would do{'' if cheaper else ', none costs less'}"
+                f"host {mine.host.id}: {count:,} of {every:,} hosts would do{more}"
                 if count > 1
                 else f"host {mine.host.id} is the only one for {option.word}"
             )
@@ -205,20 +208,55 @@ class _Story:
         return out
 
     def _realizations(self) -> dict[str, str]:
-        """Of each realization that was not taken, why: on the chosen host where that could have it."""
+        """Of each realization that was not taken, why: what it would cost more, else what keeps it from most hosts."""
+        by_word = self._by_word()
         out: dict[str, str] = {}
         for word in self._words():
-            if word == self.mine.word:
-                continue
-            here = word[1] == self.mine.candidate.option.nested
-            text = self._on_host(self.mine.host, self.mine.node, word) if here else ""
-            out[word_of(word)] = text or self._anywhere(word)
+            if word != self.mine.word and word_of(word) not in out:
+                fits = word in by_word and (by_word[word] == FITS).any()
+                out[word_of(word)] = self._dearer(word) if fits else self._in_the_way(word)
         return out
 
     def _words(self) -> list[Word]:
+        """Realizations that hosts know; guests in guests only where some host offers that."""
+        open_to = {self.opening.word(w) for w in range(len(self.codes))}
         known = {(r.option.runtime, r.option.nested) for r in self.opening.refused}
-        known |= {self.opening.word(w) for w in range(len(self.codes))}
-        return sorted(known, key=lambda k: (list(Runtime)[::-1].index(k[0]), k[1]))
+        known = {k for k in known if not k[1] or k[0] is Runtime.CONTAINER or (k[0], False) not in known | open_to}
+        return sorted(known | open_to, key=lambda k: (list(Runtime)[::-1].index(k[0]), k[1]))
+
+    def _dearer(self, word: Word) -> str:
+        """Why a realization that would do was not taken: on the chosen host, or where it costs least."""
+        here = [w for w, codes in enumerate(self.codes) if self.opening.word(w) == word]
+        there = [(w, self.mine.node) for w in here if self.codes[w][self.mine.node] == FITS]
+        there += [(w, int(np.argmin(self.codes[w]))) for w in here if (self.codes[w] == FITS).any()]
+        w, node = there[0]
+        return self._of_choice(choice(self.sought, self.demand, node, w), FITS)
+
+    def _in_the_way(self, word: Word) -> str:
+        """What keeps a realization from most of the hosts that could have it, of the chosen one where it can."""
+        refused = [r for r in self.opening.refused if (r.option.runtime, r.option.nested) == word]
+        mine = int(self.task.offers.sorts.of[self.task.desk.position[self.mine.host.key]])
+        counts = Counter({row.name: 0 for row in TABLE})
+        for r in refused:
+            counts.update({row.name: len(r.group.at) for row in r.rows})
+        codes = self._by_word().get(word)
+        held = [] if codes is None else np.bincount(codes, minlength=CLOSED + 1)[:CLOSED].tolist()
+        every = sum(len(r.group.at) for r in refused) + sum(held)
+        most = max(counts, key=lambda name: counts[name])
+        if held and max(held) > counts[most]:
+            code = held.index(max(held))
+            w, node = next((w, int(np.argmax(of == code))) for w, of in enumerate(self.codes)
+                           if self.opening.word(w) == word and (of == code).any())  # fmt: skip
+            text, count = self._of_choice(choice(self.sought, self.demand, node, w), code), held[code]
+        else:
+            by_row = [r for r in refused if any(row.name == most for row in r.rows)]
+            r = next((r for r in by_row if r.group.sort == mine), by_row[0])
+            option = replace(r.option, host=self.mine.host) if r.group.sort == mine else r.option
+            row = next(row for row in r.rows if row.name == most)
+            text, count = refusal_text(row, self.demand, option), counts[most]
+        if every <= FEW:
+            return text
+        return f"{count:,} of {every:,} hosts: {text}" if count < every else f"all {every:,} hosts: {text}"
 
     def _on_host(self, host: Host, node: int, word: Word) -> str:
         """Why it does not run so on that host; empty where that cannot be asked."""
@@ -239,19 +277,6 @@ class _Story:
         if code == FITS and (draft := self.tried(there.node, there.way)) is not None:
             return self._because(there, draft)
         return self.hindrances.text(there.host, there.candidate, there.node, way)
-
-    def _anywhere(self, word: Word) -> str:
-        """Why it does not run so anywhere: on the host that comes closest, else by the table, the most hosts first."""
-        best: tuple[int, int, int] | None = None
-        for w, codes in enumerate(self.codes):
-            if self.opening.word(w) == word and (codes != CLOSED).any():
-                node = int(np.argmin(codes))
-                best = min(best or (CLOSED, w, node), (int(codes[node]), w, node))
-        if best is not None:
-            return self._of_choice(choice(self.sought, self.demand, best[2], best[1]), best[0])
-        refused = [r for r in self.opening.refused if (r.option.runtime, r.option.nested) == word]
-        most = max(refused, key=lambda r: (len(r.group.at), [-ord(c) for c in r.option.host.id]))
-        return "; ".join(refusal_text(row, self.demand, most.option) for row in most.rows)
 
     # ---- rejections ----
 

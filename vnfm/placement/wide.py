@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from heapq import heappop, heappush
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from vnfm.placement.ahead import Horizon
 from vnfm.placement.ask import Ask
 from vnfm.placement.book import Book, Draft
 from vnfm.placement.estate import Bools, Estate, Ints
-from vnfm.placement.fabric import FAR, Spot, is_wide_area
+from vnfm.placement.fabric import FAR, Spot
 from vnfm.placement.kinds import NEVER
 from vnfm.placement.routes import FAR_HOPS, Route, Routes
 
@@ -24,12 +24,7 @@ LOAD = 1.0
 GRADE = 10  # Mbit/s: tables of distances are kept for wires of so much each
 PART = 256  # parts of a hop that costs are counted in
 FAR_PARTS = FAR_HOPS * PART
-Table = npt.NDArray[np.int32]
-
-
-def is_wide(estate: Estate) -> bool:
-    """Whether an estate is one of many small places."""
-    return is_wide_area(len(estate.roots), len(estate.starts))
+Table = np.ndarray[tuple[Any, ...], np.dtype[np.int32]]
 
 
 class WideRoutes(Routes):

@@ -1,4 +1,4 @@
-"""`vnfm placement`: placement problems from files, without a manager."""
+"""`vnfm placement explain`: placement problems from files, without a manager."""
 
 from __future__ import annotations
 
@@ -13,15 +13,12 @@ from vnfm.cli.command import OutputOption, report
 from vnfm.cli.errors import CliError, Refused, WrongUse, own_problem
 from vnfm.cli.output import chosen, emit
 
-app = typer.Typer(no_args_is_help=True, help="Placement problems from files: why chains lie where they lie.")
+
+def register(app: typer.Typer) -> None:
+    """Add what needs no manager to the client's group `placement`."""
+    app.command("explain")(explain)
 
 
-@app.callback()
-def placement() -> None:
-    """Placement problems from files: why chains lie where they lie."""
-
-
-@app.command("explain")
 def explain(
     instance: Annotated[Path, typer.Argument(metavar="INSTANCE", help="Cloud and chains (vnf-placement-bench/1).")],
     chain: Annotated[str, typer.Option(metavar="ID", help="Only of this chain, after those before it.")] = "",
@@ -69,14 +66,19 @@ def explained(path: Path, chain: str) -> list[dict[str, Any]]:
 def _table(told: list[dict[str, Any]]) -> Any:
     from rich.table import Table
 
-    table = Table("chain", "vnf", "node", "realization", "not taken", "second best", box=None)
+    from vnfm.cli.render_chain import hosts_left
+
+    table = Table("chain", "vnf", "node", "realization", "not taken", "hosts", "second best", box=None)
     for chain in told:
         for vnf in chain["vnfs"]:
             seat, second = vnf.get("chosen") or {}, vnf.get("runner_up") or {}
             not_taken = "; ".join(f"{name}: {why}" for name, why in vnf.get("realizations", {}).items())
-            beside = f"{second['node']} ({second['realization']}): {second['because']}" if second else ""
-            table.add_row(chain["id"], vnf["vnf"], seat.get("node"), seat.get("realization"), not_taken, beside)
+            beside = f"{second['node']} ({second['realization']}), +{second['delta']}" if second else ""
+            beside += f": {second['because']}" if second else ""
+            hosts = hosts_left(vnf.get("filters") or {}).removeprefix("hosts: ")
+            table.add_row(chain["id"], vnf["vnf"], seat.get("node"), seat.get("realization"), not_taken, hosts, beside)
         if refused := chain.get("refused"):
-            table.add_row(chain["id"], "", "refused", refused["proof"] or "not proved", refused["detail"],
+            hosts = hosts_left(refused.get("filters") or {}).removeprefix("hosts: ")
+            table.add_row(chain["id"], "", "refused", refused["proof"] or "not proved", refused["detail"], hosts,
                           refused["minimal_change"])  # fmt: skip
     return table

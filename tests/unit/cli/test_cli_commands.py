@@ -107,6 +107,8 @@ def test_a_simulated_vim_is_a_mock_that_was_told_how_many_hosts(manager: FakeMan
     assert (data["name"], data["kind"], data["seed"], data["summary"]["hosts"]) == ("dc", "mock", 9, 3)
     (request,) = manager.requests("AddVim")
     assert request.config == struct({"simulate": {"hosts": 3, "seed": 9}})
+    vnfm("vim", "simulate", "dc", "--hosts", "3", "--open-workers")
+    assert manager.requests("AddVim")[1].config == struct({"simulate": {"hosts": 3, "seed": 0, "open_workers": True}})
     assert vnfm("vim", "simulate", "dc", "--hosts", "0").exit_code == 2
     assert vnfm("vim", "simulate", "dc").exit_code == 2
 

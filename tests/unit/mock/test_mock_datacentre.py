@@ -137,3 +137,15 @@ def _reached(made: DataCentre, start: str) -> set[str]:
                 found.add(other)
                 left.append(other)
     return found
+
+
+def test_servers_that_run_vms_open_workers_where_that_is_wanted_and_all_else_stays() -> None:
+    plain, opening = data_centre(60, 2), data_centre(60, 2, open_workers=True)
+    for before, after in zip(plain.hosts, opening.hosts, strict=True):
+        able = pb.RUNTIME_VM in after.runtimes
+        assert after.can_open_workers == able
+        assert [size.id for size in after.worker_sizes] == (["small", "large"] if able else [])
+        after.can_open_workers = False
+        del after.worker_sizes[:]
+        assert before == after
+    assert (plain.fabric, plain.licences) == (opening.fabric, opening.licences)

@@ -8,12 +8,14 @@ import random
 from copy import deepcopy
 from typing import Any
 
+import numpy as np
 import pytest
 from format_checker import Ledger
 from format_clouds import make, requests
 
 from vnfm.placement.book import Book
 from vnfm.placement.estate import build_estate
+from vnfm.placement.kinds import Kinds
 from vnfm.placement.placer import Placer
 from vnfm.placement.solution_io import answer_dict
 from vnfm.placement.statement_io import parse_chain, parse_instance
@@ -60,6 +62,32 @@ def stream(family: str, seed: int, count: int) -> tuple[int, int]:
 def test_a_stream_of_requests_breaks_nothing_and_leaves_nothing(family: str) -> None:
     asked, accepted = stream(family, 1, 150)
     assert accepted > asked / 5
+
+
+def test_costs_kept_up_part_by_part_are_those_worked_out_anew() -> None:
+    raw = make("dc1k", 3, chains=0)
+    placer, dice = placer_of(raw), random.Random(3)
+    book = placer.book
+    assert len(book.estate.sectors) > 1
+    asked = [parse_chain(c, book.estate.instance) for c in requests("dc1k", 3, 24)]
+    kinds = {v.id + c.id: placer.kinds.of(v, book.tenant(c.tenant)) for c in asked for v in c.vnfs}
+    held: list[str] = []
+    for chain in asked:
+        if placer.place(chain).accepted:
+            held.append(chain.id)
+        if held and dice.random() < 0.3:
+            placer.release(held.pop(dice.randrange(len(held))))
+        kinds[chain.vnfs[0].id + chain.id].refresh(book, [dice.randrange(len(book.logs))])
+    for chain in asked:
+        for vnf in chain.vnfs:
+            kept, anew = kinds[vnf.id + chain.id], Kinds(book).of(vnf, book.tenant(chain.tenant))
+            kept.refresh(book)
+            anew.refresh(book)
+            fits = anew.score < anew.never
+            assert (fits == (kept.score < kept.never)).all()
+            assert (kept.score[fits] == anew.score[fits]).all()
+            assert (np.minimum(kept.dock_score, kept.never) == np.minimum(anew.dock_score, anew.never)).all()
+            assert anew.floor <= anew.score.min(initial=anew.never)
 
 
 @pytest.mark.long
