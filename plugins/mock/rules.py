@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from plugins.mock.loads import AMOUNTS, Amounts, Overheads, taken
 from plugins.mock.world import Thing, World
 from vnfm.pb.common.v1.common_pb2 import Handle, Owner
 from vnfm.pb.vim.v1 import vim_pb2 as pb
@@ -72,40 +73,48 @@ def known_host(hosts: Mapping[str, pb.Host], host_id: str) -> pb.Host:
     return host
 
 
-_AMOUNTS = ("cpu_milli", "memory_bytes", "hugepage_bytes", "vfs", "gpus")
-Amounts = tuple[int, int, int, int, int]
-Overheads = Mapping[pb.Runtime.ValueType, int]
-
-
 def _check_room(world: World, host: pb.Host, request: pb.AllocateComputeRequest) -> None:
     """Of the whole host, and of the cell that the request is bound to."""
     overheads = {each.runtime: each.memory_bytes for each in host.costs}
-    there = [spec for spec in world.computes_on(host.id) if spec.resource_id != request.resource_id]
-    wanted = _taken(request, overheads)
-    _check_fits(f"host {host.id!r}", host.cells, there, wanted, overheads)
+    _check_fits(f"host {host.id!r}", host.cells, world, host.id, None, request, overheads)
     if not request.HasField("numa_cell"):
         return
-    if not 0 <= request.numa_cell < len(host.cells):
-        raise no_capacity(f"host {host.id!r} has no NUMA cell {request.numa_cell}")
-    bound = [spec for spec in there if spec.HasField("numa_cell") and spec.numa_cell == request.numa_cell]
-    where = f"NUMA cell {request.numa_cell} of host {host.id!r}"
-    _check_fits(where, [host.cells[request.numa_cell]], bound, wanted, overheads)
+    cell = request.numa_cell
+    if not 0 <= cell < len(host.cells):
+        raise no_capacity(f"host {host.id!r} has no NUMA cell {cell}")
+    _check_fits(f"NUMA cell {cell} of host {host.id!r}", [host.cells[cell]], world, host.id, cell, request, overheads)
 
 
 def _check_fits(
     where: str,
     cells: Sequence[pb.NumaCell],
-    there: Sequence[pb.AllocateComputeRequest],
-    wanted: Amounts,
+    world: World,
+    host_id: str,
+    cell: int | None,
+    request: pb.AllocateComputeRequest,
     overheads: Overheads,
 ) -> None:
-    free = [sum(amounts) for amounts in zip(*map(_left, cells), strict=True)]
-    for spec in there:
-        free = [left - taken for left, taken in zip(free, _taken(spec, overheads), strict=True)]
-    for name, left, amount in zip(_AMOUNTS, free, wanted, strict=True):
+    there = world.loads.taken(host_id, cell, overheads)
+    own = _own(world, request, host_id, cell, overheads)
+    total = [sum(amounts) for amounts in zip(*map(_left, cells), strict=True)]
+    wanted = taken(request, overheads)
+    for name, most, used, mine, amount in zip(AMOUNTS, total, there, own, wanted, strict=True):
+        left = most - used + mine
         if amount and amount > left:
             overhead = ", overhead included" if name == "memory_bytes" else ""
             raise no_capacity(f"{where} has {left} {name} free, {amount} are needed{overhead}")
+
+
+def _own(
+    world: World, request: pb.AllocateComputeRequest, host_id: str, cell: int | None, overheads: Overheads
+) -> Amounts:
+    """What the compute itself takes there already, where it is built anew."""
+    thing = world.get(request.owner.manager_id, request.resource_id)
+    if thing is None or not isinstance(thing.spec, pb.AllocateComputeRequest) or thing.spec.host_id != host_id:
+        return 0, 0, 0, 0, 0
+    if cell is not None and not (thing.spec.HasField("numa_cell") and thing.spec.numa_cell == cell):
+        return 0, 0, 0, 0, 0
+    return taken(thing.spec, overheads)
 
 
 def _left(cell: pb.NumaCell) -> Amounts:
@@ -117,13 +126,6 @@ def _left(cell: pb.NumaCell) -> Amounts:
         cell.vfs,
         cell.gpus,
     )
-
-
-def _taken(spec: pb.AllocateComputeRequest, overheads: Overheads) -> Amounts:
-    """What a compute takes of its host. What huge pages back is no ordinary memory."""
-    ordinary_bytes = max(0, spec.memory_bytes - spec.hugepage_bytes) + overheads.get(spec.runtime, 0)
-    vfs = sum(port.vnic == pb.Port.DIRECT for port in spec.ports)
-    return spec.cpu_milli, ordinary_bytes, spec.hugepage_bytes, vfs, spec.gpus
 
 
 def check_path(world: World, request: pb.AllocatePathRequest) -> None:
