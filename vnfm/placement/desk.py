@@ -46,6 +46,7 @@ class Desk:
         self.loads: dict[HostKey, Load] = {}
         self._on: dict[HostKey, dict[str, Reservation]] = {}
         self._held: dict[tuple[str, str], Reservation | LinkReservation] = {}
+        self._followed: tuple[tuple[Reservation, ...], tuple[LinkReservation, ...]] = ((), ())
         self._short = False  # more is held somewhere than is there: what is left cannot be told by differences
 
     def _attached(self, places: Network) -> dict[HostKey, object]:
@@ -94,14 +95,12 @@ class Desk:
 
     def follow(self, snapshot: Snapshot) -> None:
         """Enter what the snapshot holds, and take out what it does not."""
-        now: dict[tuple[str, str], Reservation | LinkReservation] = {}
         changed: set[HostKey] = set()
-        now.update((("compute", r.resource_id), r) for r in snapshot.reservations)
-        now.update((("link", r.resource_id), r) for r in snapshot.link_reservations)
-        gone = [k for k, r in self._held.items() if now.get(k) is not r and now.get(k) != r]
+        gone, fresh = self._differences(snapshot)
         if (gone and self._short) or len(self.book.touched) > LOG:
             self._begin()
-            gone = []
+            gone, fresh = self._differences(snapshot)
+        self._followed = (snapshot.reservations, snapshot.link_reservations)
         for key in gone:
             before = self._held.pop(key)
             machine = snapshot.machine.get((before.vim, before.host)) if isinstance(before, Reservation) else None
@@ -110,7 +109,7 @@ class Desk:
                 changed.add(machine)
             if f"{key[0]} {key[1]}" in self.book.held:
                 self.book.release(f"{key[0]} {key[1]}")
-        for key, held in now.items():
+        for key, held in fresh:
             if key not in self._held:
                 self._held[key] = held
                 draft = self._drafted(snapshot, held) if isinstance(held, Reservation) else self._routed(held)
@@ -125,6 +124,20 @@ class Desk:
             if on := self._on[machine]:
                 self.loads[machine] = load_of(on.values())
         self.placer.routes.renew()
+
+    def _differences(
+        self, snapshot: Snapshot
+    ) -> tuple[list[tuple[str, str]], list[tuple[tuple[str, str], Reservation | LinkReservation]]]:
+        """Keys of what is held no more, and what is held anew."""
+        before, since = self._followed, snapshot.since
+        if snapshot.reservations is before[0] and snapshot.link_reservations is before[1]:
+            return [], []
+        if since and since.reservations is before[0] and since.link_reservations is before[1]:
+            return [_key(r) for r in since.gone if _key(r) in self._held], [(_key(r), r) for r in since.fresh]
+        now: dict[tuple[str, str], Reservation | LinkReservation] = {_key(r): r for r in snapshot.reservations}
+        now.update((_key(r), r) for r in snapshot.link_reservations)
+        gone = [k for k, r in self._held.items() if now.get(k) is not r and now.get(k) != r]
+        return gone, list(now.items())
 
     def _drafted(self, snapshot: Snapshot, held: Reservation) -> Draft | None:
         machine = snapshot.machine.get((held.vim, held.host))
@@ -155,6 +168,10 @@ class Desk:
                 self._short = self._short or amount != asked
                 draft.link_used[link] = draft.link_used.get(link, 0) + amount
         return draft
+
+
+def _key(held: Reservation | LinkReservation) -> tuple[str, str]:
+    return "compute" if isinstance(held, Reservation) else "link", held.resource_id
 
 
 def _asked(demand: Demand, weights: Weights) -> object:

@@ -162,11 +162,12 @@ def checked(request: Request) -> check.Findings:
     return found
 
 
-def asked_for(resource: pb.Resource, wanted: Owner, resource_ids: Container[str]) -> bool:
+def asked_for(resource: pb.Resource, wanted: Owner, resource_ids: Container[str], kinds: Container[int] = ()) -> bool:
     """Whether a query, whose empty fields match anything, asks for this resource."""
     stamp = resource.owner
     return (
-        stamp.manager_id == wanted.manager_id
+        (not kinds or resource.kind in kinds)
+        and stamp.manager_id == wanted.manager_id
         and wanted.tenant in ("", stamp.tenant)
         and wanted.vnf_instance_id in ("", stamp.vnf_instance_id)
         and wanted.chain_id in ("", stamp.chain_id)

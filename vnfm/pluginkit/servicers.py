@@ -126,7 +126,7 @@ class ResourcesServicer(rpc.ResourcesServicer):
                     yield changes.dated(resource)
                 yield pb.Resource(listed=True)
                 async for resource in watcher.changes():
-                    if asked_for(resource, request.owner, request.resource_ids):
+                    if asked_for(resource, request.owner, request.resource_ids, request.kinds):
                         yield resource
             finally:
                 watcher.close()
@@ -151,7 +151,9 @@ class ResourcesServicer(rpc.ResourcesServicer):
         else:
             every = list(await resources.find_all(manager_id))
         return [
-            stamped.resource for stamped in every if asked_for(stamped.resource, request.owner, request.resource_ids)
+            stamped.resource
+            for stamped in every
+            if asked_for(stamped.resource, request.owner, request.resource_ids, request.kinds)
         ]
 
 

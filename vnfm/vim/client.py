@@ -173,9 +173,9 @@ class VimClient:
         return await self._again("QueryResources", call)
 
     async def watch_resources(self) -> AsyncGenerator[Resource | None, None]:
-        """Everything of ours that is there, then None, then each change as it happens. Raises ProblemError
+        """Every compute of ours that is there, then None, then each change as it happens. Raises ProblemError
         `vim-unreachable` when the plugin is lost: watch again, and what is there comes anew."""
-        request = pb.QueryRequest(owner=self._owner(ANYONE))
+        request = pb.QueryRequest(owner=self._owner(ANYONE), kinds=[pb.KIND_COMPUTE])
         answers = self._stream(
             "WatchResources", lambda ch: self._stub(rpc.ResourcesStub, ch).WatchResources(request), FOREVER_S
         )

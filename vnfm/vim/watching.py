@@ -77,6 +77,7 @@ class _Board:
     client: VimClient
     listed: bool = False  # it has told everything that it has
     seen: dict[str, Condition] = field(default_factory=dict)
+    gone: set[str] = field(default_factory=set)  # told so before anybody expected them, till their operation ends
 
 
 class Watching:
@@ -135,12 +136,29 @@ class Watching:
             for group in groups & self._wakes.keys():
                 self._wakes[group].set()
             return
+        self._take_over(operation)
         self._mark += 1
         self._stale.update(dict.fromkeys(groups, self._mark))
         self._unread.update(dict.fromkeys(groups, self._mark))
         if not self._reading:
             self._reading = True
             self._start(self._read_again(), "read again what has to be there")
+
+    def _take_over(self, operation: Operation) -> None:
+        """What the operation's own calls were answered, of VNFCs of which their VIM's watch has not spoken yet: so
+        nobody has to ask for them once more. Whatever the watch tells later is newer."""
+        vims = {s.key: s.vim for s in operation.steps if s.compute}
+        for entry in operation.log:
+            made = entry.output.resource if entry.output and entry.step in vims else None
+            board = self._boards.get(vims[entry.step]) if made else None
+            if made is None or board is None or not board.listed:
+                continue
+            vnfc_id = made.handle.resource_id
+            if vnfc_id not in board.seen and vnfc_id not in board.gone:
+                board.seen[vnfc_id] = Condition(HEALTH_OF[made.state], made.reason, entry.at)
+        about = {s.allocates or (s.removal.resource_id if s.removal else "") for s in operation.steps}
+        for board in self._boards.values():
+            board.gone -= about
 
     async def close(self) -> None:
         """End all tasks; operations that were ordered go on."""
@@ -182,6 +200,7 @@ class Watching:
         known = self._expected.get(vnfc_id)
         if resource.state is ResourceState.ABSENT and known is None:
             board.seen.pop(vnfc_id, None)
+            board.gone.add(vnfc_id)
             return
         board.seen[vnfc_id] = Condition(
             HEALTH_OF[resource.state], resource.reason, resource.changed_at or self._clock()
