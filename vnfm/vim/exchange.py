@@ -74,12 +74,14 @@ class Exchange:
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="calls of a VIM")
         call_id = next(self._ids)
-        waiter = self._waiting[call_id] = _Waiter(asyncio.get_running_loop().create_future(), say)
+        loop = asyncio.get_running_loop()
+        waiter = self._waiting[call_id] = _Waiter(loop.create_future(), say)
+        timer = loop.call_later(timeout_s, _too_late, waiter.future)
         self._send(pb.Call(id=call_id, **{_FIELDS[type(request)]: request}))  # type: ignore[arg-type]
         try:
-            async with asyncio.timeout(timeout_s):
-                return await waiter.future
+            return await waiter.future
         finally:
+            timer.cancel()
             if self._waiting.pop(call_id, None) and not self.lost:
                 self._send(pb.Call(id=call_id, leave=True))
 
@@ -131,6 +133,11 @@ class Exchange:
                 waiter.say(answer.update.message)
         elif (waiter := self._waiting.pop(answer.id, None)) and not waiter.future.done():
             waiter.future.set_result(answer)
+
+
+def _too_late(future: asyncio.Future[pb.Answer]) -> None:
+    if not future.done():
+        future.set_exception(TimeoutError())
 
 
 async def alone(channel: grpc.aio.Channel, request: Asking, say: Say, timeout_s: float) -> pb.Answer:

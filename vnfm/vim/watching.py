@@ -31,6 +31,8 @@ from vnfm.lcm.healing import (
 )
 from vnfm.lcm.operation import Operation
 from vnfm.lcm.ports import Clock
+from vnfm.lcm.realizing import brought
+from vnfm.model.lcm import LcmOperationState, LcmOperationType
 from vnfm.model.problem import ProblemError
 from vnfm.model.resources import Resource, ResourceKind, ResourceState
 from vnfm.vim.client import VimClient
@@ -137,6 +139,10 @@ class Watching:
                 self._wakes[group].set()
             return
         self._take_over(operation)
+        created = (operation.type, operation.state) == (LcmOperationType.CHAIN_CREATE, LcmOperationState.COMPLETED)
+        if created and groups.isdisjoint(self._stale):  # nobody has changed it yet: no need to read what is known
+            self._expect(brought(operation), groups)
+            return
         self._mark += 1
         self._stale.update(dict.fromkeys(groups, self._mark))
         self._unread.update(dict.fromkeys(groups, self._mark))
@@ -268,7 +274,6 @@ class Watching:
         groups = {g for g, mark in marks.items() if self._stale.get(g) == mark}
         for group in groups:
             del self._stale[group]
-            self._open.discard(group)
         mine = [e for e in fresh if e.group in groups]
         kept = {e.vnfc_id for e in mine}
         before = [e for group in groups for e in self._expected.of_group(group)]
@@ -277,10 +282,15 @@ class Watching:
             self._announced.discard(gone.vnfc_id)
             if board := self._boards.get(gone.vim):
                 board.seen.pop(gone.vnfc_id, None)
-        for vnfc in mine:
+        self._expect(mine, groups)
+
+    def _expect(self, vnfcs: Sequence[Expected], groups: Collection[str]) -> None:
+        """These have to be there from now on, and no operation is open on their groups."""
+        self._open.difference_update(groups)
+        for vnfc in vnfcs:
             self._expected.add(vnfc)
-        self._look_at(mine)
-        for group in groups & self._wakes.keys():
+        self._look_at(vnfcs)
+        for group in self._wakes.keys() & groups:
             self._wakes[group].set()
 
     # ---- healing ----
