@@ -18,6 +18,8 @@ from vnfm.cli.output import chosen
 from vnfm.tools import package as package_files
 from vnfm.tools import placement as placement_files
 
+SELDOM = 20_000  # objects more than were freed, before the collector looks for rings among them
+
 package_files.register(packages.app)
 placement_files.register(foresight.app)
 
@@ -79,6 +81,7 @@ def serve(
 
     gc.freeze()
     gc.enable()
+    gc.set_threshold(SELDOM)  # nearly all that a step makes is freed by counting: looking often finds nothing
     healing = HealingPolicy(limit=heal_limit, window_s=heal_window) if auto_heal else None
     told = run(state, listen, database, vim or (), healing, trust_store, signature, package_source or ())
     raise typer.Exit(told)

@@ -120,10 +120,11 @@ class MockNetwork:
     def _record(self, manager_id: str, path: pb.AllocatePathRequest, trips: Sequence[probing.Trip]) -> None:
         """Count what crossed the ports, and let captures see it."""
         world, taps = self._stage.world, self._stage.taps
-        ends = probing.end_addresses(world, manager_id, path)
         begun_ns = self._stage.clock_ns()
-        for (instance_id, cp_id), (into, out) in probing.counted(trips).items():
-            world.cross(manager_id, instance_id, cp_id, path.resource_id, into, out)
+        world.cross(manager_id, path.resource_id, probing.counted(trips))
+        if not taps:
+            return
+        ends = probing.end_addresses(world, manager_id, path)
         seen = [
             (begun_ns + number * _GAP_NS + passing.at_ns, number, passing)
             for number, trip in enumerate(trips)

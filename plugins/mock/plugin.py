@@ -28,6 +28,7 @@ OPTIONAL: Mapping[str, Callable[[Plugin], Plugin]] = {
     "COUNT": lambda plugin: replace(plugin, count=None),
     "STEER": lambda plugin: replace(plugin, capabilities=_but(plugin, pb.CAPABILITY_STEER)),
     "BALANCE": lambda plugin: replace(plugin, capabilities=_but(plugin, pb.CAPABILITY_BALANCE)),
+    "CALLS": lambda plugin: replace(plugin, many_calls=False),
     "STATS": lambda plugin: replace(plugin, stats=None),
     "CAPTURE": lambda plugin: replace(plugin, capture=None),
     "PORT_HOTPLUG": lambda plugin: replace(plugin, ports=None),

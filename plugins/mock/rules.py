@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from plugins.mock import workers
+from plugins.mock.loads import AMOUNTS, Amounts, Overheads, taken
 from plugins.mock.world import Thing, World
 from vnfm.pb.common.v1.common_pb2 import Handle, Owner
 from vnfm.pb.vim.v1 import vim_pb2 as pb
@@ -72,9 +73,8 @@ def _worker(world: World, hosts: Mapping[str, pb.Host], request: pb.AllocateComp
     host = workers.as_host(server, size, request.host_id)
     host.costs[0].start_ms = workers.start_ms(server, size, opens=opens)
     if opens:
-        there = list(world.computes_on(server.id))
-        wanted = workers.taken(size)
-        _check_fits(f"host {server.id!r}", server, server.cells, world, there, wanted, but=host.id)
+        used = _used(world, server, None, None, but=host.id)
+        _check_fits(f"host {server.id!r}", server.cells, used, workers.taken(size))
     return host
 
 
@@ -86,45 +86,56 @@ def known_host(hosts: Mapping[str, pb.Host], host_id: str) -> pb.Host:
     return host
 
 
-_AMOUNTS = ("cpu_milli", "memory_bytes", "hugepage_bytes", "vfs", "gpus")
-Amounts = tuple[int, int, int, int, int]
-Overheads = Mapping[pb.Runtime.ValueType, int]
-
-
 def _check_room(world: World, host: pb.Host, request: pb.AllocateComputeRequest) -> None:
     """Of the whole host, and of the cell that the request is bound to."""
-    overheads = {each.runtime: each.memory_bytes for each in host.costs}
-    there = [spec for spec in world.computes_on(host.id) if spec.resource_id != request.resource_id]
-    wanted = _taken(request, overheads)
-    _check_fits(f"host {host.id!r}", host, host.cells, world, there, wanted)
+    wanted = taken(request, _overheads(host))
+    _check_fits(f"host {host.id!r}", host.cells, _used(world, host, None, request), wanted)
     if not request.HasField("numa_cell"):
         return
-    if not 0 <= request.numa_cell < len(host.cells):
-        raise no_capacity(f"host {host.id!r} has no NUMA cell {request.numa_cell}")
-    bound = [spec for spec in there if spec.HasField("numa_cell") and spec.numa_cell == request.numa_cell]
-    where = f"NUMA cell {request.numa_cell} of host {host.id!r}"
-    _check_fits(where, host, [host.cells[request.numa_cell]], None, bound, wanted)
+    cell = request.numa_cell
+    if not 0 <= cell < len(host.cells):
+        raise no_capacity(f"host {host.id!r} has no NUMA cell {cell}")
+    where = f"NUMA cell {cell} of host {host.id!r}"
+    _check_fits(where, [host.cells[cell]], _used(world, host, cell, request), wanted)
 
 
-def _check_fits(
-    where: str,
-    host: pb.Host,
-    cells: Sequence[pb.NumaCell],
-    world: World | None,
-    there: Sequence[pb.AllocateComputeRequest],
-    wanted: Amounts,
-    but: str = "",
-) -> None:
-    """Beside what is there and, in a whole world, the worker VMs that are open apart from one."""
-    overheads = {each.runtime: each.memory_bytes for each in host.costs}
-    free = [sum(amounts) for amounts in zip(*map(_left, cells), strict=True)]
-    taken = [_taken(spec, overheads) for spec in there]
-    for each in (*taken, *(workers.taken_on(world, host, but) if world else ())):
-        free = [left - amount for left, amount in zip(free, each, strict=True)]
-    for name, left, amount in zip(_AMOUNTS, free, wanted, strict=True):
+def _overheads(host: pb.Host) -> Overheads:
+    return {each.runtime: each.memory_bytes for each in host.costs}
+
+
+def _used(
+    world: World, host: pb.Host, cell: int | None, but_for: pb.AllocateComputeRequest | None, but: str = ""
+) -> list[int]:
+    """What computes take of the host or of one cell, and open workers of the host, apart from one of each."""
+    overheads = _overheads(host)
+    used = list(world.loads.taken(host.id, cell, overheads))
+    if but_for is not None:
+        mine = _own(world, but_for, host.id, cell, overheads)
+        used = [there - own for there, own in zip(used, mine, strict=True)]
+    for worker in workers.taken_on(world, host, but) if cell is None else ():
+        used = [there + more for there, more in zip(used, worker, strict=True)]
+    return used
+
+
+def _check_fits(where: str, cells: Sequence[pb.NumaCell], used: Sequence[int], wanted: Amounts) -> None:
+    total = [sum(amounts) for amounts in zip(*map(_left, cells), strict=True)]
+    for name, most, there, amount in zip(AMOUNTS, total, used, wanted, strict=True):
+        left = most - there
         if amount and amount > left:
             overhead = ", overhead included" if name == "memory_bytes" else ""
             raise no_capacity(f"{where} has {left} {name} free, {amount} are needed{overhead}")
+
+
+def _own(
+    world: World, request: pb.AllocateComputeRequest, host_id: str, cell: int | None, overheads: Overheads
+) -> Amounts:
+    """What the compute itself takes there already, where it is built anew."""
+    thing = world.get(request.owner.manager_id, request.resource_id)
+    if thing is None or not isinstance(thing.spec, pb.AllocateComputeRequest) or thing.spec.host_id != host_id:
+        return 0, 0, 0, 0, 0
+    if cell is not None and not (thing.spec.HasField("numa_cell") and thing.spec.numa_cell == cell):
+        return 0, 0, 0, 0, 0
+    return taken(thing.spec, overheads)
 
 
 def _left(cell: pb.NumaCell) -> Amounts:
@@ -136,13 +147,6 @@ def _left(cell: pb.NumaCell) -> Amounts:
         cell.vfs,
         cell.gpus,
     )
-
-
-def _taken(spec: pb.AllocateComputeRequest, overheads: Overheads) -> Amounts:
-    """What a compute takes of its host. What huge pages back is no ordinary memory."""
-    ordinary_bytes = max(0, spec.memory_bytes - spec.hugepage_bytes) + overheads.get(spec.runtime, 0)
-    vfs = sum(port.vnic == pb.Port.DIRECT for port in spec.ports)
-    return spec.cpu_milli, ordinary_bytes, spec.hugepage_bytes, vfs, spec.gpus
 
 
 def check_path(world: World, request: pb.AllocatePathRequest) -> None:

@@ -31,6 +31,10 @@ class Taps:
             if not self._open[place]:
                 del self._open[place]
 
+    def __bool__(self) -> bool:
+        """Whether anyone listens anywhere."""
+        return bool(self._open)
+
     def pass_by(self, place: Place, packet: Packet) -> None:
         """A packet crosses this port."""
         for queue in self._open.get(place, ()):

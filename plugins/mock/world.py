@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from plugins.mock.loads import Loads
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.pluginkit.handlers import Stamped
 
@@ -117,6 +118,7 @@ class World:
         self._things: dict[Key, Thing] = {}
         self._on_host: dict[str, dict[Key, pb.AllocateComputeRequest]] = {}
         self._users: dict[Key, set[str]] = {}
+        self.loads = Loads()
         for thing in self._load():
             self._know(thing)
         self._images: dict[str, int] = dict(self._file.execute("SELECT sha256, size_bytes FROM image"))
@@ -183,8 +185,7 @@ class World:
                 key,
             ).fetchall()
             self._file.execute("DELETE FROM crossed WHERE manager_id = ? AND path_id = ?", key)
-            for user_id, cp_id, into, out in carried:
-                self.cross(manager_id, user_id, cp_id, "", into, out)
+            self._cross(manager_id, "", {(user_id, cp_id): (into, out) for user_id, cp_id, into, out in carried})
         self._forget(key)
         self._fates.pop(key, None)
 
@@ -193,6 +194,7 @@ class World:
         self._things[thing.key] = thing
         if isinstance(thing.spec, pb.AllocateComputeRequest):
             self._on_host.setdefault(thing.spec.host_id, {})[thing.key] = thing.spec
+            self.loads.add(thing.spec)
         for referred in references(thing.spec):
             self._users.setdefault((thing.key[0], referred), set()).add(thing.key[1])
 
@@ -202,6 +204,7 @@ class World:
             return
         if isinstance(known.spec, pb.AllocateComputeRequest):
             del self._on_host[known.spec.host_id][key]
+            self.loads.add(known.spec, -1)
         for referred in references(known.spec):
             if (users := self._users.get((key[0], referred))) is not None:
                 users.discard(key[1])
@@ -237,12 +240,17 @@ class World:
         )
         return [pb.AllocatePathRequest.FromString(spec) for (spec,) in rows]
 
-    def cross(self, manager_id: str, resource_id: str, cp_id: str, path_id: str, into: int, out: int) -> None:
-        """Count packets of a path at a port."""
-        self._file.execute(
+    def cross(self, manager_id: str, path_id: str, counted: Mapping[tuple[str, str], tuple[int, int]]) -> None:
+        """Count packets of a path into and out of ports, by (resource_id, cp_id)."""
+        with self._file:
+            self._file.execute("BEGIN")
+            self._cross(manager_id, path_id, counted)
+
+    def _cross(self, manager_id: str, path_id: str, counted: Mapping[tuple[str, str], tuple[int, int]]) -> None:
+        self._file.executemany(
             "INSERT INTO crossed VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
             "in_packets = in_packets + excluded.in_packets, out_packets = out_packets + excluded.out_packets",
-            (manager_id, resource_id, cp_id, path_id, into, out),
+            [(manager_id, *place, path_id, into, out) for place, (into, out) in counted.items()],
         )
 
     def crossed(self, manager_id: str, resource_id: str, cp_id: str) -> list[Crossed]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import grpc
@@ -82,10 +82,11 @@ class Watch:
     """WatchResources, followed in a thread: what came, in order."""
 
     caller: Caller
+    kinds: Sequence[pb.Kind.ValueType] = ()
     seen: list[pb.Resource] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        asked = pb.QueryRequest(owner=Owner(manager_id=self.caller.manager_id))
+        asked = pb.QueryRequest(owner=Owner(manager_id=self.caller.manager_id), kinds=self.kinds)
         self._stream = self.caller.resources.WatchResources(asked, timeout=WATCH_S)
         self._news = threading.Condition()
         self._thread = threading.Thread(target=self._follow, daemon=True)

@@ -11,6 +11,7 @@ from contract_world import Running, World, port
 
 from vnfm.pb.common.v1.common_pb2 import Handle
 from vnfm.pb.vim.v1 import vim_pb2 as pb
+from vnfm.pb.vim.v1 import vim_pb2_grpc as rpc
 
 
 def test_a_path_is_steered_probed_and_replaced(world: World, running: Running) -> None:
@@ -137,6 +138,7 @@ def _calls(caller: Caller, world: World) -> dict[pb.Capability.ValueType, Callab
         pb.CAPABILITY_HUGEPAGES: lambda: compute.AllocateCompute(huge, timeout=CALL_S),
         pb.CAPABILITY_SRIOV: lambda: compute.AllocateCompute(direct, timeout=CALL_S),
         pb.CAPABILITY_GPU: lambda: compute.AllocateCompute(accelerated, timeout=CALL_S),
+        pb.CAPABILITY_CALLS: lambda: rpc.CallsStub(caller.channel).Exchange(iter(()), timeout=CALL_S),
     }
 
 

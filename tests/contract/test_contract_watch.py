@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from contract_client import Caller
+from contract_client import CALL_S, Caller, refusals
 from contract_live import Watch
 from contract_world import Running, World, port
 
-from vnfm.pb.common.v1.common_pb2 import Handle
+from vnfm.pb.common.v1.common_pb2 import Handle, Owner
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 
 
@@ -97,3 +97,17 @@ def test_what_was_stopped_on_purpose_has_not_died(world: World, watch: Watch) ->
     world.terminate(request.resource_id)
     watch.wait(lambda each: each.state == pb.STATE_ABSENT)
     assert pb.STATE_FAILED not in watch.states(request.resource_id)
+
+
+def test_a_watch_and_a_query_may_ask_for_kinds_alone(world: World) -> None:
+    link = world.link()
+    request = pb.QueryRequest(owner=Owner(manager_id=world.caller.manager_id), kinds=[pb.KIND_COMPUTE])
+    watch = Watch(world.caller, request.kinds)
+    compute = world.compute(world.compute_request(port("in", link.handle.resource_id, "10.98.1.1/24")))
+    told = watch.wait(lambda each: each.state == pb.STATE_RUNNING)
+    watch.close()
+    assert told.handle.resource_id == compute.handle.resource_id
+    assert {each.kind for each in watch.seen if not each.listed} == {pb.KIND_COMPUTE}
+    with refusals():
+        found = list(world.caller.resources.QueryResources(request, timeout=CALL_S))
+    assert [each.handle.resource_id for each in found] == [compute.handle.resource_id]

@@ -6,9 +6,11 @@ import pytest
 from operation_asserts import WAYS, assert_clean_slate, assert_stands_once, key_of, remove
 from operation_world import MISFORTUNES, Fault, Mode, World
 
+from vnfm.lcm.realizing import brought
 from vnfm.lcm.steps import StepKind
 from vnfm.model.lcm import LcmOperationState
 from vnfm.model.problem import ProblemError
+from vnfm.store.watched import WatchedStore
 
 CREATE_STEPS = [
     "image",
@@ -26,6 +28,19 @@ CREATE_STEPS = [
     "path default",
     "probe default",
 ]
+
+
+def test_what_a_creation_brought_is_what_is_on_record_of_it(play) -> None:
+    async def story(world: World) -> None:
+        operation = await world.run(await world.create())
+        assert operation.state is LcmOperationState.COMPLETED
+        store = WatchedStore(world.database, world.orders, lambda: "unused")
+        on_record = await store.expected([operation.target_id])
+        assert len(on_record) == 4
+        assert sorted(brought(operation), key=str) == sorted(on_record, key=str)
+        await remove(world, operation)
+
+    play(story)
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from google.protobuf import struct_pb2
 
 from vnfm.api.errors import problem_out
 from vnfm.api.liveness import Live, heal_document, heal_facts, health_document, replicas, vnfc_documents
-from vnfm.lcm.machine import St, fold, progress_percent
+from vnfm.lcm.machine import St, out_of_reach, progress_percent
 from vnfm.lcm.operation import LogEntry, Operation
-from vnfm.lcm.steps import Step, nodes
+from vnfm.lcm.steps import Step
 from vnfm.model.lcm import LcmOperationState, LcmOperationType, VnfInstance
 from vnfm.model.package import Finding, VnfPackage
 from vnfm.model.problem import Problem
@@ -133,14 +134,15 @@ def _occurrence(
 ) -> pb.VnfLcmOpOcc:
     keys = {s.key for s in steps}
     log = [e for e in operation.log if e.step in keys]
-    status = {k: v for k, v in fold(nodes(operation.steps), (e.event for e in operation.log)).items() if k in keys}
+    status = {k: v for k, v in _status(operation).items() if k in keys}
+    done = {e.step: e.at for e in operation.log if e.to is St.DONE}
     message = pb.VnfLcmOpOcc(
         id=occurrence_id,
         operation=kind,
         state=operation.state.value,
         progress_percent=progress_percent(operation.state, status),
         target=target,
-        steps=[_step(s, status[s.key], log, words, operation) for s in steps],
+        steps=[_step(s, status[s.key], log, words, done) for s in steps],
         affected=struct({**_affected(steps, status), **_heal(operation)}),
         is_cancel_pending=operation.cancel_mode is not None and operation.state in RUNNING,
         parent_id=parent,
@@ -156,16 +158,28 @@ def _heal(operation: Operation) -> dict[str, Any]:
     return {"heal": heal_facts(operation)} if operation.type is LcmOperationType.HEAL else {}
 
 
+def _status(operation: Operation) -> dict[str, St]:
+    """What waits for its turn is PENDING to people, though its intent may be on record ahead of it."""
+    status = operation.status
+    return status | dict.fromkeys(out_of_reach(operation.steps, status), St.PENDING)
+
+
 def _step(
-    step: Step, state: St, log: Sequence[LogEntry], words: Mapping[str, str], operation: Operation
+    step: Step, state: St, log: Sequence[LogEntry], words: Mapping[str, str], done: Mapping[str, datetime]
 ) -> pb.StepView:
-    begun = [e.at for e in log if e.step == step.key and e.to in (St.STARTED, St.UNDO_STARTED)]
+    begun = [_turn(step, e, done) for e in log if e.step == step.key and e.to in (St.STARTED, St.UNDO_STARTED)]
     ended = [e for e in log if e.step == step.key and e.to not in (St.STARTED, St.UNDO_STARTED)]
     seconds = (ended[-1].at - begun[-1]).total_seconds() if begun and ended and ended[-1].at >= begun[-1] else 0.0
     failed = ended[-1].problem if ended else None
     said = ended[-1].output.word if ended and ended[-1].output else ""
     detail = words.get(step.key, "") or (failed.detail if failed else said)
     return pb.StepView(name=step.title, state=state.value, seconds=round(seconds, 3), detail=detail)
+
+
+def _turn(step: Step, entry: LogEntry, done: Mapping[str, datetime]) -> datetime:
+    """When it began: not before what it needs was there, whenever its intent was put on record."""
+    needs = step.needs if entry.to is St.STARTED else ()
+    return max(entry.at, *(done[need] for need in needs if need in done), entry.at)
 
 
 def _affected(steps: Sequence[Step], status: Mapping[str, St]) -> dict[str, Any]:

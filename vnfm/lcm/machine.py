@@ -41,6 +41,8 @@ STEP_TRANSITIONS = frozenset(
         (St.PENDING, St.STARTED),
         (St.STARTED, St.DONE),
         (St.STARTED, St.FAILED),
+        # an intent that was put on record ahead of its turn, and that nothing was done about
+        (St.STARTED, St.PENDING),
         (St.FAILED, St.STARTED),
         # whatever ever started may have left something behind: it is undone
         (St.DONE, St.UNDO_STARTED),
@@ -55,6 +57,7 @@ STEP_TRANSITIONS = frozenset(
 )
 IN_FLIGHT = frozenset({St.STARTED, St.UNDO_STARTED})
 CLEAN = frozenset({St.PENDING, St.UNDONE})
+BROKEN = frozenset({St.FAILED, St.UNDO_FAILED})
 
 
 class Stepped(Protocol):
@@ -110,22 +113,24 @@ def fold(steps: Iterable[Stepped], log: Iterable[Told]) -> dict[str, St]:
     """The state of each step after the log. Raises InvalidTransition."""
     status = {s.key: St.PENDING for s in steps}
     for event in log:
-        if (status[event.step], event.to) not in STEP_TRANSITIONS:
-            raise InvalidTransition(f"{event.step}: {status[event.step]} -> {event.to}")
-        status[event.step] = event.to
+        move(status, event)
     return status
 
 
+def move(status: dict[str, St], event: Told) -> None:
+    """One line more. Raises InvalidTransition."""
+    if (status[event.step], event.to) not in STEP_TRANSITIONS:
+        raise InvalidTransition(f"{event.step}: {status[event.step]} -> {event.to}")
+    status[event.step] = event.to
+
+
 def next_runs(op: Op, steps: Sequence[Stepped], status: Mapping[str, St], cancelled: bool = False) -> tuple[Run, ...]:
-    """Steps to run or to rejoin now. After a failure or a cancel only those in flight are seen to their end."""
+    """Steps to run or to rejoin now. After a failure or a cancel only those in flight are seen to their end. A step
+    whose intent is on record ahead of its turn waits for what it needs like any other."""
     if op is Op.PROCESSING:
         draining = cancelled or St.FAILED in status.values()
-        fresh = () if draining else (St.PENDING, St.UNDONE, St.UNDO_FAILED)
-        return tuple(
-            Run(s.key)
-            for s in steps
-            if status[s.key] is St.STARTED or (status[s.key] in fresh and all(status[n] is St.DONE for n in s.needs))
-        )
+        fresh = (St.STARTED,) if draining else (St.STARTED, St.PENDING, St.UNDONE, St.UNDO_FAILED)
+        return tuple([Run(s.key) for s in steps if status[s.key] in fresh and _ready(s, status)])
     if op is Op.ROLLING_BACK:
         draining = cancelled or St.UNDO_FAILED in status.values()
         users: dict[str, list[str]] = {s.key: [] for s in steps}
@@ -143,6 +148,29 @@ def next_runs(op: Op, steps: Sequence[Stepped], status: Mapping[str, St], cancel
             )
         )
     return ()
+
+
+def _ready(step: Stepped, status: Mapping[str, St]) -> bool:
+    return all(status[need] is St.DONE for need in step.needs)
+
+
+def ahead(steps: Sequence[Stepped], status: Mapping[str, St]) -> tuple[str, ...]:
+    """Steps that will run if nothing fails, after those that run now: their intent may go on record with that of these.
+    A removal waits for its turn: once one has started there is no way back."""
+    reached = {key for key, state in status.items() if state in (St.STARTED, St.DONE)}
+    found = []
+    for s in steps:  # in an order that respects their needs
+        if s.key in reached or s.forward_only or status[s.key] not in CLEAN:
+            continue
+        if all(need in reached for need in s.needs):
+            reached.add(s.key)
+            found.append(s.key)
+    return tuple(found)
+
+
+def out_of_reach(steps: Sequence[Stepped], status: Mapping[str, St]) -> tuple[str, ...]:
+    """Steps whose intent is on record, but not all that they need is done."""
+    return tuple(s.key for s in steps if status[s.key] is St.STARTED and not _ready(s, status))
 
 
 def settle(op: Op, status: Mapping[str, St], cancelled: bool = False) -> Op:

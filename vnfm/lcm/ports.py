@@ -86,7 +86,8 @@ class Vim(Protocol):
         ...
 
     def watch_resources(self) -> AsyncGenerator[Resource | None, None]:
-        """Everything of ours, then None, then each change as it happens, until the VIM is lost."""
+        """Every compute of ours, then None, then each change as it happens, until the VIM is lost. What is no compute
+        may come as well."""
         ...
 
     def watch_stats(

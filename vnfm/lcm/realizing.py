@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from vnfm.lcm.actions import generation
+from vnfm.lcm.healing import Expected
 from vnfm.lcm.machine import CLEAN, IN_FLIGHT, St
 from vnfm.lcm.operation import Operation
 from vnfm.lcm.steps import Step
@@ -35,6 +36,27 @@ def realized(before: Realization, operation: Operation) -> Realization:
 def expected(before: Realization, steps: Sequence[Step]) -> Realization:
     """What stands if every step succeeds."""
     return _after(before, steps, dict.fromkeys((s.key for s in steps), St.DONE), {})
+
+
+def brought(operation: Operation) -> tuple[Expected, ...]:
+    """The VNFCs that a chain's creation, which is COMPLETED, has brought into service, as they are on record."""
+    found: list[Expected] = []
+    counts: dict[tuple[str, str], int] = {}
+    for s in sorted((s for s in operation.steps if s.compute), key=lambda s: (s.vdu_id, s.index)):
+        number = counts[s.vnf_instance_id, s.vdu_id] = counts.get((s.vnf_instance_id, s.vdu_id), -1) + 1
+        found.append(
+            Expected(
+                vnfc_id=s.allocates,
+                vdu_id=s.vdu_id,
+                vim=s.vim,
+                tenant=operation.tenant,
+                vnf_instance_id=s.vnf_instance_id,
+                vnf=f"{operation.target}/{operation.subjects[s.vnf_instance_id]}",
+                chain_id=operation.chain_id,
+                position=f"{s.vnf_instance_id}/{s.vdu_id}/{number}",
+            )
+        )
+    return tuple(found)
 
 
 def switched(steps: Iterable[Step], status: Mapping[str, St]) -> bool:

@@ -8,26 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Protocol
 
 import structlog
 
 from vnfm.lcm.actions import ACTIONS, Action, Context
 from vnfm.lcm.changes import held_back
-from vnfm.lcm.machine import IN_FLIGHT, Run, St, next_runs, settle
+from vnfm.lcm.driving import Driven, link_ends
+from vnfm.lcm.machine import IN_FLIGHT, Run, St, ahead, next_runs, out_of_reach, settle
 from vnfm.lcm.operation import Design, Journal, LogEntry, Operation, StepOutput
 from vnfm.lcm.ports import Blobs, Clock, Vims
 from vnfm.lcm.steps import Step, StepKind
-from vnfm.lcm.ways import cancelled_problem, settled_error
+from vnfm.lcm.ways import cancelled_problem, not_begun, settled_error
 from vnfm.model.lcm import CREATIONS, CancelMode, LcmOperationState
 from vnfm.model.problem import Problem, ProblemError, Retry, problem
-from vnfm.model.resources import Handle, LinkEnd, Owner
+from vnfm.model.resources import Handle, Owner
 
 log = structlog.get_logger(__name__)
 
 GATHER_S = 0.02  # for what ends together
+WRITE_WITHIN_S = 0.25  # what has ended, where nothing waits for it to be on record
 CROWD = 8  # operations that are driven at once
 PAUSE_S = 2.0  # before the journal is read again after it failed
 MISTAKE_PAUSE_S = 30.0  # after a mistake of our own, which seldom passes by itself
@@ -50,19 +53,6 @@ Handles = Callable[[Operation], Awaitable[Mapping[str, Handle]]]
 """What is on record of the resources of an operation's subjects."""
 
 
-@dataclass(slots=True)
-class _Driven:
-    """What is in memory of one operation: nothing that the log does not know, but for words and tasks."""
-
-    known: Operation | None = None  # as it was just written
-    handles: dict[str, Handle] | None = None
-    words: dict[str, str] = field(default_factory=dict)
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-    tasks: dict[Run, asyncio.Task[LogEntry]] = field(default_factory=dict)
-    cancel: CancelMode | None = None
-    again: bool = False  # asked for while its driver was about to end
-
-
 class Runner:
     """Runs operations to where they settle. Not thread-safe: lives in one event loop."""
 
@@ -78,6 +68,7 @@ class Runner:
         actions: Mapping[StepKind, Action] = ACTIONS,
         holder: Holder | None = None,
         nothing_to_do: Callable[[Step], bool] = lambda step: False,
+        seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         """With a `holder` decisions follow each other while earlier ones are on their way to the disk. `nothing_to_do`:
         whether a step that needs nothing else is done before it has begun."""
@@ -90,9 +81,10 @@ class Runner:
         self._actions = actions
         self._holder = holder
         self._nothing_to_do = nothing_to_do
+        self._seconds = seconds
         self._slots = asyncio.Semaphore(parallel_calls)
         self._granting = asyncio.Lock()
-        self._driven: dict[str, _Driven] = {}
+        self._driven: dict[str, Driven] = {}
         self._drivers: dict[str, asyncio.Task[None]] = {}
         self._listeners: set[asyncio.Event] = set()
         self._closing = False
@@ -113,7 +105,7 @@ class Runner:
         if operation_id in self._drivers:
             self._driven[operation_id].again = True
             return
-        self._driven[operation_id] = _Driven(known)
+        self._driven[operation_id] = Driven(known)
         task = asyncio.create_task(self._drive(operation_id), name=f"operation {operation_id}")
         self._drivers[operation_id] = task
         task.add_done_callback(lambda _: self._ended(operation_id))
@@ -185,16 +177,17 @@ class Runner:
                 self._notify()
             await asyncio.sleep(pause_s)
 
-    async def _run_to_settled(self, operation_id: str, driven: _Driven) -> None:
-        known, driven.known, driven.handles = driven.known, None, None
+    async def _run_to_settled(self, operation_id: str, driven: Driven) -> None:
+        known, driven.known = driven.known, None
         operation = known or await self._journal.load(operation_id)
+        driven.take_up(operation)
         if operation.state is LcmOperationState.STARTING:
             operation = await self._grant(operation, driven)
             self._notify()
         while not operation.state.final and operation.state is not LcmOperationState.FAILED_TEMP:
             operation = await self._advance(operation, driven)
 
-    async def _grant(self, operation: Operation, driven: _Driven) -> Operation:
+    async def _grant(self, operation: Operation, driven: Driven) -> Operation:
         # one decision at a time, held before the next: two operations never count on the same capacity
         async with self._granting:
             design, refusal = None, None
@@ -206,23 +199,44 @@ class Runner:
                 return await self._journal.enter(operation, LcmOperationState.ROLLED_BACK, self._clock(), refusal)
             design = replace(design, held=held_back(operation))
             if self._holder is None:
-                return await self._journal.grant(operation, design, self._clock(), self._first(operation, design))
+                return await self._granted(operation, design, driven)
             self._holder.hold(design)
         try:
-            return await self._journal.grant(operation, design, self._clock(), self._first(operation, design))
+            return await self._granted(operation, design, driven)
         except BaseException:
             self._holder.forget_held()
             raise
 
-    def _first(self, operation: Operation, design: Design) -> tuple[LogEntry, ...]:
-        """The intent of what a grant begins with, to be on record with it."""
-        if design.held:
-            return ()
+    async def _granted(self, operation: Operation, design: Design, driven: Driven) -> Operation:
+        """With the intent of what it begins with on record, and of what follows unless something fails."""
         now = self._clock()
-        idle = [s.key for s in design.steps if not s.needs and self._nothing_to_do(s)]
-        done = tuple(LogEntry(key, to, now) for key in idle for to in (St.STARTED, St.DONE))
-        granted = replace(operation, state=LcmOperationState.PROCESSING, steps=design.steps, log=operation.log + done)
-        return (*done, *self._intents(granted.status, next_runs(granted.state, granted.steps, granted.status)))
+        driven.take_up(replace(operation, state=LcmOperationState.PROCESSING, steps=design.steps))
+        first: tuple[LogEntry, ...] = ()
+        if not design.held:
+            idle = [s.key for s in design.steps if not s.needs and self._nothing_to_do(s)]
+            done = tuple(LogEntry(key, to, now) for key in idle for to in (St.STARTED, St.DONE))
+            driven.add(done, self._seconds())
+            runs = next_runs(LcmOperationState.PROCESSING, design.steps, driven.status)
+            self._intend(operation, design.steps, driven, runs)
+            first = driven.unwritten
+        granted = await self._journal.grant(operation, design, now, first)
+        driven.unwritten = ()
+        return granted
+
+    def _intend(
+        self, operation: Operation, steps: Sequence[Step], driven: Driven, runs: Iterable[Run]
+    ) -> tuple[LogEntry, ...]:
+        """Intents that have to be on record before these runs, taken as lines to be written. Where nothing of what is
+        built is of use to anybody yet, those of what comes after it go with them: so a creation is two transactions
+        where nothing fails."""
+        begun, now = {False: St.STARTED, True: St.UNDO_STARTED}, self._clock()
+        entries = [LogEntry(r.step, begun[r.undo], now) for r in runs if driven.status[r.step] is not begun[r.undo]]
+        driven.add(tuple(entries), self._seconds())
+        if entries and operation.type in CREATIONS and operation.state is not LcmOperationState.ROLLING_BACK:
+            later = ahead(steps, driven.status)
+            driven.ahead.update(later)
+            driven.add(tuple(LogEntry(key, St.STARTED, now) for key in later), self._seconds())
+        return driven.unwritten if entries else ()
 
     async def _decide(self, operation: Operation) -> tuple[Design | None, Problem | None]:
         """A design, or why there is none."""
@@ -236,120 +250,121 @@ class Runner:
             log.exception("granting failed unexpectedly", operation=operation.id)
             return None, problem("internal", f"{type(error).__name__}: {error}", instance=operation.target).problem
 
-    async def _advance(self, operation: Operation, driven: _Driven) -> Operation:
+    async def _advance(self, operation: Operation, driven: Driven) -> Operation:
         cancel = driven.cancel or operation.cancel_mode
-        status = operation.status
-        state = settle(operation.state, status, cancel is not None)
+        draining = cancel is not None or driven.broken
+        if draining:
+            self._give_back(driven)
+        state = settle(operation.state, driven.status, cancel is not None)
         if state is not operation.state:
-            error = settled_error(operation, state, cancel)
-            operation = await self._journal.enter(operation, state, self._clock(), error)
+            error = settled_error(driven.seen(operation), state, cancel)
+            entered = await self._journal.enter(operation, state, self._clock(), error, driven.unwritten)
+            driven.unwritten = ()
             self._notify()
-            return operation
-        runs = next_runs(operation.state, operation.steps, status, bool(cancel))
+            return entered
+        runs = next_runs(operation.state, operation.steps, driven.status, cancel is not None)
         fresh = tuple(r for r in runs if r not in driven.tasks)
-        if cancel is CancelMode.FORCEFUL:  # what a killed manager left in flight is not joined again
-            ended = tuple(self._cut_short(operation, r) for r in fresh)
-        else:
-            operation, ended = await self._begin(operation, driven, fresh), ()
-        ended = ended or await self._wait(operation, driven)
-        if ended:
-            operation = await self._record(operation, ended, driven)
-            self._notify()
-        return operation
-
-    async def _record(self, operation: Operation, ended: tuple[LogEntry, ...], driven: _Driven) -> Operation:
-        """What has ended, and in the same transaction what follows from it: the state where the operation settles, else
-        the intent of what comes next."""
-        after = replace(operation, log=operation.log + ended)
-        cancel = driven.cancel or operation.cancel_mode
-        state = settle(after.state, after.status, cancel is not None)
-        if state is not after.state:
-            error = settled_error(after, state, cancel)
-            return await self._journal.enter(operation, state, self._clock(), error, ended)
-        return await self._journal.append(operation, (*ended, *self._following(after, driven)))
-
-    def _following(self, after: Operation, driven: _Driven) -> tuple[LogEntry, ...]:
-        """The intent of what comes next: so a chain of steps costs one transaction for each. They are taken up like
-        those that a killed manager has left in flight."""
-        status = after.status
-        if driven.cancel or after.cancel_mode:
-            return ()
-        runs = next_runs(after.state, after.steps, status)
-        return self._intents(status, (r for r in runs if r not in driven.tasks))
-
-    def _intents(self, status: Mapping[str, St], runs: Iterable[Run]) -> tuple[LogEntry, ...]:
-        begun, now = {False: St.STARTED, True: St.UNDO_STARTED}, self._clock()
-        return tuple(LogEntry(r.step, begun[r.undo], now) for r in runs if status[r.step] is not begun[r.undo])
-
-    async def _begin(self, operation: Operation, driven: _Driven, fresh: tuple[Run, ...]) -> Operation:
-        """Journal the intent of every new run in one transaction, then start them."""
-        if not fresh:
+        if fresh and cancel is CancelMode.FORCEFUL:  # what a killed manager left in flight is not joined again
+            driven.add(tuple(self._cut_short(driven, r) for r in fresh), self._seconds())
             return operation
-        if entries := self._intents(operation.status, fresh):
-            operation = await self._journal.append(operation, entries)
-            self._notify()
+        if draining and not fresh and not driven.tasks:
+            lost, now = out_of_reach(operation.steps, driven.status), self._clock()
+            driven.add(tuple(not_begun(key, driven.steps[key].title, now) for key in lost), self._seconds())
+            if lost:
+                return operation
+        if fresh:
+            operation = await self._begin(operation, driven, fresh)
+        return await self._wait(operation, driven)
+
+    def _give_back(self, driven: Driven) -> None:
+        """Nothing was done about these intents, and nothing will be."""
+        now = self._clock()
+        kept = tuple(LogEntry(key, St.PENDING, now) for key in driven.steps if key in driven.ahead)
+        driven.ahead.clear()
+        driven.add(kept, self._seconds())
+
+    async def _write(self, operation: Operation, driven: Driven) -> Operation:
+        if not driven.unwritten:
+            return operation
+        written = await self._journal.append(operation, driven.unwritten)
+        driven.unwritten = ()
+        self._notify()
+        return written
+
+    async def _begin(self, operation: Operation, driven: Driven, fresh: tuple[Run, ...]) -> Operation:
+        """Start new runs, once the intent of each is on record: of all in one transaction, and with it what has ended
+        before."""
+        if self._intend(operation, operation.steps, driven, fresh):
+            operation = await self._write(operation, driven)
         handles = await self._known_handles(operation, driven)
-        steps = {s.key: s for s in operation.steps}
         if driven.cancel is CancelMode.FORCEFUL:  # it came while the intent was written
             return operation
         for r in fresh:
-            task = asyncio.create_task(self._call(operation, steps[r.step], r, handles, driven))
+            driven.ahead.discard(r.step)
+            task = asyncio.create_task(self._call(operation, driven.steps[r.step], r, handles, driven))
             task.add_done_callback(lambda _: driven.wake.set())
             driven.tasks[r] = task
         return operation
 
-    async def _known_handles(self, operation: Operation, driven: _Driven) -> Mapping[str, Handle]:
+    async def _known_handles(self, operation: Operation, driven: Driven) -> Mapping[str, Handle]:
         """Of everything that the operation may touch. Nobody else changes what it is about while it is open, so what
         stood before is read once; what it has made itself stands in its log."""
         if driven.handles is None:
             driven.handles = {} if operation.type in CREATIONS else dict(await self._handles(operation))
-            _take_in(driven.handles, operation.steps, operation.log)
+            driven.take_in(driven.seen(operation).log)
         return driven.handles
 
-    async def _wait(self, operation: Operation, driven: _Driven) -> tuple[LogEntry, ...]:
-        """What ended; returns empty-handed when woken. While nothing follows from it, or where many operations share
-        disk and processor anyway, what ends a moment later goes to the disk with it: till then it counts as in flight,
-        which it was."""
-        ended = await self._ended_next(operation, driven)
-        crowded = len(self._driven) >= CROWD
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(GATHER_S):
-                while ended and driven.tasks and not driven.cancel:
-                    if not crowded and self._leads_on(operation, ended, driven):
-                        break
-                    ended += await self._ended_next(operation, driven)
-        return ended
-
-    def _leads_on(self, operation: Operation, ended: tuple[LogEntry, ...], driven: _Driven) -> bool:
-        return bool(self._following(replace(operation, log=operation.log + ended), driven))
-
-    async def _ended_next(self, operation: Operation, driven: _Driven) -> tuple[LogEntry, ...]:
+    async def _wait(self, operation: Operation, driven: Driven) -> Operation:
+        """Until something has ended, or somebody wakes us. What has ended goes to the disk with the intent of what
+        follows from it, with the state that it leads to, or by itself after a while: till then it counts as in flight,
+        which it was. Where many operations share disk and processor, what ends a moment later goes with it."""
         if not driven.tasks and not driven.wake.is_set():
             raise RuntimeError("an operation that is not settled has nothing to run")
-        await driven.wake.wait()
+        left_s = driven.since_s + WRITE_WITHIN_S - self._seconds() if driven.unwritten else None
+        try:
+            async with asyncio.timeout(left_s):
+                await driven.wake.wait()
+        except TimeoutError:
+            return await self._write(operation, driven)
+        self._take_ended(driven)
+        if len(self._driven) >= CROWD:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(GATHER_S):
+                    while driven.tasks and not driven.cancel and self._wants_the_disk(operation, driven):
+                        await driven.wake.wait()
+                        self._take_ended(driven)
+        return operation
+
+    def _wants_the_disk(self, operation: Operation, driven: Driven) -> bool:
+        """Whether something can begin whose intent is not on record."""
+        begun = {False: St.STARTED, True: St.UNDO_STARTED}
+        runs = next_runs(operation.state, operation.steps, driven.status)
+        return any(driven.status[r.step] is not begun[r.undo] for r in runs)
+
+    def _take_ended(self, driven: Driven) -> None:
         driven.wake.clear()
         ended = {run: driven.tasks.pop(run) for run in list(driven.tasks) if driven.tasks[run].done()}
         # a task that was cancelled before its first line could not say so itself
-        entries = tuple(self._cut_short(operation, r) if t.cancelled() else t.result() for r, t in ended.items())
-        if driven.handles is not None:
-            _take_in(driven.handles, operation.steps, entries)
-        return entries
+        entries = tuple(self._cut_short(driven, r) if t.cancelled() else t.result() for r, t in ended.items())
+        driven.take_in(entries)
+        driven.add(entries, self._seconds())
 
-    def _cut_short(self, operation: Operation, run: Run) -> LogEntry:
+    def _cut_short(self, driven: Driven, run: Run) -> LogEntry:
         """The end of a run that a forceful cancel cut short: what it did is not known."""
-        title = next(s.title for s in operation.steps if s.key == run.step)
+        title = driven.steps[run.step].title
         found = problem("cancelled", f"{title} was cancelled", instance=run.step, retry=Retry.SAME_CALL).problem
         return LogEntry(run.step, St.UNDO_FAILED if run.undo else St.FAILED, self._clock(), None, found)
 
     async def _call(
-        self, operation: Operation, step: Step, run: Run, handles: Mapping[str, Handle], driven: _Driven
+        self, operation: Operation, step: Step, run: Run, handles: Mapping[str, Handle], driven: Driven
     ) -> LogEntry:
         def say(word: str) -> None:
             driven.words[step.key] = word
 
         owner = Owner(operation.tenant, operation.chain_id, step.vnf_instance_id, operation.id)
-        starts = sum(e.step == run.step and e.to in IN_FLIGHT for e in operation.log)
-        context = Context(self._vims, self._blobs, owner, handles, say, starts, link_ends(operation.log))
+        starts = sum(e.step == run.step and e.to in IN_FLIGHT for e in operation.log) if step.path else 1
+        ends = link_ends(driven.seen(operation).log) if step.kind is StepKind.JOIN else {}
+        context = Context(self._vims, self._blobs, owner, handles, say, starts, ends)
         action = self._actions[step.kind]
         output: StepOutput | None = None
         found: Problem | None = None
@@ -363,7 +378,7 @@ class Runner:
         except asyncio.CancelledError:
             if self._closing or driven.cancel is not CancelMode.FORCEFUL:
                 raise
-            return self._cut_short(operation, run)
+            return self._cut_short(driven, run)
         except Exception as error:
             log.exception("step failed unexpectedly", operation=operation.id, step=step.key)
             found = problem("internal", f"{type(error).__name__}: {error}", instance=step.key).problem
@@ -371,20 +386,3 @@ class Runner:
             driven.words.pop(step.key, None)
         ends = (St.UNDONE, St.UNDO_FAILED) if run.undo else (St.DONE, St.FAILED)
         return LogEntry(step.key, ends[found is not None], self._clock(), output, found)
-
-
-def link_ends(log: Iterable[LogEntry]) -> dict[str, LinkEnd]:
-    """By what each link can be joined, as its VIM told when it was allocated."""
-    resources = (e.output.resource for e in log if e.output and e.output.resource)
-    return {r.handle.resource_id: r.link_end for r in resources if r.link_end}
-
-
-def _take_in(handles: dict[str, Handle], steps: Sequence[Step], entries: Iterable[LogEntry]) -> None:
-    """Handles of what was made, by resource id; what was taken back has none any more."""
-    makes = {s.key: s.makes for s in steps}
-    for entry in entries:
-        if entry.output and entry.output.resource:
-            handle = entry.output.resource.handle
-            handles[handle.resource_id] = handle
-        elif entry.to is St.UNDONE:
-            handles.pop(makes[entry.step], None)

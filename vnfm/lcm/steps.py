@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from uuid import UUID, uuid5
 
 from vnfm.lcm.machine import Node
 from vnfm.model.resources import ComputeSpec, LinkSpec, PathSpec, ResourceKind, SapSpec
+
+_REMEMBERED = 4096  # ids: each of a chain is asked for several times while it is planned
 
 
 class StepKind(StrEnum):
@@ -140,6 +143,7 @@ class Step:
         return kinds.get(self.kind)
 
 
+@lru_cache(_REMEMBERED)
 def mint(operation_id: str, *parts: str) -> str:
     """A resource id that is known before any call, the same however often it is asked for."""
     return str(uuid5(UUID(operation_id), "/".join(parts)))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from vnfm.lcm.machine import St, on_retry, on_rollback, rollback_allowed
 from vnfm.lcm.operation import LogEntry, Operation
 from vnfm.lcm.ports import Clock
 from vnfm.model.lcm import CancelMode, LcmOperationState
-from vnfm.model.problem import Problem, problem
+from vnfm.model.problem import Problem, Retry, problem
 
 
 def settled_error(operation: Operation, state: LcmOperationState, cancel: CancelMode | None) -> Problem | None:
@@ -28,6 +30,13 @@ def settled_error(operation: Operation, state: LcmOperationState, cancel: Cancel
 def cancelled_problem(operation: Operation) -> Problem:
     """Said of an operation that its caller cancelled."""
     return problem("cancelled", "cancelled on request", instance=operation.target).problem
+
+
+def not_begun(step: str, title: str, at: datetime) -> LogEntry:
+    """The end of a step whose turn did not come, of which an earlier run of the manager may have called it all the
+    same: so it has to be taken back like one that failed."""
+    found = problem("cancelled", f"{title}: what it needs has failed", instance=step, retry=Retry.SAME_CALL).problem
+    return LogEntry(step, St.FAILED, at, None, found)
 
 
 def retry_entries(operation: Operation, clock: Clock) -> tuple[LogEntry, ...]:

@@ -60,26 +60,23 @@ class Desk:
 
     def follow(self, snapshot: Snapshot) -> None:
         """Enter what the snapshot holds, and take out what it does not."""
-        now = (snapshot.reservations, snapshot.link_reservations)
-        if now == self._followed:
+        if (snapshot.reservations, snapshot.link_reservations) == self._followed:
             self.placer.routes.renew()
             return
-        wanted: dict[Held, Reservation | LinkReservation] = {("compute", r.resource_id): r for r in now[0]}
-        wanted.update((("link", r.resource_id), r) for r in now[1])
-        gone = [k for k, r in self._held.items() if (w := wanted.get(k)) is not r and w != r]
+        gone, fresh = self._differences(snapshot)
         if gone and self._short:
             self._begin()
-            gone = []
+            gone, fresh = self._differences(snapshot)
+        self._followed = (snapshot.reservations, snapshot.link_reservations)
         for key in gone:
             before = self._held.pop(key)
             if isinstance(before, Reservation) and (machine := snapshot.machine.get((before.vim, before.host))):
                 del self._on[machine][key[1]]
             if f"{key[0]} {key[1]}" in self.book.held:
                 self.book.release(f"{key[0]} {key[1]}")
-        for key, held in wanted.items():
+        for key, held in fresh:
             if key not in self._held:
                 self._enter(snapshot, key, held)
-        self._followed = now
         self.placer.routes.renew()
 
     def _enter(self, snapshot: Snapshot, key: Held, held: Reservation | LinkReservation) -> None:
@@ -89,6 +86,18 @@ class Desk:
         elif (machine := snapshot.machine.get((held.vim, held.host))) is not None:
             self.book.commit(f"{key[0]} {key[1]}", self._drafted(self.atlas.node_of[machine], held))
             self._on.setdefault(machine, {})[key[1]] = held
+
+    def _differences(self, snapshot: Snapshot) -> tuple[list[Held], list[tuple[Held, Reservation | LinkReservation]]]:
+        """Keys of what is held no more, and what is held anew."""
+        before, since = self._followed, snapshot.since
+        if snapshot.reservations is before[0] and snapshot.link_reservations is before[1]:
+            return [], []
+        if since and since.reservations is before[0] and since.link_reservations is before[1]:
+            return [_key(r) for r in since.gone if _key(r) in self._held], [(_key(r), r) for r in since.fresh]
+        now: dict[Held, Reservation | LinkReservation] = {_key(r): r for r in snapshot.reservations}
+        now.update((_key(r), r) for r in snapshot.link_reservations)
+        gone = [k for k, r in self._held.items() if now.get(k) is not r and now.get(k) != r]
+        return gone, list(now.items())
 
     def _drafted(self, node: int, held: Reservation) -> Draft:
         book = self.book
@@ -180,6 +189,10 @@ class Offers:
 def _amounts(values: Iterable[int]) -> Amounts:
     cpu, memory, huge, vfs, gpus, disk = values
     return (cpu, memory, huge, vfs, gpus, disk)
+
+
+def _key(held: Reservation | LinkReservation) -> Held:
+    return "compute" if isinstance(held, Reservation) else "link", held.resource_id
 
 
 def _asked(demand: Demand) -> object:

@@ -57,6 +57,17 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
+class Since:
+    """How what is held differs from what an earlier snapshot held, which is known by its very tuples: whoever followed
+    that one need not compare all of it. What was replaced is gone and fresh. No part of a snapshot's value."""
+
+    reservations: tuple[Reservation, ...]
+    link_reservations: tuple[LinkReservation, ...]
+    gone: tuple[Reservation | LinkReservation, ...]
+    fresh: tuple[Reservation | LinkReservation, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Hosts sorted by key, what we hold on them, and the networks between. Made by `Snapshot.of`.
 
@@ -76,6 +87,7 @@ class Snapshot:
     licences: tuple[Licence, ...] = ()
     reaches: tuple[Reach, ...] = ()  # the networks by which links of several VIMs are joined
     kept: Kept = field(default_factory=Kept, repr=False, compare=False)
+    since: Since | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def of(
@@ -176,6 +188,7 @@ class Snapshot:
                 self,
                 reservations=self._sorted(reservations, self.reservations),
                 link_reservations=self._sorted(link_reservations, self.link_reservations),
+                since=None,
             )
         return Snapshot.of(
             self.version,

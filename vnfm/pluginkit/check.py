@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from vnfm.pb.common.v1.common_pb2 import Handle, Owner
 from vnfm.pb.vim.v1 import vim_pb2 as pb
@@ -16,6 +17,7 @@ _MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}", re.IGNORECASE)
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _ID_TEXT = "letters, digits and ._:-, beginning with a letter or digit, at most 128"
 _PROTOCOLS_WITH_PORTS = (6, 17, 132)  # TCP, UDP, SCTP
+_REMEMBERED = 4096  # addresses that were looked at: chains use the same ones again and again
 MIN_INTERVAL_MS = 10
 MIN_SNAP_BYTES = 14  # an Ethernet header
 MIN_CAPTURE_BYTES = 256
@@ -322,6 +324,7 @@ def _absolute(path: str) -> bool:
     return path.startswith("/") and ".." not in path.split("/") and "\0" not in path
 
 
+@lru_cache(_REMEMBERED)
 def _interface(text: str) -> bool:
     try:
         ipaddress.ip_interface(text)
@@ -330,6 +333,7 @@ def _interface(text: str) -> bool:
     return "/" in text
 
 
+@lru_cache(_REMEMBERED)
 def _network(text: str) -> bool:
     try:
         ipaddress.ip_network(text)
@@ -338,6 +342,7 @@ def _network(text: str) -> bool:
     return True
 
 
+@lru_cache(_REMEMBERED)
 def _address(text: str) -> bool:
     try:
         ipaddress.ip_address(text)

@@ -13,7 +13,7 @@ from vnfm.pluginkit import check
 from vnfm.pluginkit.digest import spec_digest
 from vnfm.pluginkit.fence import Fences
 from vnfm.pluginkit.handlers import Plugin, Report, Stamped
-from vnfm.pluginkit.inflight import Flights, Verb
+from vnfm.pluginkit.inflight import Flights, Hear, Key, Verb, Work
 from vnfm.pluginkit.problems import (
     PluginError,
     already_exists,
@@ -34,6 +34,22 @@ Build = Callable[[str, Stamped | None, Report], Awaitable[pb.Resource]]
 Change = Callable[[Stamped, Report], Awaitable[pb.Resource]]
 
 _USABLE = (pb.STATE_RUNNING, pb.STATE_STOPPED)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A call whose request is in order, and what is to be done for it."""
+
+    owner: Owner
+    resource_id: str
+    verb: Verb
+    digest: str
+    work: Work
+
+    @property
+    def key(self) -> Key:
+        """What it is about, to which others must not do anything meanwhile."""
+        return self.owner.manager_id, self.resource_id
 
 
 @dataclass
@@ -80,11 +96,8 @@ class Core:
         _same_tenant(owner, found)
         return found
 
-    async def allocate(
-        self, request: Request, build: Build, *, verb: Verb = Verb.ALLOCATE
-    ) -> AsyncIterator[pb.Progress]:
-        """One Allocate call, joined with equal ones; `build` is called where nothing usable is there yet."""
-        await self.admit(request.owner)
+    def allocation(self, request: Request, build: Build, verb: Verb = Verb.ALLOCATE) -> Asked:
+        """An Allocate call, to be joined with equal ones; `build` is called where nothing usable is there yet."""
         digest = spec_digest(request)
 
         async def work(report: Report) -> pb.Resource:
@@ -97,28 +110,22 @@ class Core:
             self.plugin.changes.publish(made)
             return made
 
-        key = (request.owner.manager_id, request.resource_id)
-        async for progress in self.flights.run(key, verb, digest, work):
-            yield progress
+        return Asked(request.owner, request.resource_id, verb, digest, work)
 
-    async def change(
+    def changing(
         self, owner: Owner, handle: Handle, request_digest: str, what: str, kind: pb.Kind.ValueType, act: Change
-    ) -> AsyncIterator[pb.Progress]:
+    ) -> Asked:
         """A call that changes what is there already; it waits until nothing else is done to the same resource."""
-        await self.admit(owner)
 
         async def work(report: Report) -> pb.Resource:
             changed = await act(await self.find(owner, handle, what, kind), report)
             self.plugin.changes.publish(changed)
             return changed
 
-        key = (owner.manager_id, handle.resource_id)
-        async for progress in self.flights.run(key, Verb.OPERATE, request_digest, work):
-            yield progress
+        return Asked(owner, handle.resource_id, Verb.OPERATE, request_digest, work)
 
-    async def terminate(self, request: pb.TerminateRequest) -> AsyncIterator[pb.Progress]:
+    def termination(self, request: pb.TerminateRequest) -> Asked:
         """Terminate takes precedence over an allocation in flight, and sees it end before it acts."""
-        await self.admit(request.owner)
         resource_id = request.handle.resource_id
         gone = pb.Resource(handle=Handle(resource_id=resource_id), state=pb.STATE_ABSENT, owner=request.owner)
 
@@ -133,9 +140,18 @@ class Core:
                 self.plugin.changes.publish(gone)
             return gone
 
-        key = (request.owner.manager_id, resource_id)
-        async for progress in self.flights.run(key, Verb.TERMINATE, spec_digest(request), work):
+        return Asked(request.owner, resource_id, Verb.TERMINATE, spec_digest(request), work)
+
+    async def run(self, asked: Asked) -> AsyncIterator[pb.Progress]:
+        """Fenced, and joined with what is in flight: its progress up to `done`."""
+        await self.admit(asked.owner)
+        async for progress in self.flights.run(asked.key, asked.verb, asked.digest, asked.work):
             yield progress
+
+    async def result(self, asked: Asked, hear: Hear) -> pb.Resource:
+        """The same for who wants to be told of progress rather than wait for it."""
+        await self.admit(asked.owner)
+        return await self.flights.result(asked.key, asked.verb, asked.digest, asked.work, hear)
 
 
 def checked(request: Request) -> check.Findings:
@@ -146,11 +162,12 @@ def checked(request: Request) -> check.Findings:
     return found
 
 
-def asked_for(resource: pb.Resource, wanted: Owner, resource_ids: Container[str]) -> bool:
+def asked_for(resource: pb.Resource, wanted: Owner, resource_ids: Container[str], kinds: Container[int] = ()) -> bool:
     """Whether a query, whose empty fields match anything, asks for this resource."""
     stamp = resource.owner
     return (
-        stamp.manager_id == wanted.manager_id
+        (not kinds or resource.kind in kinds)
+        and stamp.manager_id == wanted.manager_id
         and wanted.tenant in ("", stamp.tenant)
         and wanted.vnf_instance_id in ("", stamp.vnf_instance_id)
         and wanted.chain_id in ("", stamp.chain_id)

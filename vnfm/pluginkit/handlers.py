@@ -268,7 +268,8 @@ class Plugin:
     JOIN_VLAN, JOIN_FLAT, OPEN_WORKER, STEER, BALANCE. `configure` gets the configuration (numbers without a fraction as
     int), already checked against `config_schema` (JSON Schema), and the secrets; it raises `invalid` where it has no
     sense, and publishes the first inventory. It may be called again. `close` runs when the plugin stops; what was
-    realized stays.
+    realized stays. `many_calls` lets callers put many calls into one stream (CAPABILITY_CALLS); handlers see no
+    difference.
     """
 
     runtimes: Sequence[pb.Runtime.ValueType]
@@ -292,6 +293,7 @@ class Plugin:
     inventory: InventoryPublisher = field(default_factory=InventoryPublisher)
     changes: ResourcePublisher = field(default_factory=ResourcePublisher)
     close: Callable[[], Awaitable[None]] = _nothing
+    many_calls: bool = True
 
     def offered(self) -> frozenset[pb.Capability.ValueType]:
         """The capabilities, from the parts that are there."""
@@ -305,5 +307,6 @@ class Plugin:
             (self.ports, pb.CAPABILITY_PORT_HOTPLUG),
             (self.commands, pb.CAPABILITY_EXEC),
             (self.volumes, pb.CAPABILITY_VOLUME),
+            (self.many_calls or None, pb.CAPABILITY_CALLS),
         )
         return frozenset({pb.CAPABILITY_LINK, *self.capabilities, *(word for part, word in parts if part is not None)})

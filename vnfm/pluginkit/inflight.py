@@ -11,6 +11,8 @@ from vnfm.pluginkit.problems import already_exists, cancelled
 
 Key = tuple[str, str]
 """(manager_id, resource_id)"""
+Hear = Callable[[pb.Progress.Update], None]
+"""Takes progress as it happens."""
 Work = Callable[[Callable[[int, str], None]], Awaitable[pb.Resource]]
 """What is done once for all who ask for it; its argument reports progress."""
 
@@ -37,13 +39,26 @@ class Flights:
         Raises what the work raises; ALREADY_EXISTS where an allocation with another spec is in flight.
         """
         call = await self._enter(key, verb, digest, work)
-        queue = call.join()
+        queue: asyncio.Queue[pb.Progress.Update | None] = asyncio.Queue()
+        hear = queue.put_nowait
+        call.task.add_done_callback(lambda _: queue.put_nowait(None))
+        call.join(hear)
         try:
             while (update := await queue.get()) is not None:
-                yield update
+                yield pb.Progress(update=update)
             yield pb.Progress(done=call.result())
         finally:
-            call.leave(queue)
+            call.leave(hear)
+
+    async def result(self, key: Key, verb: Verb, digest: str, work: Work, hear: Hear) -> pb.Resource:
+        """The same for one who is told of progress; leaving is being cancelled."""
+        call = await self._enter(key, verb, digest, work)
+        call.join(hear)
+        try:
+            await asyncio.wait((call.task,))
+            return call.result()
+        finally:
+            call.leave(hear)
 
     async def close(self) -> None:
         """Cancel all work and wait until it has ended."""
@@ -80,38 +95,28 @@ class _Call:
         self.digest = digest
         self.ending = False
         self._resource_id = resource_id
-        self._queues: set[asyncio.Queue[pb.Progress | None]] = set()
-        self._latest: pb.Progress | None = None
+        self._hear: list[Hear] = []
+        self._latest: pb.Progress.Update | None = None
         self.task: asyncio.Task[pb.Resource] = asyncio.ensure_future(self._run(work))
-        self.task.add_done_callback(self._finished)
+        self.task.add_done_callback(_seen)
 
     async def _run(self, work: Work) -> pb.Resource:
         return await work(self._report)
 
     def _report(self, percent: int, message: str) -> None:
-        update = pb.Progress(update=pb.Progress.Update(percent=max(0, min(100, percent)), message=message))
+        update = pb.Progress.Update(percent=max(0, min(100, percent)), message=message)
         self._latest = update
-        for queue in self._queues:
-            queue.put_nowait(update)
+        for hear in self._hear:
+            hear(update)
 
-    def _finished(self, task: asyncio.Task[pb.Resource]) -> None:
-        if not task.cancelled():
-            task.exception()  # seen: whoever waits gets it from result()
-        for queue in self._queues:
-            queue.put_nowait(None)
-
-    def join(self) -> asyncio.Queue[pb.Progress | None]:
-        queue: asyncio.Queue[pb.Progress | None] = asyncio.Queue()
+    def join(self, hear: Hear) -> None:
         if self._latest is not None:
-            queue.put_nowait(self._latest)
-        if self.task.done():
-            queue.put_nowait(None)
-        self._queues.add(queue)
-        return queue
+            hear(self._latest)
+        self._hear.append(hear)
 
-    def leave(self, queue: asyncio.Queue[pb.Progress | None]) -> None:
-        self._queues.discard(queue)
-        if not self._queues and not self.task.done():
+    def leave(self, hear: Hear) -> None:
+        self._hear.remove(hear)
+        if not self._hear and not self.task.done():
             self.end()
 
     def end(self) -> None:
@@ -124,3 +129,8 @@ class _Call:
                 "the call was cut short: by Terminate, or because the plugin stops", instance=self._resource_id
             )
         return self.task.result()
+
+
+def _seen(task: asyncio.Task[pb.Resource]) -> None:
+    if not task.cancelled():
+        task.exception()  # whoever waits gets it from result()

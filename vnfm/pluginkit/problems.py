@@ -19,6 +19,7 @@ from google.rpc import status_pb2
 from grpc_status import rpc_status
 
 from vnfm.pb.common.v1.common_pb2 import Handle, Problem
+from vnfm.pb.vim.v1 import vim_pb2 as pb
 
 URN = "urn:vnfm:problem:"
 NEVER = Problem.NEVER
@@ -175,13 +176,24 @@ async def guarded(context: grpc.aio.ServicerContext[Any, Any], rpc: str, instanc
     except Exception as error:
         if isinstance(error, grpc.aio.AbortError):
             raise
-        found = as_plugin_error(error, rpc)
-        if instance and not found.problem.instance:
-            found.problem.instance = instance
-        log.info("refused", rpc=rpc, code=found.code.name, type=found.problem.type, instance=found.problem.instance)
+        found = refusal(error, rpc, instance)
         status = to_status(found)
         trailer = rpc_status.to_status(status).trailing_metadata
         await context.abort(found.code, status.message, tuple(trailer or ()))
+
+
+def refusal(error: Exception, rpc: str, instance: str = "") -> PluginError:
+    """What ends a call, on record in the log; `instance` is what the call is about."""
+    found = as_plugin_error(error, rpc)
+    if instance and not found.problem.instance:
+        found.problem.instance = instance
+    log.info("refused", rpc=rpc, code=found.code.name, type=found.problem.type, instance=found.problem.instance)
+    return found
+
+
+def failure_of(error: PluginError) -> pb.Failure:
+    """The answer to one call among many, with the same words as if it had been alone."""
+    return pb.Failure(code=error.code.value[0], problem=_clipped(error.problem))
 
 
 def _clip(text: str, chars: int) -> str:

@@ -31,6 +31,7 @@ from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.pb.vim.v1 import vim_pb2_grpc as rpc
 from vnfm.pluginkit import log as plugin_log
 from vnfm.pluginkit.core import Core
+from vnfm.pluginkit.exchange import CallsServicer
 from vnfm.pluginkit.handlers import Plugin
 from vnfm.pluginkit.observe import ObservationServicer
 from vnfm.pluginkit.servicers import IdentityServicer, ImagesServicer, InventoryServicer, ResourcesServicer
@@ -111,6 +112,7 @@ def add_servicers(server: grpc.aio.Server, core: Core, name: str, version: str) 
     rpc.add_StorageServicer_to_server(StorageServicer(core), server)
     rpc.add_NetworkServicer_to_server(NetworkServicer(core), server)
     rpc.add_ObservationServicer_to_server(ObservationServicer(core), server)
+    rpc.add_CallsServicer_to_server(CallsServicer(core), server)
     return [service.full_name for service in pb.DESCRIPTOR.services_by_name.values()]
 
 

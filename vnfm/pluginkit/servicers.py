@@ -15,7 +15,7 @@ from google.protobuf import json_format
 
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.pb.vim.v1 import vim_pb2_grpc as rpc
-from vnfm.pluginkit import check
+from vnfm.pluginkit import calls, check
 from vnfm.pluginkit.core import Core, asked_for
 from vnfm.pluginkit.handlers import ImageSink
 from vnfm.pluginkit.problems import SAME_CALL, PluginError, guarded, invalid
@@ -126,7 +126,7 @@ class ResourcesServicer(rpc.ResourcesServicer):
                     yield changes.dated(resource)
                 yield pb.Resource(listed=True)
                 async for resource in watcher.changes():
-                    if asked_for(resource, request.owner, request.resource_ids):
+                    if asked_for(resource, request.owner, request.resource_ids, request.kinds):
                         yield resource
             finally:
                 watcher.close()
@@ -134,12 +134,7 @@ class ResourcesServicer(rpc.ResourcesServicer):
     async def Terminate(self, request: pb.TerminateRequest, context: Context) -> AsyncIterator[pb.Progress]:
         """Remove by handle; a resource_id is enough."""
         async with guarded(context, "Terminate", request.handle.resource_id):
-            self.core.ready()
-            found = check.Findings()
-            check.check_handle(found, request.handle, "handle")
-            check.check_owner(found, request.owner)
-            found.raise_found()
-            async for progress in self.core.terminate(request):
+            async for progress in self.core.run(calls.terminate(self.core, request)):
                 yield progress
 
     def _check(self, request: pb.QueryRequest) -> None:
@@ -149,9 +144,16 @@ class ResourcesServicer(rpc.ResourcesServicer):
         found.raise_found()
 
     async def _present(self, request: pb.QueryRequest) -> list[pb.Resource]:
-        every = await self.core.plugin.resources.find_all(request.owner.manager_id)
+        resources, manager_id = self.core.plugin.resources, request.owner.manager_id
+        if request.resource_ids:
+            found = [await resources.find(manager_id, each) for each in dict.fromkeys(request.resource_ids)]
+            every = [stamped for stamped in found if stamped is not None]
+        else:
+            every = list(await resources.find_all(manager_id))
         return [
-            stamped.resource for stamped in every if asked_for(stamped.resource, request.owner, request.resource_ids)
+            stamped.resource
+            for stamped in every
+            if asked_for(stamped.resource, request.owner, request.resource_ids, request.kinds)
         ]
 
 

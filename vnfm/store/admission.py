@@ -16,6 +16,7 @@ from vnfm.model.lcm import ChainState, InstantiationState, LcmOperationState, Lc
 from vnfm.model.problem import problem
 from vnfm.store import tables as t
 from vnfm.store.journal import load
+from vnfm.store.prepared import write
 from vnfm.store.rows import announce
 from vnfm.store.statements import KEY, KEYS, new_row, value_where
 
@@ -96,7 +97,7 @@ def insert_instances(
         for instance in instances
     ]
     if rows:
-        c.execute(new_row(t.vnf_instance), rows)
+        write(c, new_row(t.vnf_instance), rows)
 
 
 def insert_operation(
@@ -116,14 +117,14 @@ def insert_operation(
         "started_at": at.isoformat(),
         "state_entered_at": at.isoformat(),
     }
-    c.execute(new_row(t.operation), row)
+    write(c, new_row(t.operation), row)
     locked = [
         {"operation_id": order.operation_id, "subject_id": subject, "lane": lane, "open": True}
         for subject, lane in order.subjects.items()
     ]
     try:
         if locked:
-            c.execute(new_row(t.op_subject), locked)
+            write(c, new_row(t.op_subject), locked)
     except IntegrityError as error:
         raise problem(
             "conflict",

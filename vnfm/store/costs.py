@@ -17,6 +17,7 @@ from vnfm.model.placement import Runtime
 from vnfm.placement.types import ObservedCost
 from vnfm.store import tables as t
 from vnfm.store.group import tell
+from vnfm.store.prepared import write
 from vnfm.store.statements import upsert
 
 WINDOW = 8  # observations that the mean remembers
@@ -102,7 +103,7 @@ def _crossed(dialect: str) -> Any:
 
 def _merge(c: Connection, statement: Any, rows: list[dict[str, Any]]) -> None:
     if rows:
-        c.execute(statement, rows)
+        write(c, statement, rows)
         tell(c, CostsChanged())
 
 

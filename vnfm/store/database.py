@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
+from vnfm.model.codec import dumps
 from vnfm.model.problem import Retry, problem
 from vnfm.store.group import GroupWriter
 
@@ -35,13 +36,14 @@ def _pragmas(connection: Any, _record: object) -> None:
 
 
 def open_engine(url: str) -> Engine:
-    """An engine for `url`; SQLite gets WAL and full durability. Raises ProblemError `bad-database`."""
+    """An engine for `url`; SQLite gets WAL and full durability. JSON columns take frozen dataclasses as they are.
+    Raises ProblemError `bad-database`."""
     try:
         if url.startswith("sqlite"):
-            engine = create_engine(url, connect_args={"check_same_thread": False})
+            engine = create_engine(url, connect_args={"check_same_thread": False}, json_serializer=dumps)
             event.listen(engine, "connect", _pragmas)
             return engine
-        return create_engine(url, pool_pre_ping=True)
+        return create_engine(url, pool_pre_ping=True, json_serializer=dumps)
     except (ArgumentError, ImportError) as error:  # no word of the URL itself: it may hold a password
         raise problem(
             "bad-database", f"--database: expected an SQLAlchemy URL with an installed driver ({type(error).__name__})"

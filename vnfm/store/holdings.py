@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, select
 
 from vnfm.model.codec import decode
+from vnfm.placement.snapshot import Since
 from vnfm.placement.types import LinkReservation, ObservedCost, Reservation
 from vnfm.store import tables as t
 from vnfm.store.costs import CostsChanged, observed
@@ -33,6 +34,7 @@ class Holdings:
     reservations: tuple[Reservation, ...]
     link_reservations: tuple[LinkReservation, ...]
     observed: tuple[ObservedCost, ...]
+    since: Since | None = None  # how it differs from what it was before
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +61,49 @@ class _Read:
 
 @dataclass(slots=True)
 class _Memory:
+    """All that is held, and what has changed of it since it was told."""
+
     hosts: dict[str, Reservation] = field(default_factory=dict)
     links: dict[str, LinkReservation] = field(default_factory=dict)
+    told: tuple[tuple[Reservation, ...], tuple[LinkReservation, ...]] | None = None
+    since: Since | None = None
+    gone: dict[tuple[str, str], Reservation | LinkReservation] = field(default_factory=dict)
+    fresh: dict[tuple[str, str], Reservation | LinkReservation] = field(default_factory=dict)
 
     def hold(self, held: Held) -> None:
-        self.hosts.update((r.resource_id, r) for r in held.hosts)
-        self.links.update((r.resource_id, r) for r in held.links)
+        """What was held ahead of its transaction is held again by it: the same."""
+        for host in held.hosts:
+            if (before := self.hosts.get(host.resource_id)) != host:
+                self._out("host", host.resource_id, before)
+                self.hosts[host.resource_id] = self.fresh["host", host.resource_id] = host
+        for link in held.links:
+            if (known := self.links.get(link.resource_id)) != link:
+                self._out("link", link.resource_id, known)
+                self.links[link.resource_id] = self.fresh["link", link.resource_id] = link
 
     def free(self, keys: Iterable[tuple[str, str]]) -> None:
         for resource_id, kind in keys:
-            gone = self.hosts if kind == "host" else self.links
-            gone.pop(resource_id, None)
+            self._out(kind, resource_id, (self.hosts if kind == "host" else self.links).pop(resource_id, None))
+
+    def tell(self, observed: tuple[ObservedCost, ...]) -> Holdings:
+        """What is held; tuples that did not change are the same ones as before."""
+        before = self.told
+        if before is None or self.gone or self.fresh:
+            hosts = tuple(self.hosts.values()) if before is None or self._touches("host") else before[0]
+            links = tuple(self.links.values()) if before is None or self._touches("link") else before[1]
+            self.told = hosts, links
+            self.since = Since(*before, tuple(self.gone.values()), tuple(self.fresh.values())) if before else None
+            self.gone, self.fresh = {}, {}
+        assert self.told
+        return Holdings(*self.told, observed, self.since)
+
+    def _out(self, kind: str, resource_id: str, item: Reservation | LinkReservation | None) -> None:
+        """What was told of and is no more; of what came and went meanwhile nobody needs to hear."""
+        if self.fresh.pop((kind, resource_id), None) is None and item is not None:
+            self.gone[kind, resource_id] = item
+
+    def _touches(self, kind: str) -> bool:
+        return any(key[0] == kind for changed in (self.gone, self.fresh) for key in changed)
 
 
 class HeldNow:
@@ -78,8 +112,6 @@ class HeldNow:
     def __init__(self, database: Database, seconds: Callable[[], float] = time.monotonic) -> None:
         self._db = database
         self._memory: _Memory | None = None
-        self._reservations: tuple[Reservation, ...] | None = None
-        self._links: tuple[LinkReservation, ...] | None = None
         self._seen: tuple[ObservedCost, ...] = ()
         self._costs_changed = True
         self._next_s = 0.0
@@ -92,12 +124,7 @@ class HeldNow:
             await self._read_costs()
         while (memory := self._memory) is None:
             await self._db.write(_read)  # in line with the transactions: what comes after it is told after it
-        # from here on nothing is awaited: what is told meanwhile would be lost
-        if self._reservations is None:
-            self._reservations = tuple(memory.hosts.values())
-        if self._links is None:
-            self._links = tuple(memory.links.values())
-        return Holdings(self._reservations, self._links, self._seen)
+        return memory.tell(self._seen)
 
     async def _read_costs(self) -> None:
         self._costs_changed, begun = False, self._seconds()
@@ -122,14 +149,11 @@ class HeldNow:
         match fact:
             case _Read():
                 memory = self._memory = _Memory()
-                self._reservations = self._links = None
                 memory.hold(fact.held)
             case Held() if memory:
                 memory.hold(fact)
-                self._reservations = self._links = None
             case Freed() if memory:
                 memory.free(fact.keys)
-                self._reservations = self._links = None
             case CostsChanged():
                 self._costs_changed = True
 

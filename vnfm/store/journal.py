@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Delete, bindparam, delete, func, or_, select, update
 
-from vnfm.lcm.machine import St
+from vnfm.lcm.machine import CLEAN, St
 from vnfm.lcm.operation import Design, LogEntry, Operation
 from vnfm.lcm.steps import Step, StepKind
 from vnfm.model.codec import encode
@@ -25,6 +25,7 @@ from vnfm.store.database import Database
 from vnfm.store.group import tell
 from vnfm.store.holdings import Freed, Held
 from vnfm.store.outcomes import apply_outcome
+from vnfm.store.prepared import first, write
 from vnfm.store.rows import announce, operations_of
 from vnfm.store.statements import (
     KEY,
@@ -47,6 +48,7 @@ AS_KNOWN = select(
     .scalar_subquery()
     .label("lines"),
 ).where(t.operation.c.id == bindparam(KEY))
+ONE_MORE_GRANT = update(t.chain).where(t.chain.c.id == bindparam(KEY)).values(grants=t.chain.c.grants + 1)
 OPEN = (LcmOperationState.STARTING, LcmOperationState.PROCESSING, LcmOperationState.ROLLING_BACK)
 
 
@@ -145,8 +147,7 @@ def load_all(connection: Connection, ids: Sequence[str]) -> list[Operation]:
 
 
 def _expect_unchanged(c: Connection, operation: Operation) -> None:
-    row = c.execute(AS_KNOWN, {KEY: operation.id}).first()
-    if row is None or row.state != operation.state or row.lines != len(operation.log):
+    if first(c, AS_KNOWN, {KEY: operation.id}) != (operation.state.value, len(operation.log)):
         raise _late(operation)
 
 
@@ -160,17 +161,16 @@ def _late(operation: Operation) -> ProblemError:
 
 
 def _grant(c: Connection, operation: Operation, design: Design, at: datetime) -> Operation:
-    desired = encode(design.desired) if design.desired else None
-    steps = encode(list(design.steps))
-    c.execute(change_where(t.operation.c.id), {KEY: operation.id, "steps": steps, "desired": desired})
+    known = {KEY: operation.id, "steps": design.steps, "desired": design.desired}
+    write(c, change_where(t.operation.c.id), known)
     _hold(c, operation, design)
     if operation.chain_id:
-        values: dict[str, Any] = {"grants": t.chain.c.grants + 1}
+        values: dict[str, Any] = {}
         if design.body:
-            values["body"] = dict(design.body)
+            values["body"] = design.body
         if design.plan:
-            values["plan"] = dict(design.plan)
-        c.execute(update(t.chain).where(t.chain.c.id == operation.chain_id).values(**values))
+            values["plan"] = design.plan
+        write(c, ONE_MORE_GRANT, {KEY: operation.chain_id, **values})
     granted = _enter(c, replace(operation, steps=design.steps), LcmOperationState.PROCESSING, at, None)
     return _enter(c, granted, LcmOperationState.FAILED_TEMP, at, design.held) if design.held else granted
 
@@ -182,13 +182,13 @@ def _hold(c: Connection, operation: Operation, design: Design) -> None:
             "tenant": operation.tenant,
             "operation_id": operation.id,
             "kind": kind,
-            "body": encode(item),
+            "body": item,
         }
         for kind, items in (("host", design.reservations), ("link", design.link_reservations))
         for item in items
     ]
     if held:
-        c.execute(new_row(t.reservation), held)
+        write(c, new_row(t.reservation), held)
         tell(c, Held(tuple(design.reservations), tuple(design.link_reservations)))
 
 
@@ -201,12 +201,12 @@ def _append(c: Connection, operation: Operation, entries: tuple[LogEntry, ...]) 
             "step": entry.step,
             "state": entry.to.value,
             "at": entry.at.isoformat(),
-            "output": encode(entry.output) if entry.output else None,
-            "problem": encode(entry.problem) if entry.problem else None,
+            "output": entry.output,
+            "problem": entry.problem,
         }
         for entry in entries
     ]
-    c.execute(new_row(t.step_event), lines)
+    write(c, new_row(t.step_event), lines)
     _keep_records(c, operation, entries)
 
 
@@ -225,11 +225,11 @@ def _keep_records(c: Connection, operation: Operation, entries: tuple[LogEntry, 
 def _keep(c: Connection, operation: Operation, told: Sequence[tuple[Step, LogEntry]]) -> None:
     fresh = [_resource_row(operation, s) for s, e in told if s.allocates and s.resource_kind and e.to is St.STARTED]
     if fresh:
-        c.execute(new_row_unless_there(t.resource, c.dialect.name), fresh)
+        write(c, new_row_unless_there(t.resource, c.dialect.name), fresh)
     _exist(c, [(s, e.output.resource) for s, e in told if s.allocates and e.to is St.DONE and e.output])
     for step, entry in told:
         if step.allocates:
-            if entry.to is St.UNDONE and step.makes:
+            if entry.to in CLEAN and step.makes:
                 # its capacity stays ours till the operation ends: a retry may go forward again
                 _forget(c, step.makes)
         elif step.removal and entry.to is St.DONE:
@@ -253,7 +253,7 @@ def record_probe(c: Connection, chain_id: str, path: str, at: datetime, probe: d
     if body is not None:
         told = {"at": at.isoformat(), **probe, "passings": []}
         body = dict(body) | {"probe": told, "probes": {**body.get("probes", {}), path: told}}
-        c.execute(change_where(t.chain.c.id), {KEY: chain_id, "body": body})
+        write(c, change_where(t.chain.c.id), {KEY: chain_id, "body": body})
 
 
 def _path_name(c: Connection, operation: Operation, step: Step) -> str:
@@ -285,7 +285,7 @@ def _resource_row(operation: Operation, step: Step) -> dict[str, Any]:
         "host": _host(step),
         "kind": step.resource_kind.value,
         "name": step.title,
-        "handle": encode(Handle(step.allocates)),
+        "handle": Handle(step.allocates),
         "addresses": [],
     }
 
@@ -297,12 +297,12 @@ def _host(step: Step) -> str:
 
 def _exist(c: Connection, made: Sequence[tuple[Step, Resource | None]]) -> None:
     known = [
-        {KEY: step.allocates, "handle": encode(resource.handle), "addresses": list(resource.addresses)}
+        {KEY: step.allocates, "handle": resource.handle, "addresses": resource.addresses}
         for step, resource in made
         if resource
     ]
     if known:
-        c.execute(change_where(t.resource.c.id), known)
+        write(c, change_where(t.resource.c.id), known)
     starts = [
         Start(s.vim, s.compute.host, s.compute.runtime, r.start_ms, r.overhead_memory_bytes)
         for s, r in made
@@ -312,7 +312,7 @@ def _exist(c: Connection, made: Sequence[tuple[Step, Resource | None]]) -> None:
 
 
 def _forget(c: Connection, resource_id: str) -> None:
-    c.execute(removal_where(t.resource.c.id), {KEY: resource_id})
+    write(c, removal_where(t.resource.c.id), {KEY: resource_id})
 
 
 def _held_for(resource_id: str) -> ColumnElement[bool]:
@@ -328,11 +328,11 @@ def _enter(
     entered = {
         "state": state.value,
         "state_entered_at": at.isoformat(),
-        "error": encode(error) if error else None,
+        "error": error,
     }
-    c.execute(change_where(t.operation.c.id), {KEY: operation.id, **entered})
+    write(c, change_where(t.operation.c.id), {KEY: operation.id, **entered})
     if state.final:
-        c.execute(change_where(t.op_subject.c.operation_id), {KEY: operation.id, "open": False})
+        write(c, change_where(t.op_subject.c.operation_id), {KEY: operation.id, "open": False})
         apply_outcome(c, changed)
     notice = _notification(changed)
     lanes = [

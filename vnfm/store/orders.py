@@ -8,14 +8,14 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from vnfm.graph.edit import edited, touched
 from vnfm.lcm.changes import change_params
 from vnfm.lcm.operation import Operation
 from vnfm.model.chain import ServiceChain
 from vnfm.model.change import ChainChange, Insert, Remove, Swap
-from vnfm.model.codec import decode, encode
+from vnfm.model.codec import decode
 from vnfm.model.lcm import ChainState, InstantiationState, LcmOperationState, VnfInstance
 from vnfm.model.problem import problem
 from vnfm.model.realization import NOTHING_STANDS, Realization
@@ -35,12 +35,14 @@ from vnfm.store.admission import (
 )
 from vnfm.store.database import Database
 from vnfm.store.journal import load_all, record_probe
+from vnfm.store.prepared import first, write
 from vnfm.store.refs import find
 from vnfm.store.rows import announce, instance_of, operations_of
-from vnfm.store.statements import new_row
+from vnfm.store.statements import KEY, new_row
 
 __all__ = ["ChainRecord", "NewInstance", "Order", "OrderStore"]
 
+NAMED = select(t.chain.c.id).where(t.chain.c.tenant == bindparam("wanted_tenant"), t.chain.c.name == bindparam(KEY))
 PAGE = 50  # operations read at once
 MOST_CREATED = 10_000  # chains that wait for their grant and are kept in memory
 
@@ -79,19 +81,18 @@ class OrderStore:
         def work(c: Connection) -> Operation:
             if known := requested(c, order):
                 return known
-            taken = select(t.chain.c.id).where(t.chain.c.tenant == order.tenant, t.chain.c.name == order.target)
-            if c.scalar(taken):
+            if first(c, NAMED, {"wanted_tenant": order.tenant, KEY: order.target}):
                 raise chain_exists(order.target)
             row = {
                 "id": order.target_id,
                 "tenant": order.tenant,
                 "name": order.target,
                 "state": ChainState.NOT_INSTANTIATED.value,
-                "descriptor": encode(descriptor),
+                "descriptor": descriptor,
                 "body": {},
                 "created_at": at.isoformat(),
             }
-            c.execute(new_row(t.chain), row)
+            write(c, new_row(t.chain), row)
             insert_instances(c, order.tenant, instances, order.target_id, "", at)
             return insert_operation(c, order, at)
 

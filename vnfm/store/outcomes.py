@@ -20,6 +20,7 @@ from vnfm.store import realizations
 from vnfm.store import tables as t
 from vnfm.store.group import tell
 from vnfm.store.holdings import Freed
+from vnfm.store.prepared import write
 from vnfm.store.statements import KEY, KEYS, change_where, rows_where, value_where
 
 _Known = tuple[Handle, tuple[str, ...]]
@@ -90,7 +91,7 @@ def _stands(c: Connection, operation: Operation, also: Mapping[str, str]) -> Rea
             return NOTHING_STANDS
         before = realizations.of_chain(c, row) if operation.chain_id else realizations.of_instance(c, row)
     standing = realized(before, operation)
-    c.execute(change_where(table.c.id), {KEY: subject, "realization": encode(standing), **also})
+    write(c, change_where(table.c.id), {KEY: subject, "realization": standing, **also})
     return standing
 
 
@@ -116,7 +117,7 @@ def _apply_desired(c: Connection, operation: Operation) -> None:
     if desired.plan:
         c.execute(update(t.chain).where(chain).values(plan=encode(desired.plan)))
     for instance_id, levels in desired.scale_levels.items():
-        c.execute(change_where(t.vnf_instance.c.id), {KEY: instance_id, "scale_levels": dict(levels)})
+        write(c, change_where(t.vnf_instance.c.id), {KEY: instance_id, "scale_levels": dict(levels)})
 
 
 def _record_vnfcs(c: Connection, operation: Operation, standing: Realization, instances: list[str]) -> None:
@@ -129,12 +130,12 @@ def _record_vnfcs(c: Connection, operation: Operation, standing: Realization, in
             KEY: instance_id,
             "instantiation_state": InstantiationState.INSTANTIATED.value,
             "vnf_state": VnfState.STARTED.value,
-            "vnfcs": encode(_vnfcs(standing, instance_id, known)),
+            "vnfcs": _vnfcs(standing, instance_id, known),
         }
         for instance_id in instances
     ]
     if found:
-        c.execute(change_where(t.vnf_instance.c.id), found)
+        write(c, change_where(t.vnf_instance.c.id), found)
 
 
 def _made(operation: Operation) -> list[Resource]:

@@ -25,6 +25,7 @@ from vnfm.model.needs import Isolation
 from vnfm.model.package import Finding, OnboardingState, OperationalState, UsageState, VnfPackage
 from vnfm.model.problem import Problem
 from vnfm.store import tables as t
+from vnfm.store.prepared import write
 from vnfm.store.statements import KEYS, new_row, rows_among
 
 
@@ -117,7 +118,7 @@ def package_of(row: RowMapping, in_use: bool) -> VnfPackage:
 def announce(connection: Connection, tenant: str, at: datetime, kind: str, *bodies: dict[str, Any]) -> None:
     """Put notifications into the outbox, in the caller's transaction."""
     rows = [{"tenant": tenant, "at": at.isoformat(), "type": kind, "body": body} for body in bodies]
-    connection.execute(new_row(t.outbox), rows)
+    write(connection, new_row(t.outbox), rows)
 
 
 def encoded(value: object) -> Any:

@@ -38,7 +38,8 @@ from vnfm.pb.vim.v1 import vim_pb2_grpc as rpc
 from vnfm.vim import convert
 from vnfm.vim.connection import VimConnection
 from vnfm.vim.count import Count
-from vnfm.vim.errors import problem_of, unexplained
+from vnfm.vim.errors import late, problem_in, problem_of, unexplained
+from vnfm.vim.exchange import MOST_BYTES, Asking, Exchange, StreamLost, alone
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -74,6 +75,8 @@ class VimClient:
         self._seen: dict[str, tuple[int, float]] = {}  # image -> (generation of the connection, when it was there)
         self._stubs: dict[Any, Any] = {}
         self._stubs_of: grpc.aio.Channel | None = None
+        self._exchange: Exchange | None = None
+        self._exchange_of: grpc.aio.Channel | None = None
 
     async def put_image(self, sha256: str, image_format: str, blob: Path, say: Say) -> None:
         """Stat first; send only what is missing. Of many that want one image at the same time, the first ones ask."""
@@ -105,45 +108,26 @@ class VimClient:
 
     async def allocate_link(self, spec: LinkSpec, owner: Owner, say: Say) -> Resource:
         """AllocateLink."""
-        request = convert.link_out(spec, self._owner(owner))
-        return await self._again(
-            "AllocateLink",
-            lambda ch: _last(self._stub(rpc.NetworkStub, ch).AllocateLink(request, timeout=LIGHT_CALL_S), say),
-        )
+        return await self._done("AllocateLink", convert.link_out(spec, self._owner(owner)), say, LIGHT_CALL_S)
 
     async def join_link(self, link: Handle, ends: Sequence[LinkEnd], owner: Owner, say: Say) -> Resource:
         """JoinLink."""
-        request = convert.join_out(link, ends, self._owner(owner))
-        return await self._again(
-            "JoinLink",
-            lambda ch: _last(self._stub(rpc.NetworkStub, ch).JoinLink(request, timeout=LIGHT_CALL_S), say),
-        )
+        return await self._done("JoinLink", convert.join_out(link, ends, self._owner(owner)), say, LIGHT_CALL_S)
 
     async def allocate_sap(self, spec: SapSpec, owner: Owner, handles: Mapping[str, Handle], say: Say) -> Resource:
         """AllocateSap."""
-        request = convert.sap_out(spec, self._owner(owner), handles)
-        return await self._again(
-            "AllocateSap",
-            lambda ch: _last(self._stub(rpc.NetworkStub, ch).AllocateSap(request, timeout=LIGHT_CALL_S), say),
-        )
+        return await self._done("AllocateSap", convert.sap_out(spec, self._owner(owner), handles), say, LIGHT_CALL_S)
 
     async def allocate_compute(
         self, spec: ComputeSpec, owner: Owner, handles: Mapping[str, Handle], say: Say
     ) -> Resource:
         """AllocateCompute."""
         request = convert.compute_out(spec, self._owner(owner), handles)
-        return await self._again(
-            "AllocateCompute",
-            lambda ch: _last(self._stub(rpc.ComputeStub, ch).AllocateCompute(request, timeout=COMPUTE_S), say),
-        )
+        return await self._done("AllocateCompute", request, say, COMPUTE_S)
 
     async def allocate_path(self, spec: PathSpec, owner: Owner, handles: Mapping[str, Handle], say: Say) -> Resource:
         """AllocatePath."""
-        request = convert.path_out(spec, self._owner(owner), handles)
-        return await self._again(
-            "AllocatePath",
-            lambda ch: _last(self._stub(rpc.NetworkStub, ch).AllocatePath(request, timeout=LIGHT_CALL_S), say),
-        )
+        return await self._done("AllocatePath", convert.path_out(spec, self._owner(owner), handles), say, LIGHT_CALL_S)
 
     async def probe_path(
         self,
@@ -165,16 +149,12 @@ class VimClient:
             destination=destination,
         )
         request.patience.FromMilliseconds(int(patience_s * 1000))
-
-        async def call(channel: grpc.aio.Channel) -> ProbeResult:
-            answer = await self._stub(rpc.NetworkStub, channel).ProbePath(request, timeout=patience_s + LIGHT_CALL_S)
-            return convert.probe_in(answer)
-
         await self.connection.channel(CONNECT_S)
         if not self.offers(pb.CAPABILITY_PROBE):
             settings = self.connection.settings
             return ProbeResult((), False, unsupported=f"VIM {settings.name} ({settings.kind}) sends no probes (PROBE)")
-        return await self._again("ProbePath", call)
+        answer = await self._called("ProbePath", request, _nobody_hears, patience_s + LIGHT_CALL_S)
+        return convert.probe_in(answer.probed)
 
     @contextlib.asynccontextmanager
     async def count_probe(self, path: Handle, owner: Owner, token: bytes) -> AsyncIterator[Count]:
@@ -193,10 +173,28 @@ class VimClient:
         """Terminate."""
         request = pb.TerminateRequest(handle=convert.handle_out(handle), owner=self._owner(owner))
         request.grace.FromMilliseconds(int(grace_s * 1000))
-        await self._again(
-            "Terminate",
-            lambda ch: _last(self._stub(rpc.ResourcesStub, ch).Terminate(request, timeout=LIGHT_CALL_S + grace_s), say),
-        )
+        await self._done("Terminate", request, say, LIGHT_CALL_S + grace_s)
+
+    async def _done(self, name: str, request: Asking, say: Say, timeout_s: float) -> Resource:
+        return convert.resource_in((await self._called(name, request, say, timeout_s)).done)
+
+    async def _called(self, name: str, request: Asking, say: Say, timeout_s: float) -> pb.Answer:
+        """The one place that knows whether the plugin takes many calls over one stream."""
+
+        async def call(channel: grpc.aio.Channel) -> pb.Answer:
+            if not self.offers(pb.CAPABILITY_CALLS) or request.ByteSize() > MOST_BYTES:
+                return await alone(channel, request, say, timeout_s)
+            if self._exchange_of is not channel or self._exchange is None or self._exchange.lost:
+                self._exchange_of, self._exchange = channel, Exchange(channel)
+            return await self._exchange.call(request, say, timeout_s)
+
+        try:
+            answer = await self._again(name, call)
+        except TimeoutError:
+            raise late(self.connection.settings.name, name) from None
+        if answer.WhichOneof("told") == "failed":
+            raise ProblemError(problem_in(answer.failed.problem))
+        return answer
 
     async def query_resources(self, resource_ids: Sequence[str]) -> tuple[Resource, ...]:
         """QueryResources: those of ours that are there."""
@@ -211,9 +209,9 @@ class VimClient:
         return await self._again("QueryResources", call)
 
     async def watch_resources(self) -> AsyncGenerator[Resource | None, None]:
-        """Everything of ours that is there, then None, then each change as it happens. Raises ProblemError
+        """Every compute of ours that is there, then None, then each change as it happens. Raises ProblemError
         `vim-unreachable` when the plugin is lost: watch again, and what is there comes anew."""
-        request = pb.QueryRequest(owner=self._owner(ANYONE))
+        request = pb.QueryRequest(owner=self._owner(ANYONE), kinds=[pb.KIND_COMPUTE])
         answers = self._stream(
             "WatchResources", lambda ch: self._stub(rpc.ResourcesStub, ch).WatchResources(request), FOREVER_S
         )
@@ -322,13 +320,14 @@ class VimClient:
             channel, generation = await self.connection.channel(CONNECT_S, newer_than=generation)
             try:
                 return await call(channel)
-            except grpc.aio.AioRpcError as error:
-                if found := problem_of(error, vim):
+            except (grpc.aio.AioRpcError, StreamLost) as ended:
+                error = ended.error if isinstance(ended, StreamLost) else ended
+                if error and (found := problem_of(error, vim)):
                     raise ProblemError(found) from error
-                if error.code() not in GONE or attempt == ATTEMPTS:
+                if error and (error.code() not in GONE or attempt == ATTEMPTS):
                     raise unexplained(error, vim, name) from error
                 log.warning("plugin lost in mid-call", vim=vim, call=name, attempt=attempt)
-                if not await self._lost(generation):
+                if error and not await self._lost(generation):
                     raise unexplained(error, vim, name) from error
             except asyncio.CancelledError:
                 # grpc reports a closed channel as cancellation of the call: only our own cancel is passed on
@@ -347,17 +346,8 @@ class VimClient:
         return False
 
 
-async def _last(stream: AsyncIterable[pb.Progress], say: Say) -> Resource:
-    """Read a stream of Progress to its end; says each update."""
-    done: Resource | None = None
-    async for progress in stream:
-        if progress.HasField("update"):
-            say(progress.update.message)
-        else:
-            done = convert.resource_in(progress.done)
-    if done is None:
-        raise problem("vim-failed", "the plugin ended its answer without a result")
-    return done
+def _nobody_hears(word: str) -> None:
+    return None
 
 
 async def _chunks(sha256: str, image_format: str, blob: Path) -> AsyncIterator[pb.PutImageChunk]:

@@ -94,6 +94,8 @@ class VimConnection:
 
     async def channel(self, timeout_s: float, newer_than: int = 0) -> tuple[grpc.aio.Channel, int]:
         """A connected channel and its generation. Raises ProblemError `vim-unreachable`, or why it failed."""
+        if self.state is VimState.CONNECTED and self.generation > newer_than and self._channel:
+            return self._channel, self.generation
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         async with self._changed:

@@ -47,19 +47,24 @@ def unexplained(error: grpc.aio.AioRpcError, vim: str, call: str) -> ProblemErro
     """For a status without detail."""
     code = error.code()
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return ProblemError(
-            Problem(
-                URN + "vim-timeout",
-                "VIM did not answer in time",
-                f"VIM {vim} did not finish {call} in time; what it did is found again by a retry",
-                retry=Retry.SAME_CALL,
-            )
-        )
+        return late(vim, call)
     return ProblemError(
         Problem(
             URN + ("vim-unreachable" if code is grpc.StatusCode.UNAVAILABLE else "vim-failed"),
             "VIM not reachable" if code is grpc.StatusCode.UNAVAILABLE else "VIM failed",
             f"VIM {vim}, {call}: {code.name}: {error.details()}",
+            retry=Retry.SAME_CALL,
+        )
+    )
+
+
+def late(vim: str, call: str) -> ProblemError:
+    """For a call that took longer than it may."""
+    return ProblemError(
+        Problem(
+            URN + "vim-timeout",
+            "VIM did not answer in time",
+            f"VIM {vim} did not finish {call} in time; what it did is found again by a retry",
             retry=Retry.SAME_CALL,
         )
     )

@@ -31,6 +31,8 @@ from vnfm.lcm.healing import (
 )
 from vnfm.lcm.operation import Operation
 from vnfm.lcm.ports import Clock
+from vnfm.lcm.realizing import brought
+from vnfm.model.lcm import LcmOperationState, LcmOperationType
 from vnfm.model.problem import ProblemError
 from vnfm.model.resources import Resource, ResourceKind, ResourceState
 from vnfm.vim.client import VimClient
@@ -77,6 +79,7 @@ class _Board:
     client: VimClient
     listed: bool = False  # it has told everything that it has
     seen: dict[str, Condition] = field(default_factory=dict)
+    gone: set[str] = field(default_factory=set)  # told so before anybody expected them, till their operation ends
 
 
 class Watching:
@@ -135,12 +138,33 @@ class Watching:
             for group in groups & self._wakes.keys():
                 self._wakes[group].set()
             return
+        self._take_over(operation)
+        created = (operation.type, operation.state) == (LcmOperationType.CHAIN_CREATE, LcmOperationState.COMPLETED)
+        if created and groups.isdisjoint(self._stale):  # nobody has changed it yet: no need to read what is known
+            self._expect(brought(operation), groups)
+            return
         self._mark += 1
         self._stale.update(dict.fromkeys(groups, self._mark))
         self._unread.update(dict.fromkeys(groups, self._mark))
         if not self._reading:
             self._reading = True
             self._start(self._read_again(), "read again what has to be there")
+
+    def _take_over(self, operation: Operation) -> None:
+        """What the operation's own calls were answered, of VNFCs of which their VIM's watch has not spoken yet: so
+        nobody has to ask for them once more. Whatever the watch tells later is newer."""
+        vims = {s.key: s.vim for s in operation.steps if s.compute}
+        for entry in operation.log:
+            made = entry.output.resource if entry.output and entry.step in vims else None
+            board = self._boards.get(vims[entry.step]) if made else None
+            if made is None or board is None or not board.listed:
+                continue
+            vnfc_id = made.handle.resource_id
+            if vnfc_id not in board.seen and vnfc_id not in board.gone:
+                board.seen[vnfc_id] = Condition(HEALTH_OF[made.state], made.reason, entry.at)
+        about = {s.allocates or (s.removal.resource_id if s.removal else "") for s in operation.steps}
+        for board in self._boards.values():
+            board.gone -= about
 
     async def close(self) -> None:
         """End all tasks; operations that were ordered go on."""
@@ -182,6 +206,7 @@ class Watching:
         known = self._expected.get(vnfc_id)
         if resource.state is ResourceState.ABSENT and known is None:
             board.seen.pop(vnfc_id, None)
+            board.gone.add(vnfc_id)
             return
         board.seen[vnfc_id] = Condition(
             HEALTH_OF[resource.state], resource.reason, resource.changed_at or self._clock()
@@ -249,7 +274,6 @@ class Watching:
         groups = {g for g, mark in marks.items() if self._stale.get(g) == mark}
         for group in groups:
             del self._stale[group]
-            self._open.discard(group)
         mine = [e for e in fresh if e.group in groups]
         kept = {e.vnfc_id for e in mine}
         before = [e for group in groups for e in self._expected.of_group(group)]
@@ -258,10 +282,15 @@ class Watching:
             self._announced.discard(gone.vnfc_id)
             if board := self._boards.get(gone.vim):
                 board.seen.pop(gone.vnfc_id, None)
-        for vnfc in mine:
+        self._expect(mine, groups)
+
+    def _expect(self, vnfcs: Sequence[Expected], groups: Collection[str]) -> None:
+        """These have to be there from now on, and no operation is open on their groups."""
+        self._open.difference_update(groups)
+        for vnfc in vnfcs:
             self._expected.add(vnfc)
-        self._look_at(mine)
-        for group in groups & self._wakes.keys():
+        self._look_at(vnfcs)
+        for group in self._wakes.keys() & groups:
             self._wakes[group].set()
 
     # ---- healing ----

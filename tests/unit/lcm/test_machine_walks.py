@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vnfm.lcm.machine import (
+    BROKEN,
     CLEAN,
     IN_FLIGHT,
     Event,
@@ -16,10 +17,12 @@ from vnfm.lcm.machine import (
     Node,
     Run,
     St,
+    ahead,
     fold,
     next_runs,
     on_retry,
     on_rollback,
+    out_of_reach,
     progress_percent,
     rollback_allowed,
     settle,
@@ -52,6 +55,8 @@ class Walk:
         self.cancelled = False
         self.exists: set[str] = set()
         self.running: set[Run] = set()  # forgotten in a crash, unlike the log
+        self.foresees = False  # intents are put on record ahead of their turn
+        self.ahead: set[str] = set()  # what was so and has not begun; forgotten, too
 
     @property
     def status(self) -> dict[str, St]:
@@ -60,6 +65,14 @@ class Walk:
     def write(self, *events: Event) -> None:
         self.log += events
         _ = self.status  # raises where the log contradicts itself
+
+    def give_up(self) -> None:
+        """Nothing new begins: what was only meant to is taken back, unless a crash has made it doubtful."""
+        if self.cancelled or not BROKEN.isdisjoint(self.status.values()):
+            self.write(*(Event(key, St.PENDING) for key in sorted(self.ahead)))
+            self.ahead.clear()
+            if not self.running and not next_runs(self.state, self.nodes, self.status, self.cancelled):
+                self.write(*(Event(key, St.FAILED) for key in out_of_reach(self.nodes, self.status)))
 
     def begin(self) -> None:
         for run in next_runs(self.state, self.nodes, self.status, self.cancelled):
@@ -74,6 +87,11 @@ class Walk:
                     assert all(self.status[n] is St.DONE for n in node.needs), "begun before its needs"
                 self.write(Event(run.step, begun))
             self.running.add(run)
+            self.ahead.discard(run.step)
+        if self.foresees and self.state is Op.PROCESSING and self.running and not self.cancelled:
+            later = ahead(self.nodes, self.status) if BROKEN.isdisjoint(self.status.values()) else ()
+            self.write(*(Event(key, St.STARTED) for key in later))
+            self.ahead.update(later)
 
     def end(self, run: Run, good: bool, effect: bool) -> None:
         self.running.discard(run)
@@ -93,6 +111,7 @@ class Walk:
 def lead(walk: Walk, data: st.DataObject, misfortunes: int) -> None:
     """On to where it settles."""
     for _ in range(400):
+        walk.give_up()
         walk.settle()
         if walk.state not in (Op.PROCESSING, Op.ROLLING_BACK):
             return
@@ -102,6 +121,7 @@ def lead(walk: Walk, data: st.DataObject, misfortunes: int) -> None:
         misfortunes -= event != "ok"
         if event == "crash":
             walk.running.clear()
+            walk.ahead.clear()
         elif event == "cancel":
             walk.cancelled = True
         else:
@@ -114,6 +134,7 @@ def lead(walk: Walk, data: st.DataObject, misfortunes: int) -> None:
 @given(graphs(), st.data())
 def test_whatever_happens_it_ends_completed_or_with_a_clean_slate(nodes: tuple[Node, ...], data: st.DataObject) -> None:
     walk = Walk(nodes)
+    walk.foresees = data.draw(st.booleans())
     for misfortunes in (3, 2, 2, 0):
         lead(walk, data, misfortunes)
         if walk.state is not Op.FAILED_TEMP:
@@ -186,3 +207,24 @@ def test_rollback_is_closed_once_a_removal_began_whichever_way_it_went() -> None
 def test_nothing_to_do_is_done() -> None:
     assert settle(Op.PROCESSING, {}) is Op.COMPLETED
     assert settle(Op.ROLLING_BACK, {}) is Op.ROLLED_BACK
+
+
+def test_what_is_put_on_record_ahead_waits_for_its_turn_and_removals_are_not() -> None:
+    nodes = (Node("a"), Node("b", ("a",)), Node("c", ("b",)), Node("gone", ("c",), forward_only=True))
+    status = fold(nodes, [Event("a", St.STARTED)])
+    assert ahead(nodes, status) == ("b", "c")
+    status |= {"b": St.STARTED, "c": St.STARTED}
+    assert next_runs(Op.PROCESSING, nodes, status) == (Run("a"),)
+    assert out_of_reach(nodes, status) == ("b", "c")
+    status["a"] = St.DONE
+    assert next_runs(Op.PROCESSING, nodes, status) == (Run("b"),)
+    assert ahead(nodes, status) == ()
+
+
+def test_an_intent_that_nothing_was_done_about_may_be_taken_back() -> None:
+    log = [Event("a", St.STARTED), Event("a", St.PENDING)]
+    assert fold([Node("a")], log) == {"a": St.PENDING}
+    assert settle(Op.PROCESSING, {"a": St.PENDING}, cancelled=True) is Op.FAILED_TEMP
+    for after in (St.DONE, St.FAILED, St.UNDO_STARTED):
+        with pytest.raises(InvalidTransition):
+            fold([Node("a")], [*log, Event("a", after)])

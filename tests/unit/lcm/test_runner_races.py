@@ -273,6 +273,7 @@ def _again(operation: Operation) -> Any:
 def test_a_journal_that_fails_for_a_while_only_delays(play, monkeypatch, phase: str, kind: str) -> None:
     monkeypatch.setattr(runner, "PAUSE_S", 0.01)
     monkeypatch.setattr(runner, "MISTAKE_PAUSE_S", 0.01)
+    monkeypatch.setattr(runner, "WRITE_WITHIN_S", 0.0)  # so that there is something to append
 
     async def story(bench: Bench) -> None:
         left = 3

@@ -10,6 +10,7 @@ from vnfm.lcm.grants.scenery import REST, Scenery
 from vnfm.lcm.ports import JoinedInventory
 from vnfm.model.needs import Isolation
 from vnfm.model.placement import Runtime
+from vnfm.placement.snapshot import Since
 from vnfm.placement.types import LinkReservation, ObservedCost, Reservation
 
 
@@ -18,6 +19,7 @@ class Holding:
     reservations: tuple[Reservation, ...] = ()
     link_reservations: tuple[LinkReservation, ...] = ()
     observed: tuple[ObservedCost, ...] = ()
+    since: Since | None = None
 
 
 class Watch:
@@ -55,7 +57,7 @@ def test_hosts_are_looked_through_once_however_many_ask() -> None:
     later = scenery.snapshot(told, Holding((reservation("b"), reservation("a"))))
     assert later.hosts is first.hosts
     assert later.lineage is first.lineage
-    assert [r.resource_id for r in later.reservations] == ["a", "b"]
+    assert [r.resource_id for r in later.reservations] == ["b", "a"]  # as they came to be held
     assert first.reservations == ()
 
 

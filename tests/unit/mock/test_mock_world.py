@@ -82,8 +82,8 @@ def test_what_a_path_carried_stays_counted_at_the_ports_when_it_is_gone() -> Non
     world = World(None)
     world.put(_path(1))
     for _ in range(2):
-        world.cross("m", "c", "in", "p", 3, 1)
-        world.cross("m", "c", "in", "q", 1, 0)
+        world.cross("m", "p", {("c", "in"): (3, 1)})
+        world.cross("m", "q", {("c", "in"): (1, 0)})
     assert sorted(world.crossed("m", "c", "in"), key=lambda each: each.path_id) == [
         Crossed("p", 6, 2),
         Crossed("q", 2, 0),
@@ -121,7 +121,7 @@ def test_counters_rise_with_the_time_that_has_passed_and_with_probes() -> None:
         observation = MockObservation(stage)
         found = [await observation.read_stats([thing.stamped()])]
         clock.now_ns += 3 * SECOND
-        stage.world.cross("m", "c", "cp0", "p", 7, 5)
+        stage.world.cross("m", "p", {("c", "cp0"): (7, 5)})
         found.append(await observation.read_stats([thing.stamped()]))
         stopped = _compute("c", "l")
         stopped.resource.state = pb.STATE_STOPPED

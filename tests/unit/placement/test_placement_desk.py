@@ -5,13 +5,14 @@ from __future__ import annotations
 import pickle
 import random
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from placement_builders import ALL, GIB, MIB, Isolation, Runtime, chain, cloud, demand, host, planned, request, worker
 
 from vnfm.placement.desk import desk_of
 from vnfm.placement.engine import place
-from vnfm.placement.snapshot import Snapshot
+from vnfm.placement.snapshot import Since, Snapshot
 from vnfm.placement.types import (
     Cell,
     End,
@@ -81,6 +82,40 @@ def test_what_comes_and_goes_leaves_what_a_new_desk_would_have(seed: int, most: 
                 mine, other = _state(now), _state(fresh)
                 assert mine[-1] == other[-1]
             assert place(chain(demand("x"), demand("y")), now) == place(chain(demand("x"), demand("y")), fresh)
+
+
+@pytest.mark.parametrize("most", [600, 30_000], ids=["there is room", "more is held than is there"])
+@pytest.mark.parametrize("seed", range(8))
+def test_who_is_told_the_differences_has_what_a_new_desk_would_have(seed: int, most: int) -> None:
+    dice = random.Random(seed)
+    base = _cloud()
+    held: dict[str, Reservation] = {}
+    laid: dict[str, LinkReservation] = {}
+    before: Snapshot | None = None
+    for _ in range(40):
+        gone: list[Reservation | LinkReservation] = []
+        fresh: list[Reservation | LinkReservation] = []
+        name = f"r{dice.randrange(8)}"
+        if (was := held.pop(name, None)) is not None:
+            gone.append(was)
+        if was is None or dice.random() < 0.4:
+            held[name] = _held(name, dice, most)
+            fresh.append(held[name])
+        if (lay := laid.pop(name, None)) is not None:
+            gone.append(lay)
+        else:
+            laid[name] = _laid(name, dice)
+            fresh.append(laid[name])
+        since = before and Since(before.reservations, before.link_reservations, tuple(gone), tuple(fresh))
+        now = replace(base, reservations=tuple(held.values()), link_reservations=tuple(laid.values()), since=since)
+        if dice.random() < 0.8:  # who missed one compares everything
+            mine, other = (
+                _state(now),
+                _state(Snapshot.of(1, base.hosts, fabric=EDGES).holding(held.values(), laid.values())),
+            )
+            assert (mine if most < 1_000 else mine[-1]) == (other if most < 1_000 else other[-1])
+            assert _state(now) == mine
+        before = now
 
 
 def test_the_estate_is_made_once_for_what_the_vims_tell() -> None:

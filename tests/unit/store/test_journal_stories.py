@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Connection, event
 from store_bench import NOW, Bench, entry, new, outbox, played
 
 from vnfm.lcm.machine import St
@@ -84,15 +84,19 @@ def test_a_transaction_that_breaks_leaves_neither_state_nor_notice(tmp_path: Pat
             op = await bench.journal.append(op, (entry(op, St.FAILED),))
             op = await bench.journal.enter(op, S.FAILED_TEMP, NOW)
         before = {x.name: await bench.rows(x) for x in t.metadata.sorted_tables}
+        changes = (sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE)
         struck = False
 
-        def strike(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        def strike(action: int, about: str | None, *_: Any) -> int:
             nonlocal struck
-            if statement.startswith((f"INSERT INTO {table} ", f"UPDATE {table} ", f"DELETE FROM {table} ")):
-                struck = True
-                raise OperationalError(statement, None, Exception("database or disk is full"))
+            hit = about == table and action in changes
+            struck = struck or hit
+            return sqlite3.SQLITE_DENY if hit else sqlite3.SQLITE_OK
 
-        event.listen(bench.database.engine, "before_cursor_execute", strike)
+        def watched(connection: Connection) -> None:
+            connection.connection.dbapi_connection.set_authorizer(strike)
+
+        event.listen(bench.database.engine, "begin", watched)
         calls = {
             "append": lambda: bench.journal.append(op, (entry(op, St.STARTED),)),
             "enter": lambda: bench.journal.enter(op, S.FAILED, NOW),
@@ -105,10 +109,11 @@ def test_a_transaction_that_breaks_leaves_neither_state_nor_notice(tmp_path: Pat
             await calls[call]()
         except ProblemError as caught:
             error = caught
-        event.remove(bench.database.engine, "before_cursor_execute", strike)
+        event.remove(bench.database.engine, "begin", watched)
+        bench.database.engine.dispose()
         assert struck
         assert error
-        assert error.problem.word == "no-space"
+        assert error.problem.word == "storage"
         assert {x.name: await bench.rows(x) for x in t.metadata.sorted_tables} == before
 
     played(tmp_path, story)

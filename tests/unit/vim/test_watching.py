@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
 from vnfm.lcm.healing import Condition, Expected, HealingPolicy, HealOrder, Health, PastHeal
-from vnfm.lcm.operation import Operation
+from vnfm.lcm.machine import St
+from vnfm.lcm.operation import LogEntry, Operation, StepOutput
+from vnfm.lcm.steps import Step, StepKind
 from vnfm.model.lcm import LcmOperationState, LcmOperationType
+from vnfm.model.placement import Runtime
 from vnfm.model.problem import problem
-from vnfm.model.resources import Handle, Resource, ResourceKind, ResourceState
+from vnfm.model.resources import ComputeSpec, Handle, Resource, ResourceKind, ResourceState
 from vnfm.vim.watching import Watching
 
 RUNNING, FAILED, ABSENT = ResourceState.RUNNING, ResourceState.FAILED, ResourceState.ABSENT
@@ -339,3 +342,45 @@ def test_a_store_that_fails_is_asked_again(monkeypatch: Any) -> None:
         assert len(stage.ledger.orders) == 1
 
     play(story, vnfc("a"))
+
+
+def _built(*answers: tuple[str, ResourceState]) -> Operation:
+    """An operation that has ended, and what its calls were answered."""
+    steps, log = [], []
+    for name, state in answers:
+        spec = ComputeSpec(name, name, "h", Runtime.CONTAINER, 1, 1)
+        steps.append(Step(name, StepKind.COMPUTE, name, "m", compute=spec))
+        log += [
+            LogEntry(name, St.STARTED, DIED_AT),
+            LogEntry(name, St.DONE, DIED_AT, StepOutput(compute(name, state))),
+        ]
+    ended = operation(LcmOperationState.COMPLETED, "a-id")
+    return replace(ended, steps=tuple(steps), log=tuple(log))
+
+
+def test_what_an_operation_was_answered_need_not_be_asked_for_again() -> None:
+    async def story(stage: Stage) -> None:
+        stage.vim.tell(LISTED)
+        await stage.settle()
+        stage.ledger.members += [vnfc("a"), vnfc("b")]
+        stage.watching.told(_built(("a", RUNNING), ("b", FAILED)))
+        await stage.settle()
+        assert stage.vim.queries == []
+        assert stage.watching.condition("m", "a").health is Health.WELL
+        assert [order.vnfcs for order in stage.ledger.orders] == [("b",)]
+
+    play(story)
+
+
+def test_what_the_vim_has_told_since_weighs_more_than_what_the_call_was_answered() -> None:
+    async def story(stage: Stage) -> None:
+        stage.vim.tell(LISTED, compute("a", FAILED, "it died"), compute("b", RUNNING), compute("b", ABSENT))
+        await stage.settle()
+        stage.ledger.members += [vnfc("a"), vnfc("b")]
+        stage.watching.told(_built(("a", RUNNING), ("b", RUNNING)))
+        await stage.settle()
+        assert stage.watching.condition("m", "a").health is Health.FAILED
+        assert stage.vim.queries == [["b"]]  # it vanished before anybody expected it: its VIM is asked
+        assert stage.watching.condition("m", "b").health is Health.ABSENT
+
+    play(story)

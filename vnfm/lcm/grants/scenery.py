@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from vnfm.lcm.ports import JoinedInventory
-from vnfm.placement.snapshot import Snapshot
+from vnfm.placement.snapshot import Since, Snapshot
 from vnfm.placement.types import LinkReservation, ObservedCost, Reservation
 
 REST = 20  # costs are taken in anew after so many times what that took last time: at most a twentieth of the time
@@ -23,6 +23,10 @@ class HeldCapacity(Protocol):
     def link_reservations(self) -> tuple[LinkReservation, ...]: ...
     @property
     def observed(self) -> tuple[ObservedCost, ...]: ...
+    @property
+    def since(self) -> Since | None:
+        """How it differs from what was held at an earlier look, where that is known."""
+        ...
 
 
 class Scenery:
@@ -40,11 +44,7 @@ class Scenery:
     def snapshot(self, inventory: JoinedInventory, held: HeldCapacity) -> Snapshot:
         """What is free now."""
         base = self._known(inventory, held.observed)
-        return replace(
-            base,
-            reservations=tuple(sorted(held.reservations, key=_resource_id)),
-            link_reservations=tuple(sorted(held.link_reservations, key=_resource_id)),
-        )
+        return replace(base, reservations=held.reservations, link_reservations=held.link_reservations, since=held.since)
 
     def _known(self, inventory: JoinedInventory, observed: tuple[ObservedCost, ...]) -> Snapshot:
         begun = self._seconds()
@@ -65,7 +65,3 @@ class Scenery:
             ended = self._seconds()
             self._next_s = ended + REST * (ended - begun)
         return base
-
-
-def _resource_id(reservation: Reservation | LinkReservation) -> str:
-    return reservation.resource_id

@@ -74,6 +74,8 @@ class _CapabilityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Capability
     CAPABILITY_JOIN_FLAT: _Capability.ValueType  # 20
     CAPABILITY_COUNT: _Capability.ValueType  # 21
     """counts probes that other VIMs send"""
+    CAPABILITY_CALLS: _Capability.ValueType  # 22
+    """many calls over one stream"""
 
 class Capability(_Capability, metaclass=_CapabilityEnumTypeWrapper): ...
 
@@ -103,6 +105,8 @@ CAPABILITY_GPU: Capability.ValueType  # 19
 CAPABILITY_JOIN_FLAT: Capability.ValueType  # 20
 CAPABILITY_COUNT: Capability.ValueType  # 21
 """counts probes that other VIMs send"""
+CAPABILITY_CALLS: Capability.ValueType  # 22
+"""many calls over one stream"""
 Global___Capability: _TypeAlias = Capability  # noqa: Y015
 
 class _State:
@@ -2345,21 +2349,27 @@ class QueryRequest(_message.Message):
 
     OWNER_FIELD_NUMBER: _builtins.int
     RESOURCE_IDS_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def owner(self) -> _common_pb2.Owner:
         """empty fields match anything of this manager"""
 
     @_builtins.property
     def resource_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[Global___Kind.ValueType]:
+        """empty: of any kind; a plugin of before this field tells of all"""
+
     def __init__(
         self,
         *,
         owner: _common_pb2.Owner | None = ...,
         resource_ids: _abc.Iterable[_builtins.str] | None = ...,
+        kinds: _abc.Iterable[Global___Kind.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner", "resource_ids", b"resource_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kinds", b"kinds", "owner", b"owner", "resource_ids", b"resource_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2476,3 +2486,160 @@ class Resource(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Resource: _TypeAlias = Resource  # noqa: Y015
+
+@_typing.final
+class CallBatch(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___Call]: ...
+    def __init__(
+        self,
+        *,
+        calls: _abc.Iterable[Global___Call] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallBatch: _TypeAlias = CallBatch  # noqa: Y015
+
+@_typing.final
+class Call(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    LINK_FIELD_NUMBER: _builtins.int
+    SAP_FIELD_NUMBER: _builtins.int
+    COMPUTE_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    PROBE_FIELD_NUMBER: _builtins.int
+    TERMINATE_FIELD_NUMBER: _builtins.int
+    JOIN_FIELD_NUMBER: _builtins.int
+    LEAVE_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    """the caller's own; not used by another call of the stream that is in flight"""
+    leave: _builtins.bool
+    """the call of this id is of no interest any more: as if cancelled"""
+    @_builtins.property
+    def link(self) -> Global___AllocateLinkRequest: ...
+    @_builtins.property
+    def sap(self) -> Global___AllocateSapRequest: ...
+    @_builtins.property
+    def compute(self) -> Global___AllocateComputeRequest: ...
+    @_builtins.property
+    def path(self) -> Global___AllocatePathRequest: ...
+    @_builtins.property
+    def probe(self) -> Global___ProbePathRequest: ...
+    @_builtins.property
+    def terminate(self) -> Global___TerminateRequest: ...
+    @_builtins.property
+    def join(self) -> Global___JoinLinkRequest: ...
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        link: Global___AllocateLinkRequest | None = ...,
+        sap: Global___AllocateSapRequest | None = ...,
+        compute: Global___AllocateComputeRequest | None = ...,
+        path: Global___AllocatePathRequest | None = ...,
+        probe: Global___ProbePathRequest | None = ...,
+        terminate: Global___TerminateRequest | None = ...,
+        join: Global___JoinLinkRequest | None = ...,
+        leave: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ask", b"ask", "compute", b"compute", "join", b"join", "leave", b"leave", "link", b"link", "path", b"path", "probe", b"probe", "sap", b"sap", "terminate", b"terminate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask", b"ask", "compute", b"compute", "id", b"id", "join", b"join", "leave", b"leave", "link", b"link", "path", b"path", "probe", b"probe", "sap", b"sap", "terminate", b"terminate"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_ask: _TypeAlias = _typing.Literal["link", "sap", "compute", "path", "probe", "terminate", "join", "leave"]  # noqa: Y015
+    _WhichOneofArgType_ask: _TypeAlias = _typing.Literal["ask", b"ask"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_ask) -> _WhichOneofReturnType_ask | None: ...
+
+Global___Call: _TypeAlias = Call  # noqa: Y015
+
+@_typing.final
+class AnswerBatch(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Answer]: ...
+    def __init__(
+        self,
+        *,
+        answers: _abc.Iterable[Global___Answer] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AnswerBatch: _TypeAlias = AnswerBatch  # noqa: Y015
+
+@_typing.final
+class Answer(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    UPDATE_FIELD_NUMBER: _builtins.int
+    DONE_FIELD_NUMBER: _builtins.int
+    PROBED_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    @_builtins.property
+    def update(self) -> Global___Progress.Update: ...
+    @_builtins.property
+    def done(self) -> Global___Resource:
+        """last, as are the two below"""
+
+    @_builtins.property
+    def probed(self) -> Global___ProbePathResponse: ...
+    @_builtins.property
+    def failed(self) -> Global___Failure: ...
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        update: Global___Progress.Update | None = ...,
+        done: Global___Resource | None = ...,
+        probed: Global___ProbePathResponse | None = ...,
+        failed: Global___Failure | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["done", b"done", "failed", b"failed", "probed", b"probed", "told", b"told", "update", b"update"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["done", b"done", "failed", b"failed", "id", b"id", "probed", b"probed", "told", b"told", "update", b"update"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_told: _TypeAlias = _typing.Literal["update", "done", "probed", "failed"]  # noqa: Y015
+    _WhichOneofArgType_told: _TypeAlias = _typing.Literal["told", b"told"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_told) -> _WhichOneofReturnType_told | None: ...
+
+Global___Answer: _TypeAlias = Answer  # noqa: Y015
+
+@_typing.final
+class Failure(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    code: _builtins.int
+    """the canonical status that the call itself would have ended with"""
+    @_builtins.property
+    def problem(self) -> _common_pb2.Problem: ...
+    def __init__(
+        self,
+        *,
+        code: _builtins.int = ...,
+        problem: _common_pb2.Problem | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["problem", b"problem"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "problem", b"problem"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Failure: _TypeAlias = Failure  # noqa: Y015

@@ -1315,3 +1315,81 @@ class Observation:
             timeout,
             metadata,
             _registered_method=True)
+
+
+class CallsStub:
+    """Missing associated documentation comment in .proto file."""
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Exchange = channel.stream_stream(
+                '/vnfm.vim.v1.Calls/Exchange',
+                request_serializer=vnfm_dot_pb_dot_vim_dot_v1_dot_vim__pb2.CallBatch.SerializeToString,
+                response_deserializer=vnfm_dot_pb_dot_vim_dot_v1_dot_vim__pb2.AnswerBatch.FromString,
+                _registered_method=True)
+
+
+class CallsServicer:
+    """Missing associated documentation comment in .proto file."""
+
+    def Exchange(self, request_iterator, context):
+        """Many calls over one stream: what is wanted at the same moment travels together, there and back. Each call is what
+        it would be by itself: the same checks, fence, joining and errors; nothing orders one after another. Answers come
+        as things happen, in any order. When the caller has said all, the stream ends with the last answer; when the caller
+        goes away, it is as if each call had been left.
+        one id twice in flight  | INVALID_ARGUMENT    | NEVER; the stream ends
+        CAPABILITY_CALLS
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_CallsServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Exchange': grpc.stream_stream_rpc_method_handler(
+                    servicer.Exchange,
+                    request_deserializer=vnfm_dot_pb_dot_vim_dot_v1_dot_vim__pb2.CallBatch.FromString,
+                    response_serializer=vnfm_dot_pb_dot_vim_dot_v1_dot_vim__pb2.AnswerBatch.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'vnfm.vim.v1.Calls', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('vnfm.vim.v1.Calls', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Calls:
+    """Missing associated documentation comment in .proto file."""
+
+    @staticmethod
+    def Exchange(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/vnfm.vim.v1.Calls/Exchange',
+            vnfm_dot_pb_dot_vim_dot_v1_dot_vim__pb2.CallBatch.SerializeToString,
+            vnfm_dot_pb_dot_vim_dot_v1_dot_vim__pb2.AnswerBatch.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

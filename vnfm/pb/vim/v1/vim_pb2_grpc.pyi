@@ -591,3 +591,46 @@ class ObservationServicer(metaclass=_abc_1.ABCMeta):
         """
 
 def add_ObservationServicer_to_server(servicer: ObservationServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class CallsStub:
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> CallsAsyncStub: ...
+    Exchange: _grpc.StreamStreamMultiCallable[_vim_pb2.CallBatch, _vim_pb2.AnswerBatch]
+    """Many calls over one stream: what is wanted at the same moment travels together, there and back. Each call is what
+    it would be by itself: the same checks, fence, joining and errors; nothing orders one after another. Answers come
+    as things happen, in any order. When the caller has said all, the stream ends with the last answer; when the caller
+    goes away, it is as if each call had been left.
+      one id twice in flight  | INVALID_ARGUMENT    | NEVER; the stream ends
+    CAPABILITY_CALLS
+    """
+
+@_typing.type_check_only
+class CallsAsyncStub(CallsStub):
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    Exchange: _aio.StreamStreamMultiCallable[_vim_pb2.CallBatch, _vim_pb2.AnswerBatch]  # type: ignore[assignment]
+    """Many calls over one stream: what is wanted at the same moment travels together, there and back. Each call is what
+    it would be by itself: the same checks, fence, joining and errors; nothing orders one after another. Answers come
+    as things happen, in any order. When the caller has said all, the stream ends with the last answer; when the caller
+    goes away, it is as if each call had been left.
+      one id twice in flight  | INVALID_ARGUMENT    | NEVER; the stream ends
+    CAPABILITY_CALLS
+    """
+
+class CallsServicer(metaclass=_abc_1.ABCMeta):
+    @_abc_1.abstractmethod
+    def Exchange(
+        self,
+        request_iterator: _MaybeAsyncIterator[_vim_pb2.CallBatch],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_vim_pb2.AnswerBatch], _abc.AsyncIterator[_vim_pb2.AnswerBatch]]:
+        """Many calls over one stream: what is wanted at the same moment travels together, there and back. Each call is what
+        it would be by itself: the same checks, fence, joining and errors; nothing orders one after another. Answers come
+        as things happen, in any order. When the caller has said all, the stream ends with the last answer; when the caller
+        goes away, it is as if each call had been left.
+          one id twice in flight  | INVALID_ARGUMENT    | NEVER; the stream ends
+        CAPABILITY_CALLS
+        """
+
+def add_CallsServicer_to_server(servicer: CallsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
