@@ -173,7 +173,8 @@ class Links:
         outputs = await project.stacks.outputs(stack)
         network_id = str(outputs["network"])
         subnets = [await self._subnet(project, network_id, stack.name, ip) for ip in port.ips]
-        return Wire(network_id, tuple(subnets), str(outputs["group"]))
+        dhcp = linkhot.dhcp_address(ipaddress.ip_interface(port.ips[0]).network) if port.ips else ""
+        return Wire(network_id, tuple(subnets), str(outputs["group"]), dhcp)
 
     async def _subnet(self, project: Project, network_id: str, name: str, ip: str) -> str:
         """The subnet that holds the address, made where the link was made without."""

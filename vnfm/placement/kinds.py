@@ -20,7 +20,7 @@ from vnfm.placement.statement import Realization, Vnf
 
 NEVER = 1 << 58
 UNHEARD = 1 << 55  # above all costs, below NEVER and what is added to it
-KEPT = 2048
+KEPT = 1024
 FEW = 6  # changed nodes up to which they are looked at one by one, beside a share of the sector's
 
 
