@@ -7,23 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
-
-import numpy as np
-import numpy.typing as npt
 
 from vnfm.model.resources import Licence
-from vnfm.placement.amounts import MIB, more, total
 from vnfm.placement.atlas import HALVES
-from vnfm.placement.book import Amounts
 from vnfm.placement.desk import Offers
 from vnfm.placement.domains import Impossible
-from vnfm.placement.estate import CPU, DISK, GPUS, HUGEPAGES, MEMORY, VFS, Bools, Ints
-from vnfm.placement.hindrances import kernels_open, licences_at
-from vnfm.placement.kinds import Way
+from vnfm.placement.hindrances import licences_at
 from vnfm.placement.openings import Refused
 from vnfm.placement.option import values_of
 from vnfm.placement.placer import Effort
+from vnfm.placement.room import growths
 from vnfm.placement.rules import NOT_OFFERED
 from vnfm.placement.seek import Sought, alone, link_us, solve
 from vnfm.placement.snapshot import Snapshot
@@ -32,7 +25,6 @@ from vnfm.placement.types import Demand, Host, PathBound, Proof, Request
 
 TRIES = 24  # searches spent on one refusal
 QUICK = Effort((4,), prove=False)
-WHOLE = 4  # VNFCs up to which all subsets of them are looked at for more room
 ANY_US = 10**9  # no way whose latency is told is that long
 TRIAL = "a change that is tried out"
 
@@ -320,85 +312,8 @@ def _least(low: int, high: int, make: Callable[[int], Change], tries: Tries) -> 
 
 def _capacity(task: Task, tries: Tries, why: Impossible | None) -> Iterator[Change]:
     """More on one host, so that some of the VNFCs have room there: what is least in all first."""
-    found = [made for some in _subsets(task.demands) if (made := _grown(task, some)) is not None]
-    told: set[str] = set()
-    for _, change in sorted(found, key=lambda x: (x[0], x[1].text)):
-        if change.text not in told:
-            told.add(change.text)
-            yield change
-
-
-def _subsets(demands: tuple[Demand, ...]) -> Iterator[tuple[Demand, ...]]:
-    """Those that could be given room: all subsets of few; of many each alone, and the smallest together."""
-    if len(demands) <= WHOLE:
-        for n in range(1, len(demands) + 1):
-            yield from combinations(demands, n)
-        return
-    yield from ((d,) for d in demands)
-    ordered = sorted(demands, key=lambda d: (d.memory_bytes, d.cpu_milli))
-    yield from (tuple(ordered[:n]) for n in range(2, len(ordered) + 1))
-
-
-def _grown(task: Task, demands: tuple[Demand, ...]) -> tuple[float, Change] | None:
-    """The host that lacks least to hold these beside what it has, with that; None where none lacks anything."""
-    book = task.desk.book
-    if not all(task.openings[d.id].ways for d in demands):
-        return None
-    open_to: Bools = np.ones(book.estate.size, dtype=np.bool_)
-    takes: list[Amounts] = []
-    for demand in demands:
-        ways = task.openings[demand.id].ways
-        open_to = open_to & np.logical_or.reduce([w.allowed & _kernel(task, demand, w) for w in ways])
-        takes.append(ways[0].amounts)
-    asked = total(takes)
-    strict = total(a for d, a in zip(demands, takes, strict=True) if d.needs.numa_strict)
-    size: npt.NDArray[np.float64] = np.zeros(book.estate.size)
-    lacks: Ints = np.zeros((6, book.estate.size), dtype=np.int64)
-    for r, amount in enumerate(asked):
-        if amount:
-            lacks[r] = (amount - book.free[r].astype(np.int64)).clip(0)
-            if r < DISK and strict[r]:
-                lacks[r] = np.maximum(lacks[r], strict[r] - book.cell_free[0, r].astype(np.int64))
-            size += lacks[r] / _SCALE[r]
-    size[~open_to] = np.inf
-    node = int(size.argmin())
-    if not 0 < size[node] < np.inf:
-        return None
-    opening = task.openings[demands[0].id]
-    at = next((int(hosts[node]) for hosts in opening.hosts if hosts[node] >= 0), -1)
-    host = task.snapshot.hosts[at]
-    if not host.cells or host.worker:  # a worker's size is the VIM's
-        return None
-    extra = {r: -(-int(lacks[r, node]) // _STEP[r]) * _STEP[r] for r in range(6) if lacks[r, node]}
-    text = " and ".join(more(r, n) for r, n in extra.items())
-    grown = host
-    for r, n in extra.items():
-        grown = _with_more(grown, r, n)
-    return float(size[node]), Change(f"{text} on host {host.id}", task.request, (grown,))
-
-
-def _kernel(task: Task, demand: Demand, way: Way) -> Bools:
-    book = task.desk.book
-    if not way.shares:
-        return np.ones(book.estate.size, dtype=np.bool_)
-    return kernels_open(book, book.tenant(demand.tenant), way.shares)
-
-
-def _with_more(host: Host, resource: int, extra: int) -> Host:
-    if resource == DISK:
-        return replace(host, disk_bytes=None if host.disk_bytes is None else host.disk_bytes + extra * MIB)
-    first = host.cells[0]
-    if resource == CPU:
-        first = replace(first, cpu_milli=first.cpu_milli + extra)
-    elif resource == MEMORY:
-        first = replace(first, memory_bytes=first.memory_bytes + extra * MIB)
-    elif resource == HUGEPAGES:
-        first = replace(first, hugepage_bytes=first.hugepage_bytes + extra * MIB)
-    elif resource == VFS:
-        first = replace(first, vfs=first.vfs + extra)
-    elif resource == GPUS:
-        first = replace(first, gpus=first.gpus + extra)
-    return replace(host, cells=(first, *host.cells[1:]))
+    for text, host in growths(task):
+        yield Change(text, task.request, (host,))
 
 
 def without(request: Request, proof: Proof) -> Request:
@@ -416,8 +331,6 @@ def without(request: Request, proof: Proof) -> Request:
     return request
 
 
-_STEP = (100, 1, 1, 1, 1, 1)
-_SCALE = (1000, 1024, 1024, 1, 1, 10 * 1024)  # of a server's CPU, GiB, ...: what counts as equally much
 _ANY: tuple[Proposals, ...] = (_bounds, _rules, _bandwidths, _licences, _capacity, _needs)
 _KINDS: dict[Proof, tuple[Proposals, ...]] = {
     Proof.REALIZATION: (_needs,),
