@@ -26,6 +26,7 @@ from grpc_reflection.v1alpha import reflection
 from vnfm.api.chains import ChainsServicer
 from vnfm.api.changes import Changes
 from vnfm.api.execs import Execs
+from vnfm.api.foresight import PlacementServicer
 from vnfm.api.lifecycle import LifecycleServicer
 from vnfm.api.listening import bind
 from vnfm.api.liveness import Liveness
@@ -35,6 +36,8 @@ from vnfm.api.packages import PackagesServicer
 from vnfm.api.pulses import Pulses
 from vnfm.api.vims import VimsServicer
 from vnfm.lcm.amending import Amending
+from vnfm.lcm.foresight.asking import Foresight
+from vnfm.lcm.foresight.running import Population
 from vnfm.lcm.granting import Granting
 from vnfm.lcm.healing import HealingPolicy
 from vnfm.lcm.onboarding import Onboarding, PackageReading, Reader
@@ -52,6 +55,7 @@ from vnfm.store.lease import acquire
 from vnfm.store.orders import OrderStore
 from vnfm.store.packages import PackageStore
 from vnfm.store.resources import ResourceStore
+from vnfm.store.standing import StandingStore
 from vnfm.store.telling import TellingJournal
 from vnfm.store.vims import VimStore
 from vnfm.store.watched import WatchedStore
@@ -166,6 +170,8 @@ class Manager:
         checked_vims: Vims = self.registry
         facts = StoredFacts(self.packages, self.orders, self.resources)
         self.granting = Granting(facts, checked_vims)
+        checked_population: Population = StandingStore(database, self.packages)
+        self.foresight = Foresight(self.granting.world, checked_population, new_id)
         self.runner = Runner(
             checked_journal,
             checked_vims,
@@ -228,6 +234,7 @@ class Manager:
             ),
             server,
         )
+        rpc.add_PlacementServicer_to_server(PlacementServicer(self.foresight, self.orders), server)
         rpc.add_VimsServicer_to_server(
             VimsServicer(
                 self.registry,

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from vnfm.cli import packages
+from vnfm.cli import foresight, packages
 from vnfm.cli.command import OutputOption, ReadChoice
 from vnfm.cli.main import app as app
 from vnfm.cli.output import chosen
@@ -19,7 +19,7 @@ from vnfm.tools import package as package_files
 from vnfm.tools import placement as placement_files
 
 package_files.register(packages.app)
-app.add_typer(placement_files.app, name="placement")
+placement_files.register(foresight.app)
 
 
 class Local:

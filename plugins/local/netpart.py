@@ -11,6 +11,7 @@ from dataclasses import replace
 import grpc
 
 from plugins.local import net, outward
+from plugins.local.counts import counted
 from plugins.local.net.counter import Counter
 from plugins.local.net.locks import NamedLocks
 from vnfm.pb.common.v1.common_pb2 import Handle, Owner
@@ -318,8 +319,9 @@ class NetPart:
 
     def _fabric(self, owner: Owner) -> str:
         """Whose steered ports lie together: the chain's, within this plugin; what belongs to no chain lies with its
-        manager's other such."""
-        return f"{owner.chain_id or f'no-chain.{owner.manager_id}'}"[:110] + f".{self._scope}"
+        manager's other such. A chain that stood before plugins were told apart stays where it is."""
+        chain = (owner.chain_id or f"no-chain.{owner.manager_id}")[:110]
+        return chain if self._network.has_chain(chain) else f"{chain}.{self._scope}"
 
     def _kind_of(self, resource_id: str, where: str) -> net.MemberKind:
         runtime = self._runtime_of(resource_id)
@@ -351,35 +353,6 @@ class NetPart:
             kind=kind,
             owner=owner,
         )
-
-
-def counted(result: net.ProbeResult, *, trace: bool) -> pb.ProbePathResponse:
-    """What a probe saw."""
-    count = pb.ProbePathResponse.HopCount
-    hops = []
-    for seen in result.hops:
-        hop = count(to=seen.to, sent=seen.sent, received=seen.received, rtt_us=seen.rtt_us)
-        setattr(hop, "from", seen.from_)
-        hops.append(hop)
-    return pb.ProbePathResponse(
-        hops=hops,
-        unsupported=result.unsupported,
-        complete=result.complete,
-        rtt_us=result.rtt_us,
-        passings=map(_passing, result.passings) if trace else (),
-        first_sequence=result.first_sequence,
-    )
-
-
-def _passing(seen: net.Passing) -> pb.ProbePathResponse.Passing:
-    return pb.ProbePathResponse.Passing(
-        hop=seen.hop,
-        cp_id=seen.cp_id,
-        resource_id=seen.resource_id,
-        reply=seen.reply,
-        leaving=seen.leaving,
-        at_ns=seen.at_ns,
-    )
 
 
 def _match(match: pb.Classifier) -> net.Match:

@@ -18,16 +18,16 @@ import structlog
 from plugins.local import cgroups, doctor, outward, runtimes
 from plugins.local.computes import Computes
 from plugins.local.containers import Containers
+from plugins.local.counts import Count
 from plugins.local.exec import ExecRunner
-from plugins.local.health import Health, Threads
+from plugins.local.health import Health
 from plugins.local.host import HostFacts
 from plugins.local.images.errors import ImageRefused
 from plugins.local.images.store import Draft, ImageStore
 from plugins.local.net import HostNetwork
-from plugins.local.net.counter import Counter
 from plugins.local.net.counters import PortCounters
 from plugins.local.net.devices import DeviceView
-from plugins.local.netpart import NetPart, counted
+from plugins.local.netpart import NetPart
 from plugins.local.observation import Observation
 from plugins.local.process import CommandFailed
 from plugins.local.settings import CONFIG_SCHEMA, Settings, parse
@@ -369,9 +369,9 @@ class LocalVim:
         """The link goes on in other VIMs."""
         return await self._thread(self._at.net.join_link, request, found.resource)
 
-    async def begin_count(self, begin: pb.CountProbeRequest.Begin, found: Stamped) -> _Count:
+    async def begin_count(self, begin: pb.CountProbeRequest.Begin, found: Stamped) -> Count:
         """Of packets that another VIM sends."""
-        return _Count(self._thread, await self._thread(self._at.net.begin_count, begin))
+        return Count(self._thread, await self._thread(self._at.net.begin_count, begin))
 
     # -- commands
 
@@ -385,23 +385,6 @@ class LocalVim:
             raise not_found("compute or SAP", resource_id)
         async for output in self._at.runner.run(start, found.resource, inputs):
             yield output
-
-
-class _Count:
-    """A count that goes on, in worker threads."""
-
-    def __init__(self, thread: Threads, counter: Counter) -> None:
-        self._thread = thread
-        self._counter = counter
-
-    async def counts(self, end: pb.CountProbeRequest.End) -> pb.ProbePathResponse:
-        """See the kit."""
-        seen = await self._thread(self._counter.counts, end.first_sequence, end.packets)
-        return counted(seen, trace=end.trace)
-
-    async def close(self) -> None:
-        """See the kit."""
-        await self._thread(self._counter.close)
 
 
 class _Sink:

@@ -46,6 +46,7 @@ RPCS = (
     "AllocateSap",
     "AllocatePath",
     "ProbePath",
+    "CountProbe",
     "WatchStats",
     "Capture",
     "Terminate",
@@ -53,7 +54,7 @@ RPCS = (
     "PutImage",
     "DeleteImage",
 )
-_NO_PARTIAL = ("Configure", "Exec", "WatchStats", "Capture", "StatImage", "PutImage", "DeleteImage")
+_NO_PARTIAL = ("Configure", "Exec", "CountProbe", "WatchStats", "Capture", "StatImage", "PutImage", "DeleteImage")
 _STARTS = ("AllocateCompute", "OperateCompute", "AllocateSap")
 _MORTAL = (*_STARTS, "AttachPort", "AllocateLink", "AllocatePath")
 RUNTIMES = ("VM", "KATA", "CONTAINER")

@@ -15,24 +15,20 @@ from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.pluginkit.problems import invalid
 
 VERSION = "2018-08-31"
+METADATA = "169.254.169.254"
 _VNIC = {pb.Port.DIRECT: "direct", pb.Port.MACVTAP: "macvtap", pb.Port.VHOST_USER: "normal"}
 META_ID, META_MANAGER, META_WANTED = "vnfm_resource_id", "vnfm_manager_id", "vnfm_wanted"
 
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """Where a port goes: the network, the subnet of each address, the group that admits traffic."""
+    """Where a port goes: the network, the subnet of each address, the group that admits traffic, and the address of the
+    DHCP service, by which metadata are reached; empty where there is none."""
 
     network_id: str
     subnet_ids: tuple[str, ...] = ()
     group_id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """A server group that is there, by whose policy Nova places."""
-
-    id: str
+    dhcp: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +50,7 @@ def corrected(hot: Hot, request: pb.AllocateComputeRequest, facts: Facts) -> Hot
     hot = booted_from(hot, facts.image_id)
     hot = named(hot, request, facts.metadata)
     hot = told(hot, request.user_data)
+    hot = driven(hot, facts.wires)
     hot = placed(hot, facts.zone, facts.group_id)
     for number, (port, wire) in enumerate(zip(request.ports, facts.wires, strict=True)):
         hot = wired(hot, number, port, wire)
@@ -78,9 +75,13 @@ def booted_from(hot: Hot, image_id: str) -> Hot:
 
 
 def named(hot: Hot, request: pb.AllocateComputeRequest, metadata: Mapping[str, str]) -> Hot:
-    """The guest's host name, and the stamp's key as metadata; a config drive, since not every link has DHCP."""
-    name = request.name or request.resource_id
-    return _server(hot, name=name, metadata=dict(metadata), config_drive=True)
+    """The guest's host name, and the stamp's key as metadata."""
+    return _server(hot, name=request.name or request.resource_id, metadata=dict(metadata))
+
+
+def driven(hot: Hot, wires: Sequence[Wire]) -> Hot:
+    """A config drive for a guest that no DHCP service tells its addresses, routes and metadata on some port."""
+    return hot if wires and all(wire.dhcp for wire in wires) else _server(hot, config_drive=True)
 
 
 def told(hot: Hot, user_data: bytes) -> Hot:
@@ -115,7 +116,7 @@ def wired(hot: Hot, number: int, port: pb.Port, wire: Wire) -> Hot:
     if port.vnic in _VNIC:
         properties["binding:vnic_type"] = _VNIC[port.vnic]
     properties.update(security(port, wire.group_id))
-    if options := route_options(port):
+    if options := route_options(port, wire.dhcp):
         properties["value_specs"] = {"extra_dhcp_opts": options}
     return _resource(hot, port_name(number), "OS::Neutron::Port", properties)
 
@@ -127,12 +128,14 @@ def security(port: pb.Port, group_id: str) -> dict[str, object]:
     return {"security_groups": [group_id]} if group_id else {}
 
 
-def route_options(port: pb.Port) -> list[dict[str, object]]:
-    """The port's routes as DHCP options (RFC 3442), for this port alone; a default route stands in both."""
+def route_options(port: pb.Port, dhcp: str = "") -> list[dict[str, object]]:
+    """The port's routes as DHCP options (RFC 3442), for this port alone; a default route stands in both. They take the
+    place of Neutron's own, which leads to the metadata."""
     found: list[dict[str, object]] = []
     routes = [route for route in port.routes if route.via and ipaddress.ip_network(route.destination).version == 4]
     if routes:
-        words = ",".join(f"{route.destination},{route.via}" for route in routes)
+        metadata = [f"{METADATA}/32,{dhcp}"] if dhcp else []
+        words = ",".join([*(f"{route.destination},{route.via}" for route in routes), *metadata])
         found.append({"opt_name": "classless-static-route", "opt_value": words, "ip_version": 4})
     for route in routes:
         if route.destination == "0.0.0.0/0":

@@ -1,11 +1,11 @@
-"""Links, their ends and paths as HOT. Pure."""
+"""Links and paths as HOT. Pure."""
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping, Sequence
 
-from plugins.openstack.corrections import VERSION, Wire, wired
+from plugins.openstack.corrections import VERSION
 from plugins.openstack.translate import Hot
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 
@@ -16,7 +16,6 @@ _ENCAP = {
     pb.Segment.FLAT: "flat",
 }
 ENCAP_OF = {word: encap for encap, word in _ENCAP.items()}
-_DHCP_ADDRESSES = 2
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -58,38 +57,31 @@ def provider(segment: pb.Segment, physical_network: str) -> dict[str, object]:
 
 
 def subnet(cidr: str, name: str) -> dict[str, object]:
-    """No gateway: routes are told port by port. The DHCP service gets the last addresses, nobody else is given one by
-    chance; where a network is too small for that there is no DHCP."""
+    """No gateway: routes are told port by port. The DHCP service gets the last address, so that it is known beforehand,
+    and nobody else is given one by chance; where a network is too small for that there is no DHCP."""
     network = ipaddress.ip_network(cidr)
-    pool = dhcp_pool(network)
+    dhcp = dhcp_address(network)
     found: dict[str, object] = {
         "name": name,
         "cidr": cidr,
         "ip_version": network.version,
         "gateway_ip": "",
-        "enable_dhcp": bool(pool),
+        "enable_dhcp": bool(dhcp),
     }
-    if pool:
-        found["allocation_pools"] = [{"start": pool[0], "end": pool[1]}]
+    if dhcp:
+        found["allocation_pools"] = [{"start": dhcp, "end": dhcp}]
     return found
 
 
-def dhcp_pool(network: Network) -> tuple[str, str] | None:
-    """First and last address for the DHCP service itself; None where there is no room."""
+def dhcp_address(network: Network) -> str:
+    """The DHCP service's; empty where there is no room for one."""
     if network.version != 4 or network.num_addresses < 16:
-        return None
-    last = network.network_address + network.num_addresses - 2
-    return str(last - _DHCP_ADDRESSES + 1), str(last)
+        return ""
+    return str(network.network_address + network.num_addresses - 2)
 
 
 def _all_traffic() -> list[dict[str, str]]:
     return [{"direction": way, "ethertype": kind} for way in ("ingress", "egress") for kind in ("IPv4", "IPv6")]
-
-
-def sap(port: pb.Port, wire: Wire) -> Hot:
-    """A port that belongs to nobody yet: address and MAC of the chain's end."""
-    hot = wired(_hot({}, []), 0, port, wire)
-    return {**hot, "outputs": {"port0": {"value": {"get_resource": "port0"}}}}
 
 
 def path(port_ids: Sequence[str]) -> Hot:

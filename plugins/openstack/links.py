@@ -1,4 +1,4 @@
-"""Links, joined links, ends and paths in Neutron, each a stack."""
+"""Links, joined links and paths in Neutron, each a stack."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _EVERYTHING = {4: "0.0.0.0/0", 6: "::/0"}
 
 
 class Links:
-    """LinkPart, JoinPart, SapPart and PathPart."""
+    """LinkPart, JoinPart and PathPart."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -79,21 +79,6 @@ class Links:
         joining.check_ends(found.resource, request.ends)
         return found.resource
 
-    async def allocate_sap(
-        self, request: pb.AllocateSapRequest, spec_digest: str, found: Stamped | None, report: Report
-    ) -> pb.Resource:
-        """A port with the end's address, for whatever the operator plugs in there."""
-        world, project = self._world, self._world.project(request.owner.tenant)
-        world.host(request.host_id, request.resource_id)
-        if found is not None:
-            await self.clear(request.owner.manager_id, request.resource_id, report)
-        (wire,) = await self.wires(project, request.owner.manager_id, [request.port])
-        stamp = Stamp(request.resource_id, pb.KIND_SAP, spec_digest, request.owner, request.host_id)
-        stack = await project.stacks.create(stamp, linkhot.sap(request.port, wire), report)
-        made = states.stamped(stack, None).resource
-        made.addresses.extend(ip.partition("/")[0] for ip in request.port.ips)
-        return made
-
     async def allocate_path(
         self, request: pb.AllocatePathRequest, spec_digest: str, found: Stamped | None, report: Report
     ) -> pb.Resource:
@@ -124,7 +109,7 @@ class Links:
         for hop in request.hops:
             kind = hop.WhichOneof("at")
             if kind == "edge":
-                continue
+                continue  # there the path goes on in another VIM
             resource_id = hop.compute.resource_id if kind == "compute" else hop.sap.resource_id
             there = await self._world.stack(request.owner.manager_id, resource_id)
             if there is None or not there[1].complete:
@@ -188,7 +173,8 @@ class Links:
         outputs = await project.stacks.outputs(stack)
         network_id = str(outputs["network"])
         subnets = [await self._subnet(project, network_id, stack.name, ip) for ip in port.ips]
-        return Wire(network_id, tuple(subnets), str(outputs["group"]))
+        dhcp = linkhot.dhcp_address(ipaddress.ip_interface(port.ips[0]).network) if port.ips else ""
+        return Wire(network_id, tuple(subnets), str(outputs["group"]), dhcp)
 
     async def _subnet(self, project: Project, network_id: str, name: str, ip: str) -> str:
         """The subnet that holds the address, made where the link was made without."""

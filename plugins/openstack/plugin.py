@@ -50,7 +50,6 @@ class OpenStackVim:
             compute=self,
             links=self,
             join=self,
-            saps=self,
             paths=self,
             capabilities=(
                 pb.CAPABILITY_PAUSE,
@@ -148,7 +147,7 @@ class OpenStackVim:
         if there is None:
             return
         project, stack = there
-        outputs = await project.stacks.outputs(stack) if stack.stamp.kind != pb.KIND_SAP else {}
+        outputs = await project.stacks.outputs(stack)
         network_id = str(outputs.get("network") or "")
         if network_id and (users := await self._wiring.users(project, network_id)):
             raise not_ready(f"{', '.join(users[:3])} still use the link: terminate them first", instance=resource_id)
@@ -200,12 +199,6 @@ class OpenStackVim:
     async def join_link(self, request: pb.JoinLinkRequest, found: Stamped, report: Report) -> pb.Resource:
         """The other side joins with our segment."""
         return await self._wiring.join_link(request, found, report)
-
-    async def allocate_sap(
-        self, request: pb.AllocateSapRequest, spec_digest: str, found: Stamped | None, report: Report
-    ) -> pb.Resource:
-        """A port for a chain's end."""
-        return await self._wiring.allocate_sap(request, spec_digest, found, report)
 
     async def allocate_path(
         self, request: pb.AllocatePathRequest, spec_digest: str, found: Stamped | None, report: Report

@@ -66,6 +66,7 @@ class InventoryPoller:
         servers = [one for cloud in self._clouds async for one in cloud.each("compute", "/servers/detail", "servers")]
         ours = [server for server in servers if META_ID in (server.get("metadata") or {})]
         hosts = await (self._admin(ours) if self.admin else self._tenant(ours))
+        hosts = [host for host in hosts if not self._settings.zones or host.zone in self._settings.zones]
         known = frozenset(host.id for host in hosts)
         others = [server for server in servers if META_ID not in (server.get("metadata") or {})]
         hosts += inventory.worker_hosts(others[:_WORKERS], known, self._settings)

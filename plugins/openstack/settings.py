@@ -56,6 +56,7 @@ CONFIG_SCHEMA: dict[str, object] = {
             "enum": ["auto", "create", "existing"],
             "description": "auto: one that fits exactly is made where that is allowed, else the smallest that does",
         },
+        "zones": {"type": "array", "items": _TEXT, "description": "availability zones that may be used (all)"},
         "physical_network": {
             **_TEXT,
             "description": "links that name no segment become provider networks on it; needs admin",
@@ -155,6 +156,7 @@ class Settings:
     price_per_vcpu: float = 0.0
     start_ms: int = 30_000
     flavors: str = "auto"
+    zones: tuple[str, ...] = ()
     physical_network: str = ""
     hosts: Mapping[str, HostHint] = field(default_factory=dict)
     networks: Mapping[str, Outside] = field(default_factory=dict)
@@ -177,6 +179,7 @@ def parse(config: Mapping[str, Any], secrets: Mapping[str, str]) -> Settings:
         login=_login(config, secrets.get(SECRET, ""), "config"),
         tenants=tenants,
         hosts=hosts,
+        zones=tuple(config.get("zones", ())),
         price_per_vcpu=float(config.get("price_per_vcpu", 0)),
         networks={name: _outside(name, told) for name, told in config.get("networks", {}).items()},
         patience_s=float(config.get("patience_s", _PATIENCE_S)),

@@ -26,6 +26,7 @@ _PAUSE_SHARE = 50  # what has taken a minute need not be asked after more often 
 _NAME_S, _LOOK_S = 60.0, 0.3
 _CROWD = 4  # as many who wait at the same time may ask at full pace
 _DONE = ("COMPLETE", "FAILED")
+_CANCELLED = "DELETE cancelled"
 log = structlog.get_logger("plugins.openstack")
 
 
@@ -185,6 +186,10 @@ class Stacks:
             raise timed_out(f"stack {stack.name} resists: {words}", instance=stack.stamp.resource_id)
 
     async def _delete(self, stack: Stack, report: Report) -> dict[str, str]:
+        if stack.status == "DELETE_IN_PROGRESS":  # to ask again would make Heat begin anew
+            there = await self._left(stack)
+            if there is None:
+                return {}
         marker = await self._last_event(stack)
         try:
             await self._cloud.delete("orchestration", stack.path)
@@ -194,6 +199,17 @@ class Stacks:
         if failures is None:
             await self._settled(stack, "DELETE")
         return failures or {}
+
+    async def _left(self, stack: Stack) -> Stack | None:
+        """What is left of it once the deletion that is going on has ended."""
+        begun_s = time.monotonic()
+        while True:
+            there = await self.find(stack.stamp.owner.manager_id, stack.stamp.resource_id)
+            if there is None or there.id != stack.id:
+                return None
+            if there.status != "DELETE_IN_PROGRESS":
+                return there
+            await asyncio.sleep(self._pause_s(time.monotonic() - begun_s))
 
     async def _settled(self, stack: Stack, action: str) -> Stack | None:
         """As the list has it, once that says so, too: the last event is written a moment before the stack itself."""
@@ -237,6 +253,9 @@ class Stacks:
                     if status == f"{action}_FAILED" and name != stack.name:
                         failures[name] = str(event.get("resource_status_reason") or "")
                     if name == stack.name and status in [f"{action}_{end}" for end in _DONE]:
+                        if _CANCELLED in str(event.get("resource_status_reason")) and action == "DELETE":
+                            failures.clear()  # an earlier deletion, in whose place ours has come
+                            continue
                         if status.endswith("COMPLETE"):
                             if made and action == "CREATE":
                                 self._outputs[stack.id] = made

@@ -13,8 +13,9 @@ from vnfm.lcm.operation import Operation
 from vnfm.lcm.ports import Clock
 from vnfm.lcm.runner import Runner
 from vnfm.model.chain import ServiceChain
-from vnfm.model.change import ChainChange, Insert, Remove, Reorder, Replace, Scale, Swap
+from vnfm.model.change import ChainChange, Insert, Place, Remove, Reorder, Replace, Scale, Swap
 from vnfm.model.lcm import LcmOperationType, Vnfc, VnfInstance
+from vnfm.model.placement import Runtime
 from vnfm.model.problem import problem
 from vnfm.pb.nfvo.v1 import nfvo_pb2 as pb
 from vnfm.store.orders import ChainRecord, NewInstance, Order, OrderStore
@@ -117,7 +118,7 @@ class Changes:
             case "reorder":
                 return Reorder(tuple(request.reorder.aliases), request.reorder.path), None
             case "replace":
-                return Replace(request.replace.alias), None
+                return _replace(request.replace), None
             case "scale":
                 return Scale(request.scale.alias, request.scale.replicas), None
             case _:
@@ -144,6 +145,19 @@ class Changes:
                 instance=vnfd_id,
             )
         return found
+
+
+def _replace(asked: pb.ReplaceVnf) -> Replace:
+    places = []
+    for at, place in enumerate(asked.places):
+        if place.runtime not in Runtime.__members__:
+            raise problem(
+                "bad-value",
+                f"replace.places[{at}].runtime: is {place.runtime!r}; expected {', '.join(Runtime.__members__)}",
+            )
+        runtime = Runtime[place.runtime]
+        places.append(Place(place.alias, place.vdu_id, place.index, place.vim, place.host, runtime))
+    return Replace(asked.alias, tuple(dict.fromkeys(a for a in asked.also if a != asked.alias)), tuple(places))
 
 
 def free_alias(chain: ServiceChain, product: str) -> str:

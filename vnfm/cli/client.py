@@ -88,6 +88,11 @@ class Client:
         return nfvo_pb2_grpc.ChainsStub(self.channel)
 
     @cached_property
+    def placement(self) -> nfvo_pb2_grpc.PlacementStub:
+        """Looking ahead."""
+        return nfvo_pb2_grpc.PlacementStub(self.channel)
+
+    @cached_property
     def vims(self) -> nfvo_pb2_grpc.VimsStub:
         """The connections to VIMs."""
         return nfvo_pb2_grpc.VimsStub(self.channel)

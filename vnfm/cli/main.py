@@ -9,6 +9,7 @@ from vnfm.cli import (
     chain_changes,
     chains,
     events,
+    foresight,
     observing,
     ops,
     package_content,
@@ -33,6 +34,7 @@ app.add_typer(chains.app, name="chain")
 app.add_typer(vnfs.app, name="vnf")
 app.add_typer(ops.app, name="op")
 app.add_typer(vims.app, name="vim")
+app.add_typer(foresight.app, name="placement")
 app.add_typer(events.app, name="events")
 
 

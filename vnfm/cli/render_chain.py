@@ -129,12 +129,20 @@ def grouped(rejected: Sequence[dict[str, Any]]) -> dict[tuple[str, str], list[st
 
 
 def links(data: Sequence[dict[str, Any]]) -> list[RenderableType]:
-    """The links with what they promise; nothing where there are none."""
+    """The links with what they promise, and by what those between VIMs are joined; nothing where there are none."""
     if not data:
         return []
-    rows = ((scalar(link.get("id")), micros(link.get("latency_us")), rate(link.get("bandwidth_bps"))) for link in data)
     right = {"justify": "right"}
-    return [grid("Links", ["Link", ("Latency", right), ("Bandwidth", right)], rows)]
+    columns: list[Any] = ["Link", ("Latency", right), ("Bandwidth", right)]
+    rows = [[scalar(x.get("id")), micros(x.get("latency_us")), rate(x.get("bandwidth_bps"))] for x in data]
+    if any(x.get("segment") for x in data):
+        columns.append("Joined by")
+        rows = [[*row, _joined(x.get("segment") or {})] for row, x in zip(rows, data, strict=True)]
+    return [grid("Links", columns, rows)]
+
+
+def _joined(segment: dict[str, Any]) -> str:
+    return f"{segment['encap']} on {segment['network']}, {' - '.join(segment['vims'])}" if segment else ""
 
 
 def refused(data: dict[str, Any]) -> RenderableType:

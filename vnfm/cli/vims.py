@@ -73,7 +73,7 @@ def read_inventory(
     for piece in session.client.follow(pieces):
         for name, value in json.loads(piece.json).items():
             if isinstance(value, list):
-                data[name] += value
+                data.setdefault(name, []).extend(value)
             else:
                 data[name] = value
         if summary_only or (most_hosts is not None and data["summary"]["hosts"] > most_hosts):

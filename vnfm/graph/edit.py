@@ -28,7 +28,11 @@ def edited(chain: ServiceChain, change: ChainChange) -> ServiceChain:
         case Swap():
             return _swapped(chain, change)
         case Replace():
-            _known(chain, "replace.alias", change.alias)
+            for alias in change.aliases:
+                _known(chain, "replace.alias" if alias == change.alias else "replace.also", alias)
+            for place in change.places:
+                if place.alias not in change.aliases:
+                    raise _bad("bad-value", chain, f"replace.places: VNF {place.alias!r} is not among those replaced")
             return chain
         case Scale():
             _known(chain, "scale.alias", change.alias)

@@ -20,8 +20,9 @@ from vnfm.lcm.routes import PathLayout
 from vnfm.lcm.slots import Slots, sort_out, together
 from vnfm.lcm.steps import Step
 from vnfm.model.chain import ServiceChain
+from vnfm.model.change import Place
 from vnfm.model.placement import Runtime
-from vnfm.model.problem import problem
+from vnfm.model.problem import Retry, problem
 from vnfm.model.realization import Realization, VnfcThere
 from vnfm.model.resources import PortSpec
 from vnfm.placement.demand import demand_of, rule_of_chain, rule_of_vnfd
@@ -50,11 +51,12 @@ class Wanted:
 class Renewal:
     """VNFCs, by resource id, that are made anew although they are wanted. `dead`: what they hold does not count any
     more, they had best come back where they were, and their links are mended. `moved`: VNFs are in another order; those
-    whose routes lead astray then are made anew, too."""
+    whose routes lead astray then are made anew, too. `places`: where those that are made anew go."""
 
     vnfcs: frozenset[str] = frozenset()
     dead: bool = False
     moved: bool = False
+    places: tuple[Place, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +77,10 @@ def change(
     operation_id: str,
     absent: Mapping[str, str],
     capabilities: Capabilities = UNTOLD,
+    told: bool = True,
 ) -> Changed:
-    """Raises ProblemError for what cannot be changed while it runs, `no-placement` where there is no room."""
+    """Raises ProblemError for what cannot be changed while it runs, `no-placement` where there is no room. `told`: with
+    the plan's reasons."""
     before = wanted.before
     anew = together(before, renewal.vnfcs)
     slots = sort_out(before, wanted.lanes, anew, operation_id)
@@ -90,7 +94,10 @@ def change(
         snapshot = snapshot.releasing(v.resource_id for v in slots.gone)
     vims = _vims(wanted, slots, ports)
     request = _request(wanted, slots, vims, snapshot)
-    plan = _placed(request, snapshot, _where_they_were(slots) if renewal.dead else {}, absent)
+    preferred = _where_they_were(slots) if renewal.dead else _where_they_go(slots, renewal.places)
+    plan = _placed(request, snapshot, preferred, absent, told)
+    if renewal.places:
+        _check_places(plan, preferred)
     facts = ChangeFacts(
         operation_id=operation_id,
         wiring=wiring,
@@ -163,13 +170,41 @@ def _where_they_were(slots: Slots) -> dict[str, tuple[HostKey, Runtime]]:
     return {f.resource_id: ((f.old.vim, f.old.spec.host), f.old.spec.runtime) for f in slots.fresh if f.old is not None}
 
 
+def _where_they_go(slots: Slots, places: Sequence[Place]) -> dict[str, tuple[HostKey, Runtime]]:
+    named = {(p.alias, p.vdu_id, p.index): ((p.vim, p.host), p.runtime) for p in places}
+    return {f.resource_id: named[f.key] for f in slots.fresh if f.key in named}
+
+
+def _check_places(plan: Plan, places: Mapping[str, tuple[HostKey, Runtime]]) -> None:
+    """What was told to go somewhere goes there or nowhere."""
+    for made in plan.assignments:
+        wanted = places.get(made.id)
+        if wanted is None:
+            raise problem(
+                "bad-value", f"replace.places: VNFC {made.alias}/{made.vdu} is made anew, too; name its place"
+            )
+        key, runtime = wanted
+        if (made.vim, made.host) != key or made.runtime is not runtime:
+            raise problem(
+                "no-placement",
+                f"host {key[1]} of VIM {key[0]} does not take {made.alias}/{made.vdu} as {runtime} (any more); what is "
+                "free has changed: plan it anew",
+                title="No placement",
+                retry=Retry.NEW_PLACEMENT,
+            )
+
+
 def _placed(
-    request: Request, snapshot: Snapshot, preferred: Mapping[str, tuple[HostKey, Runtime]], absent: Mapping[str, str]
+    request: Request,
+    snapshot: Snapshot,
+    preferred: Mapping[str, tuple[HostKey, Runtime]],
+    absent: Mapping[str, str],
+    told: bool,
 ) -> Plan:
     """Without anything to place, bounds on latency are looked at all the same."""
     if not request.demands and not request.paths:
         return Plan(snapshot.version, ())
-    outcome = place(request, snapshot, preferred=preferred)
+    outcome = place(request, snapshot, preferred=preferred, told=told)
     if isinstance(outcome, Refusal):
         raise refused(outcome, absent)
     if not request.demands:
@@ -191,6 +226,11 @@ def _check_bounds(request: Request, plan: Plan) -> None:
 
 
 # ---- the request ----
+
+
+def standing_request(wanted: Wanted, snapshot: Snapshot) -> Request:
+    """What stands, as a request that has nothing left to place."""
+    return _request(wanted, sort_out(wanted.before, wanted.lanes, frozenset(), ""), {}, snapshot)
 
 
 def _request(wanted: Wanted, slots: Slots, vim_of: Mapping[str, str], snapshot: Snapshot) -> Request:

@@ -24,6 +24,11 @@ class Granting:
     def __init__(self, facts: Facts, vims: Vims) -> None:
         self._world = World(facts, vims)
 
+    @property
+    def world(self) -> World:
+        """What grants look at, for who looks ahead: the same picture, made once."""
+        return self._world
+
     async def plan(self, chain: ServiceChain, tenant: str, operation_id: str) -> Planned:
         """A dry run."""
         return await chain_create.planned(self._world, chain, tenant, operation_id, {})

@@ -13,10 +13,12 @@ from vnfm.lcm.borders import Tie, assign, cliques, ties
 from vnfm.lcm.offers import Capabilities
 from vnfm.model.resources import Reach
 from vnfm.placement.engine import place
+from vnfm.placement.settle import settled
 from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.types import Demand, LinkReservation, Plan, PlannedEnd, Proof, Refusal, Request
 
 SAP = "SAP"
+SETTLE_S = 3.0  # for what the search leaves open in a small cloud
 MOST_CUTS = 32  # plans that are tried with the chain cut in two
 
 
@@ -42,10 +44,15 @@ class Spread:
     ties: Mapping[str, Tie] = field(default_factory=dict)
 
 
-def place_over(request: Request, snapshot: Snapshot, ground: Ground = NOWHERE) -> Spread | Refusal:
+def place_over(
+    request: Request, snapshot: Snapshot, ground: Ground = NOWHERE, *, told: bool = True
+) -> Spread | Refusal:
     """The best plan where that stays in one VIM; else the first VIM by name that holds the whole request; else the
-    first plan found whose borders can be crossed; else a refusal that says what was in the way of each."""
-    free = place(request, snapshot)
+    first plan found whose borders can be crossed; else a refusal that says what was in the way of each. `told`: with
+    the plan's reasons."""
+    free = place(request, snapshot, told=told)
+    if isinstance(free, Refusal):
+        free = settled(request, snapshot, free, SETTLE_S)
     if isinstance(free, Refusal):
         return free
     if len({a.vim for a in free.assignments}) <= 1:
@@ -53,25 +60,25 @@ def place_over(request: Request, snapshot: Snapshot, ground: Ground = NOWHERE) -
         if isinstance(stays, Spread):
             return stays
     made: Spread | Refusal | str
-    told: dict[str, str] = {}
+    said: dict[str, str] = {}
     vims = sorted({h.vim for h in snapshot.hosts})
     alone: dict[str, Refusal] = {}
     for vim in vims:
-        made = _within(request, snapshot, ground, dict.fromkeys((d.id for d in request.demands), (vim,)))
+        made = _within(request, snapshot, ground, dict.fromkeys((d.id for d in request.demands), (vim,)), told)
         if isinstance(made, Spread):
             return made
         if isinstance(made, Refusal):
             alone[vim] = made
-        told[f"in VIM {vim}"] = made.detail if isinstance(made, Refusal) else made
+        said[f"in VIM {vim}"] = made.detail if isinstance(made, Refusal) else made
     made = _spread(request, free, snapshot, ground)
     if isinstance(made, Spread):
         return made
-    told["over several VIMs"] = made
+    said["over several VIMs"] = made
     for choice in _choices(request, ground, vims):
-        made = _within(request, snapshot, ground, choice)
+        made = _within(request, snapshot, ground, choice, told)
         if isinstance(made, Spread):
             return made
-    detail = f"it would fit only over several VIMs; {'; '.join(f'{where}: {why}' for where, why in told.items())}"
+    detail = f"it would fit only over several VIMs; {'; '.join(f'{where}: {why}' for where, why in said.items())}"
     first = next(iter(alone.items()), None)
     if first is None:
         return Refusal(Proof.NOT_PROVED, detail, "not found", snapshot.version)
@@ -90,12 +97,12 @@ def _choices(request: Request, ground: Ground, vims: Sequence[str]) -> Iterator[
 
 
 def _within(
-    request: Request, snapshot: Snapshot, ground: Ground, choice: Mapping[str, tuple[str, ...]]
+    request: Request, snapshot: Snapshot, ground: Ground, choice: Mapping[str, tuple[str, ...]], told: bool
 ) -> Spread | Refusal | str:
     here = tuple(_narrowed(d, choice[d.id]) for d in request.demands)
     if any(d is None for d in here):
         return "a VNF is held to another VIM"
-    plan = place(replace(request, demands=tuple(d for d in here if d)), snapshot)
+    plan = place(replace(request, demands=tuple(d for d in here if d)), snapshot, told=told)
     return plan if isinstance(plan, Refusal) else _spread(request, plan, snapshot, ground)
 
 
@@ -106,7 +113,7 @@ def _narrowed(demand: Demand, vims: tuple[str, ...]) -> Demand | None:
 
 def _spread(request: Request, plan: Plan, snapshot: Snapshot, ground: Ground) -> Spread | str:
     """The plan with its ends where ends can be and its borders tied; or why that cannot be."""
-    ended = _with_ends(request, plan, ground)
+    ended = _with_ends(plan, snapshot, ground)
     if isinstance(ended, str):
         return ended
     vim_of = {a.id: a.vim for a in ended.assignments} | {e.id: e.vim for e in ended.ends}
@@ -129,20 +136,20 @@ def _spread(request: Request, plan: Plan, snapshot: Snapshot, ground: Ground) ->
     return Spread(made, tied)
 
 
-def _with_ends(request: Request, plan: Plan, ground: Ground) -> Plan | str:
-    """An end whose VIM cannot make one goes to a VIM that can, and that its neighbour's VIM can join with."""
+def _with_ends(plan: Plan, snapshot: Snapshot, ground: Ground) -> Plan | str:
+    """An end whose VIM cannot make one goes to a VIM that can, and that its neighbour's VIM can join with; there beside
+    a VNF of the chain where one is, else to the first host."""
     ends = []
     for end in plan.ends:
         if not end.vim or _makes_saps(end.vim, ground):
             ends.append(end)
             continue
-        known = sorted({a.vim for a in plan.assignments} | set(ground.capabilities))
-        fit = [v for v in known if _makes_saps(v, ground) and ties(ground.reaches, end.vim, v)]
-        at = next(
-            (PlannedEnd(end.id, a.vim, a.host_path[0]) for v in fit for a in plan.assignments if a.vim == v), None
-        )
+        fit = [v for v in sorted(ground.capabilities) if _makes_saps(v, ground) and ties(ground.reaches, end.vim, v)]
+        beside = [PlannedEnd(end.id, a.vim, a.host_path[0]) for v in fit for a in plan.assignments if a.vim == v]
+        hosts = [h for v in fit for h in snapshot.hosts if h.vim == v and h.active and not snapshot.nested(h.key)]
+        at = next(iter([*beside, *(PlannedEnd(end.id, h.vim, h.id) for h in hosts)]), None)
         if at is None:
-            return f"VIM {end.vim} makes no ends of chains (CAPABILITY_SAP), and no VIM beside it does"
+            return f"VIM {end.vim} makes no ends of chains (CAPABILITY_SAP), and none that does can join links with it"
         ends.append(at)
     return replace(plan, ends=tuple(ends))
 

@@ -56,16 +56,17 @@ def plan_chain(
     absent: Mapping[str, str],
     capabilities: Capabilities = UNTOLD,
     reaches: Sequence[Reach] = (),
+    told: bool = True,
 ) -> Planned:
     """Ids are minted from `operation_id`; a dry run takes any. Raises ProblemError for what is wrong with the chain
-    itself; a plan that cannot be is a Refusal in the answer."""
+    itself; a plan that cannot be is a Refusal in the answer. `told`: with the plan's reasons."""
     graph = graph_of(chain, packages)
     lanes = lanes_of(chain, graph, packages, instance_ids)
     paths = paths_of(graph)
     layout = lay_out(chain.ends, graph.links, paths, counts=_replicas(paths, lanes))
     request = _request(chain, lanes, layout, operation_id, tenant)
     ground = Ground(reaches, _uncut(layout, operation_id), kept_together(lanes, operation_id), capabilities)
-    made = place_over(request, snapshot, ground)
+    made = place_over(request, snapshot, ground, told=told)
     outcome = made.plan if isinstance(made, Spread) else made
     document = {**explain(outcome, chain=chain.name), "absent_vims": dict(absent)}
     if isinstance(outcome, Refusal):
@@ -129,13 +130,22 @@ def _check_matches(chain: ServiceChain) -> None:
             )
 
 
-def refused(outcome: Refusal, absent: Mapping[str, str]) -> ProblemError:
+class NoPlacement(ProblemError):
+    """`no-placement`, with the refusal that it tells of."""
+
+    def __init__(self, told: ProblemError, refusal: Refusal) -> None:
+        super().__init__(told.problem)
+        self.refusal = refusal
+
+
+def refused(outcome: Refusal, absent: Mapping[str, str]) -> NoPlacement:
     """A refusal as the operation's problem."""
-    return problem(
+    told = problem(
         "no-placement",
         f"{outcome.detail}; smallest change that would admit it: {outcome.minimal_change}{_away(absent)}",
         title="No placement",
     )
+    return NoPlacement(told, outcome)
 
 
 def _away(absent: Mapping[str, str]) -> str:

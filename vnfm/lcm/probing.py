@@ -6,9 +6,10 @@ sender knows which packets count. A VIM that cannot count leaves a gap: what wen
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from vnfm.lcm.ports import Counting, Vims
@@ -17,6 +18,9 @@ from vnfm.model.problem import ProblemError
 from vnfm.model.resources import Handle, HopCount, Owner, Passing, ProbeResult
 
 TOKEN_BYTES = 16
+ATTEMPTS = 5
+PAUSE_S = 0.5  # until a plugin that was lost is known to be
+LOST = ("vim-unreachable", "vim-failed")
 
 
 async def probe(
@@ -28,12 +32,33 @@ async def probe(
     *,
     trace: bool = False,
     random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> ProbeResult:
-    """Packets along the path that begins in this VIM. Raises ProblemError as the VIMs do."""
-    first, path = vims.get(vim), handle(order.path_id)
+    """Packets along the path that begins in this VIM; again from the start where a VIM that counts is lost meanwhile.
+    Raises ProblemError as the VIMs do."""
     if not order.beyond:
-        return await first.probe_path(path, owner, order.packets, order.patience_s, trace)
-    token = random_bytes(TOKEN_BYTES)
+        path = handle(order.path_id)
+        return await vims.get(vim).probe_path(path, owner, order.packets, order.patience_s, trace)
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return await _over_all(vims, vim, order, owner, handle, trace, random_bytes(TOKEN_BYTES))
+        except ProblemError as error:
+            if error.problem.word not in LOST or attempt == ATTEMPTS:
+                raise
+        await sleep(PAUSE_S)
+    raise AssertionError("unreachable: the last attempt ends the probe")
+
+
+async def _over_all(
+    vims: Vims,
+    vim: str,
+    order: ProbeOrder,
+    owner: Owner,
+    handle: Callable[[str], Handle],
+    trace: bool,
+    token: bytes,
+) -> ProbeResult:
+    first, path = vims.get(vim), handle(order.path_id)
     async with contextlib.AsyncExitStack() as stack:
         counts: list[Counting | None] = []
         for piece in order.beyond:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vnfm.model.placement import Runtime
+
 
 @dataclass(frozen=True, slots=True)
 class Insert:
@@ -43,10 +45,30 @@ class Swap:
 
 
 @dataclass(frozen=True, slots=True)
-class Replace:
-    """The same VNF, placed anew by what is asked of it now: another realization or host, or the same again."""
+class Place:
+    """Where and how one VNFC is to run."""
 
     alias: str
+    vdu_id: str
+    index: int
+    vim: str
+    host: str
+    runtime: Runtime
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """The same VNF, placed anew by what is asked of it now: another realization or host, or the same again. `also`:
+    further VNFs, together with it. With `places` that is where their VNFCs go, all of them, or it is refused."""
+
+    alias: str
+    also: tuple[str, ...] = ()
+    places: tuple[Place, ...] = ()
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """All VNFs that it is about."""
+        return (self.alias, *self.also)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ from vnfm.placement.types import Demand, Host, PathBound, Proof, Request
 TRIES = 24  # searches spent on one refusal
 QUICK = Effort((4,), prove=False)
 WHOLE = 4  # VNFCs up to which all subsets of them are looked at for more room
+ANY_US = 10**9  # no way whose latency is told is that long
 TRIAL = "a change that is tried out"
 
 
@@ -175,7 +176,7 @@ def _eased(task: Task, demand: Demand, refused: Refused) -> tuple[tuple[int, ...
 
 def _bounds(task: Task, tries: Tries, why: Impossible | None) -> Iterator[Change]:
     """Latency bounds raised to the least that can be had: each alone, then all that are in the way."""
-    got = tries.find(without(task.request, Proof.LATENCY))
+    got = tries.find(_within(task.request, ANY_US)) or tries.find(without(task.request, Proof.LATENCY))
     if got is None:
         return
     took = latencies(got)
@@ -190,6 +191,12 @@ def _bounds(task: Task, tries: Tries, why: Impossible | None) -> Iterator[Change
         raised = _both(raised, made.request, task.request)
     if len(texts) > 1:
         yield Change(" and ".join(texts), raised)
+
+
+def _within(request: Request, us: int) -> Request:
+    """The request with all of its bounds that wide: what nobody tells the latency of still does not keep them."""
+    links = tuple(replace(x, max_latency_us=None if x.max_latency_us is None else us) for x in request.links)
+    return replace(request, links=links, paths=tuple(replace(p, max_latency_us=us) for p in request.paths))
 
 
 def latencies(found: Sought) -> dict[str, int]:

@@ -22,7 +22,8 @@ CPU, MEMORY, HUGEPAGES, VFS, GPUS, DISK = range(6)
 RESOURCES = ("cpu", "mem", "hugepages", "vfs", "gpus", "disk")
 UNLIMITED = 1 << 30
 KEPT = 512  # masks of one sort that are kept
-SECTOR = 512  # nodes that scores are worked out for at once, or somewhat more
+SECTOR = 4_096  # nodes that scores are worked out for at once at most, or somewhat more
+LEAST = 256  # nodes of a site that are worth a sector of their own
 GRAIN = 8  # the engine counts costs in such parts of a unit; what is below one unit only breaks ties
 
 
@@ -217,7 +218,7 @@ def _sectors(starts: Ints, roots: Ints, nodes: int, sites: Ints, fabric: Fabric)
     if not is_wide_area(len(fabric.server_spots), len(starts)):
         for d in range(1, len(starts)):
             size = bounds[d] - bounds[cuts[-1]]
-            other_site = sites[d] != sites[d - 1] and size >= SECTOR // 2
+            other_site = sites[d] != sites[d - 1] and size >= LEAST
             if other_site or (size >= SECTOR and groups[d] != groups[d - 1]) or size >= 2 * SECTOR:
                 cuts.append(d)
     if not len(starts):
@@ -313,10 +314,9 @@ def _in_order(
 def _looks(node: Node) -> Looks:
     """What a node is like, its name aside, in values that can be compared."""
     disk = -1 if node.disk_mib is None else node.disk_mib
-    cells = [(c.cpu_milli, c.memory_mib, c.hugepages_mib, c.vfs, c.gpus) for c in node.cells]
     terms = (node.price, node.on_cost, node.active, node.trust, node.tenant or "", node.tenant is None)
     own = repr(sorted(node.catalogue.items())) if node.catalogue else ""
-    return (*terms, cells, node.runtimes, disk, node.site, node.zone, node.rack, node.arch, node.opens, own)
+    return (*terms, node.cells, node.runtimes, disk, node.site, node.zone, node.rack, node.arch, node.opens, own)
 
 
 def _codes(names: Iterable[str]) -> dict[str, int]:
@@ -356,11 +356,9 @@ def _offers(instance: Instance, nodes: Sequence[Node]) -> tuple[tuple[Realizatio
 def _cells(nodes: Sequence[Node]) -> Smalls:
     most = max((len(n.cells) for n in nodes), default=1)
     table: Smalls = np.zeros((most, len(RESOURCES), len(nodes)), dtype=np.int32)
+    nothing = Cell(0, 0)
     for c in range(most):
-        flat = [
-            (x.cpu_milli, x.memory_mib, x.hugepages_mib, x.vfs, x.gpus) if x else (0, 0, 0, 0, 0)
-            for x in (n.cells[c] if c < len(n.cells) else None for n in nodes)
-        ]
+        flat = [n.cells[c] if c < len(n.cells) else nothing for n in nodes]
         if flat:
             table[c, :DISK] = np.array(flat, dtype=np.int64).clip(0, UNLIMITED).T
     return table

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,11 +18,11 @@ from vnfm.placement.statement import Instance, Link, NodeKind
 
 Ints = np.ndarray[tuple[Any, ...], np.dtype[np.int64]]
 FAR = 1 << 50  # a distance that no bound and no cost reaches
+NONE, SEVERAL = -1, -2  # links of a server
 _HOP = 1 << 40  # one hop outweighs any latency where hops come first
 
 
-@dataclass(frozen=True, slots=True)
-class Spot:
+class Spot(NamedTuple):
     """Where an end of a virtual link is: `place` is equal for equal places, `uplink` -1 where there is none."""
 
     place: int
@@ -182,19 +182,17 @@ def is_wide_area(servers: int, docks: int) -> bool:
 
 def _docked(servers: Sequence[str], links: Sequence[Link], switches: set[str]) -> dict[str, int]:
     """The servers that hang on one switch by one link, with that link's index."""
-    ends: dict[str, list[int]] = {s: [] for s in servers}
+    only: dict[str, int] = dict.fromkeys(servers, NONE)
     for i, link in enumerate(links):
         for end in (link.a, link.b):
-            if end in ends:
-                ends[end].append(i)
-    docked: dict[str, int] = {}
-    for server, at in ends.items():
-        if len(at) == 1:
-            link = links[at[0]]
-            other = link.b if link.a == server else link.a
-            if other in switches:
-                docked[server] = at[0]
-    return docked
+            met = only.get(end)
+            if met is not None:
+                only[end] = i if met == NONE else SEVERAL
+    return {
+        server: i
+        for server, i in only.items()
+        if i >= 0 and (links[i].b if links[i].a == server else links[i].a) in switches
+    }
 
 
 def _twins(near: Sequence[Sequence[tuple[int, int, int]]], through: Sequence[bool]) -> tuple[list[int], int]:

@@ -14,6 +14,7 @@ from vnfm.placement.ask import Ask
 from vnfm.placement.book import Book
 from vnfm.placement.counts import filter_counts, ground_of, variants_refused
 from vnfm.placement.domains import Domains, Impossible
+from vnfm.placement.estate import CPU, GPUS, HUGEPAGES, MEMORY, VFS
 from vnfm.placement.exhaust import Exhaust, unmatched
 from vnfm.placement.statement import Chain, Vnf
 
@@ -199,15 +200,21 @@ def _less_needy(vnf: Vnf, book: Book) -> Iterator[tuple[str, Vnf]]:
         yield "no operating system of its own", replace(vnf, own_os=False)
     if vnf.own_kernel:
         yield "no kernel of its own", replace(vnf, own_kernel=False)
-    yield from _smaller(vnf)
+    yield from _smaller(vnf, book)
 
 
-def _smaller(vnf: Vnf) -> Iterator[tuple[str, Vnf]]:
-    def parts(value: int) -> list[int]:
-        return [p for p in dict.fromkeys((value * 3 // 4, value // 2, value // 4, 0)) if p < value]
+def _smaller(vnf: Vnf, book: Book) -> Iterator[tuple[str, Vnf]]:
+    """Less of one resource: what the best host has left beside the least overhead, then parts of what is asked."""
+    reals = book.estate.variants
 
-    yield from ((f"gpus <= {p}", replace(vnf, gpus=p)) for p in parts(vnf.gpus))
-    yield from ((f"vfs <= {p}", replace(vnf, vfs=p)) for p in parts(vnf.vfs))
-    yield from ((f"hugepages <= {p} MiB", replace(vnf, hugepages_mib=p)) for p in parts(vnf.hugepages_mib))
-    yield from ((f"memory <= {p} MiB", replace(vnf, memory_mib=p)) for p in parts(vnf.memory_mib))
-    yield from ((f"cpu <= {p} mCPU", replace(vnf, cpu_milli=p)) for p in parts(vnf.cpu_milli))
+    def parts(value: int, resource: int, overhead: int = 0) -> list[int]:
+        most = int(book.free[resource].max(initial=0)) - overhead
+        return [p for p in dict.fromkeys((most, value * 3 // 4, value // 2, value // 4, 0)) if 0 <= p < value]
+
+    cpu, memory = min((r.cpu_milli for r in reals), default=0), min((r.memory_mib for r in reals), default=0)
+    yield from ((f"gpus <= {p}", replace(vnf, gpus=p)) for p in parts(vnf.gpus, GPUS))
+    yield from ((f"vfs <= {p}", replace(vnf, vfs=p)) for p in parts(vnf.vfs, VFS))
+    huge = parts(vnf.hugepages_mib, HUGEPAGES)
+    yield from ((f"hugepages <= {p} MiB", replace(vnf, hugepages_mib=p)) for p in huge)
+    yield from ((f"memory <= {p} MiB", replace(vnf, memory_mib=p)) for p in parts(vnf.memory_mib, MEMORY, memory))
+    yield from ((f"cpu <= {p} mCPU", replace(vnf, cpu_milli=p)) for p in parts(vnf.cpu_milli, CPU, cpu))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 INSTANCE_FORMAT = "vnf-placement-bench/1"
 SOLUTION_FORMAT = "vnf-placement-solution/1"
@@ -63,8 +64,7 @@ class Realization:
     shared_kernel: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(NamedTuple):
     """What is free in one NUMA cell. `memory_mib` does not count the huge pages."""
 
     cpu_milli: int
@@ -121,8 +121,7 @@ class Node:
     opens: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """An undirected link between servers or switches; the bandwidth is shared by both directions."""
 
     id: str

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from vnfm.model.problem import ProblemError, problem
 from vnfm.placement.fields import (
+    LIMIT,
     Json,
     Misfit,
     different,
@@ -186,7 +187,15 @@ def _worker_size(data: Json, catalogue: Mapping[str, Realization]) -> WorkerSize
 
 def _cell(data: object) -> Cell:
     cell = mapping(data)
-    return Cell(
+    cpu, memory, huge = cell.get("cpu"), cell.get("mem"), cell.get("hugepages", 0)
+    vfs, gpus = cell.get("vfs", 0), cell.get("gpus", 0)
+    if (
+        type(cpu) is type(memory) is type(huge) is type(vfs) is type(gpus) is int
+        and min(cpu, memory, huge, vfs, gpus) >= 0
+        and max(cpu, memory, huge, vfs, gpus) <= LIMIT
+    ):
+        return Cell(cpu, memory, huge, vfs, gpus)
+    return Cell(  # which names the field that is wrong
         whole(cell, "cpu"),
         whole(cell, "mem"),
         whole(cell, "hugepages", 0),

@@ -1,4 +1,4 @@
-"""`vnfm placement`: placement problems from files, without a manager."""
+"""`vnfm placement explain`: placement problems from files, without a manager."""
 
 from __future__ import annotations
 
@@ -13,15 +13,12 @@ from vnfm.cli.command import OutputOption, report
 from vnfm.cli.errors import CliError, Refused, WrongUse, own_problem
 from vnfm.cli.output import chosen, emit
 
-app = typer.Typer(no_args_is_help=True, help="Placement problems from files: why chains lie where they lie.")
+
+def register(app: typer.Typer) -> None:
+    """Add what needs no manager to the client's group `placement`."""
+    app.command("explain")(explain)
 
 
-@app.callback()
-def placement() -> None:
-    """Placement problems from files: why chains lie where they lie."""
-
-
-@app.command("explain")
 def explain(
     instance: Annotated[Path, typer.Argument(metavar="INSTANCE", help="Cloud and chains (vnf-placement-bench/1).")],
     chain: Annotated[str, typer.Option(metavar="ID", help="Only of this chain, after those before it.")] = "",

@@ -24,12 +24,11 @@ from plugins.local.net import (
     tap,
 )
 from plugins.local.net.courses import find_port
-from plugins.local.net.errors import AlreadyExistsError, InvalidSpecError, NotThereError, SegmentTakenError
+from plugins.local.net.errors import AlreadyExistsError, InvalidSpecError, NotThereError
 from plugins.local.net.index import Index, PathCount
 from plugins.local.net.locks import NamedLocks
 from plugins.local.net.plan import LinkPlan, Port, link_from_stamp, link_to_stamp, plan_link, plans_of, same_wiring
 from plugins.local.net.specs import (
-    Encap,
     Link,
     LinkSpec,
     Member,
@@ -148,23 +147,12 @@ class HostNetwork:
             spec = self._known_link(link_id)
             if spec.segment is None or (spec.segment.encap, spec.segment.network) != (segment.encap, segment.network):
                 raise InvalidSpecError(f"link {link_id} was not made to be joined by {segment.encap} {segment.network}")
-            self._check_free(spec, segment)
+            segments.check_free(link_id, segment, self._links())
             spec = replace(spec, segment=segment, remotes=remotes)
             self._write_link(spec)
             self._build_edge(spec)
         self._restore(plan_link(spec).fabric)
         return spec
-
-    def _check_free(self, spec: LinkSpec, segment: Segment) -> None:
-        if segment.id == 0 and segment.encap is not Encap.FLAT:
-            raise InvalidSpecError(f"link {spec.id}: the segment has no id")
-        for other in self._links().values():
-            if other.id == spec.id or other.segment is None or other.remotes is None:
-                continue
-            theirs = other.segment
-            if (theirs.encap, theirs.network, theirs.id) == (segment.encap, segment.network, segment.id):
-                what = f"{segment.encap} {segment.id}" if segment.id else "which has no tags to tell links apart"
-                raise SegmentTakenError(f"network {segment.network}, {what}: link {other.id} has it")
 
     def _build_edge(self, spec: LinkSpec) -> None:
         if spec.segment is not None and spec.remotes is not None:
@@ -181,12 +169,7 @@ class HostNetwork:
     def free_segment(self, link_id: str, wish: Segment) -> Segment:
         """The segment that a link is to have: as wished, else one that no other link of this host has."""
         outside = self.outside(wish.network)
-        taken = {
-            other.segment.id
-            for other in self._links().values()
-            if other.segment and other.id != link_id and other.segment.network == wish.network
-        }
-        number = wish.id or segments.choose_id(outside, wish.encap, link_id, taken)
+        number = wish.id or segments.choose_id(outside, wish, link_id, self._links())
         return replace(wish, id=number, udp_port=outside.udp_port, group=outside.group)
 
     def _write_link(self, spec: LinkSpec) -> None:
@@ -245,6 +228,10 @@ class HostNetwork:
         """The link as it was asked for; None where there is none."""
         stamp = self._stamps.links.read(link_id)
         return None if stamp is None else link_from_stamp(stamp)
+
+    def has_chain(self, chain_id: str) -> bool:
+        """Whether there is a link of it."""
+        return any(spec.chain_id == chain_id for spec in self._links().values())
 
     def _terminate_link(self, link_id: str) -> None:
         stamp = self._stamps.links.read(link_id)

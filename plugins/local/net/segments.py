@@ -10,17 +10,17 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 
 from plugins.local.net import naming, netns, rtnl, rtsegment
-from plugins.local.net.errors import HostRefusedError, NotThereError, SegmentTakenError
+from plugins.local.net.errors import HostRefusedError, InvalidSpecError, NotThereError, SegmentTakenError
 from plugins.local.net.links import Checkpoint, find_device, quiet_carrier
 from plugins.local.net.netlink import NetlinkError, Request, RouteSocket
 from plugins.local.net.plan import LinkPlan, Port
 from plugins.local.net.rtnl import Device
-from plugins.local.net.specs import Encap, Outside, Remote, Segment
+from plugins.local.net.specs import Encap, LinkSpec, Outside, Remote, Segment
 
 VXLAN_PORT = 4789  # RFC 7348
 VXLAN_OVERHEAD_BYTES = 50  # Ethernet, IPv4, UDP, VXLAN
@@ -42,18 +42,34 @@ def _interface(route: RouteSocket, outside: Outside) -> Device:
     return device
 
 
-def choose_id(outside: Outside, encap: Encap, link_id: str, taken: Collection[int]) -> int:
-    """An id that follows from the link's, other than those taken; SegmentTakenError where there is none left."""
-    if encap is Encap.FLAT:
+def choose_id(outside: Outside, wish: Segment, link_id: str, links: Mapping[str, LinkSpec]) -> int:
+    """An id that follows from the link's, other than those of other links on that network; SegmentTakenError where
+    there is none left."""
+    if wish.encap is Encap.FLAT:
         return 0
-    first, last = (1, _VXLAN_IDS) if encap is Encap.VXLAN else outside.vlan_ids or _DEFAULT_VLAN_IDS
+    others = (one.segment for one in links.values() if one.id != link_id)
+    taken = {one.id for one in others if one and one.network == wish.network}
+    first, last = (1, _VXLAN_IDS) if wish.encap is Encap.VXLAN else outside.vlan_ids or _DEFAULT_VLAN_IDS
     count = last - first + 1
     begin = int.from_bytes(hashlib.sha256(link_id.encode()).digest()[:6], "big") % count
     for step in range(min(count, len(taken) + 1)):
         candidate = first + (begin + step) % count
         if candidate not in taken:
             return candidate
-    raise SegmentTakenError(f"network {outside.network}: all {encap} ids from {first} to {last} are taken")
+    raise SegmentTakenError(f"network {outside.network}: all {wish.encap} ids from {first} to {last} are taken")
+
+
+def check_free(link_id: str, segment: Segment, links: Mapping[str, LinkSpec]) -> None:
+    """InvalidSpecError for a segment without an id, SegmentTakenError where another link goes on by it."""
+    if segment.id == 0 and segment.encap is not Encap.FLAT:
+        raise InvalidSpecError(f"link {link_id}: the segment has no id")
+    for other in links.values():
+        if other.id == link_id or other.segment is None or other.remotes is None:
+            continue
+        theirs = other.segment
+        if (theirs.encap, theirs.network, theirs.id) == (segment.encap, segment.network, segment.id):
+            what = f"{segment.encap} {segment.id}" if segment.id else "which has no tags to tell links apart"
+            raise SegmentTakenError(f"network {segment.network}, {what}: link {other.id} has it")
 
 
 def mtu_bytes(outside: Outside, encap: Encap) -> int:

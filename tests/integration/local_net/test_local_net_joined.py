@@ -10,20 +10,26 @@ from pathlib import Path
 
 import pytest
 from local_net_chains import Ids, SteadyPinger, ping, run, sysctl, terminate_all
-from local_net_outside import CONTAINER, Side, Spread, build_spread, edge, ip, join, two_places
+from local_net_deaths import deaths
+from local_net_outside import CONTAINER, SAP, Side, Spread, build_spread, edge, ip, join, two_places
 
 from plugins.local.net import (
     Encap,
     Hop,
+    HostNetwork,
+    LinkSpec,
     Member,
     NotThereError,
     Outside,
+    Remote,
     ResourceKind,
     SegmentTakenError,
     State,
     naming,
     segments,
 )
+from plugins.local.netpart import NetPart
+from vnfm.pb.vim.v1 import vim_pb2 as pb
 
 PACKETS = 10
 Make = Callable[[Outside], Outside]
@@ -113,6 +119,28 @@ def test_what_is_joined_again_stays_and_what_was_lost_is_mended(
     assert_crosses(spread)
 
 
+@pytest.mark.parametrize("way", ["VXLAN, unicast", "flat, a bridge", "flat, an interface"])
+def test_whoever_dies_while_joining_is_followed_by_one_who_ends_it(
+    sides: Callable[[Outside], tuple[Side, Side]], ids: Ids, way: str
+) -> None:
+    """And whoever dies while it is taken away, too: the fixture looks that nothing is left."""
+    a, _ = sides(WAYS[way])
+    owner = ids("n")
+    a.net.ensure_namespace(owner)
+    link = a.link("l", Member(owner, "x", CONTAINER), outward=True)
+    spec = a.net.link(link)
+    assert spec
+    segment = spec.segment
+    assert segment
+    remotes = () if segment.encap is Encap.FLAT else (Remote("192.0.2.2"),)
+    for _ in deaths(a.run_dir, lambda net: net.extend_link(link, segment, remotes), a.outsides):
+        a.again()
+    assert [one.state for one in a.net.query([link])] == [State.RUNNING]
+    for _ in deaths(a.run_dir, lambda net: net.terminate(link, ResourceKind.LINK), a.outsides):
+        a.again()
+    assert a.net.query([link]) == []
+
+
 def test_a_router_beside_the_border_is_replaced_under_traffic(
     sides: Callable[[Outside], tuple[Side, Side]], ids: Ids
 ) -> None:
@@ -134,6 +162,32 @@ def test_a_router_beside_the_border_is_replaced_under_traffic(
     a.net.leave_link(here, spread.nodes[1])
     a.net.terminate(spread.nodes[1], ResourceKind.NAMESPACE)
     assert ping(spread.nodes[0], spread.server_ip) == 3
+
+
+def test_a_piece_may_hold_nothing_but_an_end(sides: Callable[[Outside], tuple[Side, Side]], ids: Ids) -> None:
+    """As where all VNFs are in another VIM, which makes no ends."""
+    a, b = sides(UNICAST)
+    client, server = ids("client"), ids("server")
+    a.net.ensure_namespace(client)
+    b.net.ensure_namespace(server)
+    here = a.link("here", Member(client, "right", SAP), outward=True)
+    there = b.link("there", Member(server, "left", SAP), outward=True)
+    a.port(client, "right", "10.221.0.1/30")
+    b.port(server, "left", "10.221.0.2/30")
+    join(a, here, b, there)
+    first = a.path("path-a", (Hop(client, SAP, "", "right", "client"), edge(here)))
+    second = b.path("path-b", (edge(there), Hop(server, SAP, "left", "", "server")))
+    a.net.allocate_path(first)
+    b.net.allocate_path(second)
+    token = os.urandom(16)
+    counter = b.net.count_probe(second.id, token)
+    try:
+        sent = a.net.probe_path(first.id, PACKETS, 10, token, "10.221.0.2")
+        seen = counter.counts(sent.first_sequence, PACKETS)
+    finally:
+        counter.close()
+    assert (sent.complete, seen.complete) == (True, True), (sent, seen)
+    assert [(h.to, h.received) for h in seen.hops] == [("server", PACKETS)]
 
 
 def test_a_flat_network_carries_one_link(sides: Callable[[Outside], tuple[Side, Side]], ids: Ids) -> None:
@@ -167,3 +221,22 @@ def test_an_interface_that_is_not_there_is_named(sides: Callable[[Outside], tupl
     link = a.link("l", Member(owner, "x", CONTAINER), outward=True)
     with pytest.raises(NotThereError, match="interface eth7 is not there"):
         a.net.extend_link(link, a.wish, ())
+
+
+def test_plugins_of_one_host_are_told_apart_and_what_stood_before_stays(net: HostNetwork, ids: Ids) -> None:
+    """Two VIMs have pieces of one chain: each in a fabric of its own."""
+    old, new = ids("old-chain"), ids("new-chain")
+    member = Member(ids("n"), "x", CONTAINER)
+    net.allocate_link(LinkSpec(ids("l0"), (member,), old, steered=True))
+    parts = {scope: NetPart(net, "h", lambda _: None, lambda _: [], scope) for scope in ("one", "two")}
+    found = {}
+    for scope, part in parts.items():
+        for chain in (old, new):
+            request = pb.AllocateLinkRequest(resource_id=ids(f"l-{scope}-{chain[:3]}"), steered=True)
+            request.members.add(resource_id=ids(f"m-{scope}-{chain[:3]}"), cp_id="x", runtime=pb.RUNTIME_CONTAINER)
+            request.owner.chain_id = chain
+            found[scope, chain] = part.allocate_link(request, "digest").handle.native_id
+    assert found["one", old] == found["two", old] == naming.fabric_name(old)
+    assert found["one", new] == naming.fabric_name(f"{new}.one")
+    assert found["one", new] != found["two", new]
+    ids.given |= {f"{new}.one", f"{new}.two"}

@@ -24,7 +24,7 @@ from vnfm.pb.vim.v1 import vim_pb2_grpc as rpc
 ROOT = Path(__file__).resolve().parents[3]
 CALL_S = 540.0
 MIB = 1 << 20
-_ORDER = (pb.KIND_PATH, pb.KIND_COMPUTE, pb.KIND_SAP, pb.KIND_LINK)
+_ORDER = (pb.KIND_PATH, pb.KIND_COMPUTE, pb.KIND_LINK)
 
 
 class Refused(Exception):

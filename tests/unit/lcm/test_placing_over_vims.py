@@ -165,6 +165,21 @@ def test_an_end_goes_where_ends_can_be_made() -> None:
     assert set(made.ties) == {"l", "m"}
 
 
+def test_ends_stand_beside_a_whole_chain_elsewhere() -> None:
+    """A cloud that makes no ends holds all VNFs: both ends are made at a VIM that it can join links with."""
+    request = Request("default", (demand("rt", Isolation.KERNEL),), ends=(End("c"), End("s")))
+    request = replace(request, links=(Link("l", "c", "rt"), Link("m", "rt", "s")))
+    reaches = (reach("a", Encap.VXLAN), reach("b", Encap.VXLAN))
+    ground = Ground(reaches, capabilities={"a": frozenset({"SAP"}), "b": frozenset[str]()})
+    made = place_over(request, APART, ground)
+    assert isinstance(made, Spread)
+    assert [(e.id, e.vim, e.host) for e in made.plan.ends] == [("c", "a", "host-a"), ("s", "a", "host-a")]
+    assert set(made.ties) == {"l", "m"}
+    apart = place_over(request, APART, replace(ground, reaches=()))
+    assert isinstance(apart, Refusal)
+    assert "makes no ends of chains" in apart.detail
+
+
 def test_a_match_by_vlan_is_refused_by_its_field() -> None:
     path = ForwardingPath("web", (PathHop("c"), PathHop("fw"), PathHop("s")), Match(vlan=80))
     ends = (ChainEnd("c", "10.1.0.0/24"), ChainEnd("s", "10.9.0.0/24"))

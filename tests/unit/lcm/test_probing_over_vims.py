@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
 from vnfm.lcm.borders import Placed, cut, piece_name, pieces_of
-from vnfm.lcm.probing import together
+from vnfm.lcm.probing import probe, together
+from vnfm.lcm.steps import PathPiece, ProbeOrder
 from vnfm.model.placement import Runtime
-from vnfm.model.resources import HopCount, HopSpec, Passing, ProbeResult
+from vnfm.model.problem import ProblemError, problem
+from vnfm.model.resources import Handle, HopCount, HopSpec, Owner, Passing, ProbeResult
 
 CONTAINER = Runtime.CONTAINER
 
@@ -71,6 +80,62 @@ def test_passings_are_put_on_one_clock() -> None:
         ("gw", True, 800),
         ("fw", True, 1000),
     ]
+
+
+class Vims:
+    """Of `b` the first so many counts are lost; what was asked is kept."""
+
+    def __init__(self, lost: int, word: str = "vim-unreachable") -> None:
+        self.lost = lost
+        self.word = word
+        self.tokens: list[bytes] = []
+
+    def get(self, name: str) -> Any:
+        return self
+
+    async def probe_path(self, *args: Any) -> ProbeResult:
+        assert args[-1] == "10.9.0.2"
+        assert args[-2] == self.tokens[-1]
+        return FIRST
+
+    @asynccontextmanager
+    async def count_probe(self, path: Handle, owner: Owner, token: bytes) -> AsyncIterator[Any]:
+        self.tokens.append(token)
+        if len(self.tokens) <= self.lost:
+            raise problem(self.word, "gone")
+        yield self
+
+    async def counts(self, first_sequence: int, packets: int, trace: bool) -> ProbeResult:
+        return LAST
+
+
+def probed(vims: Vims) -> ProbeResult:
+    tokens = iter(bytes([n]) * 16 for n in range(9))
+
+    async def at_once(seconds: float) -> None:
+        pass
+
+    order = ProbeOrder("p", 5, 1.0, (PathPiece("b", "p1"),), "10.9.0.2")
+    return asyncio.run(
+        probe(vims, "a", order, Owner("t"), Handle, random_bytes=lambda _: next(tokens), sleep=at_once)  # type: ignore[arg-type]
+    )
+
+
+def test_a_count_that_was_lost_is_begun_anew_with_another_token() -> None:
+    vims = Vims(lost=2)
+    assert probed(vims).complete
+    assert len(set(vims.tokens)) == 3
+
+
+def test_a_vim_that_stays_lost_ends_the_probe() -> None:
+    with pytest.raises(ProblemError, match="gone"):
+        probed(Vims(lost=99))
+
+
+def test_a_vim_that_does_not_count_is_passed_over() -> None:
+    vims = Vims(lost=99, word="not-offered")
+    assert [(h.from_, h.to) for h in probed(vims).hops] == [("client", "fw"), ("fw", "to b")]
+    assert len(vims.tokens) == 1
 
 
 def test_a_path_is_cut_where_the_vim_changes() -> None:

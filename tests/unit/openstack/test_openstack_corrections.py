@@ -162,7 +162,21 @@ def test_the_whole_template_goes_over_the_wire_and_names_what_is_found_again() -
         "port0": {"value": {"get_resource": "port0"}},
     }
     made = server(hot)
-    assert (made["name"], made["metadata"], made["config_drive"]) == ("fw", {"vnfm_resource_id": "r1"}, True)
+    assert (made["name"], made["metadata"]) == ("fw", {"vnfm_resource_id": "r1"})
+
+
+def test_who_is_told_nothing_by_dhcp_gets_a_config_drive() -> None:
+    with_dhcp, without = Wire("n", ("s",), "g", "10.1.0.254"), Wire("n", ("s",), "g")
+    two = request(port("a"), port("b"))
+    assert "config_drive" not in server(hot_of(two, wires=(with_dhcp, with_dhcp)))
+    assert server(hot_of(two, wires=(with_dhcp, without)))["config_drive"] is True
+    assert server(hot_of(request()))["config_drive"] is True
+
+
+def test_routes_of_ones_own_leave_the_way_to_the_metadata() -> None:
+    asked = port(routes=[pb.Route(destination="10.9.0.0/24", via="10.1.0.2")])
+    (option,) = corrections.route_options(asked, "10.1.0.254")
+    assert option["opt_value"] == "10.9.0.0/24,10.1.0.2,169.254.169.254/32,10.1.0.254"
 
 
 def test_sizes_are_rounded_up_to_what_nova_counts_in() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -295,6 +296,32 @@ def test_a_stack_that_heat_cannot_delete_is_cleared_away_users_first() -> None:
 def test_a_lock_is_only_broken_by_force() -> None:
     _, scripted = deleted(stuck("FAILED", "COMPLETE"), force=False)
     assert scripted.count("POST", "/servers/n1/action") == 0
+
+
+def test_a_deletion_that_goes_on_already_is_waited_for_and_not_begun_anew() -> None:
+    lists = [said({"stacks": [listed("DELETE_IN_PROGRESS")]}), said({"stacks": []})]
+    stacks, scripted = stacks_of({("GET", "/stacks"): lists})
+    asyncio.run(stacks.delete(replace(STACK, status="DELETE_IN_PROGRESS"), quiet, force=True))
+    assert scripted.count("DELETE", PATH) == 0
+
+
+def test_a_deletion_that_ours_has_replaced_is_no_failure_of_ours() -> None:
+    rounds = [
+        [
+            event(1, "server", "DELETE_FAILED", "DELETE aborted"),
+            event(2, NAME, "DELETE_FAILED", "Stack DELETE cancelled"),
+        ],
+        [event(3, NAME, "DELETE_COMPLETE")],
+    ]
+
+    def events(_: object, params: Any) -> Answer:
+        return said({"events": []}) if params.get("limit") == 1 else said({"events": rounds.pop(0)})
+
+    answers = stuck()
+    answers[("GET", f"{PATH}/events")] = events
+    found, scripted = deleted(answers, force=True)
+    assert found is None
+    assert scripted.count("DELETE", "/servers/n1") == 0
 
 
 def test_what_resists_to_the_end_is_told_by_its_reason() -> None:

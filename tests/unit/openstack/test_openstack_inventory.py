@@ -180,9 +180,10 @@ def test_a_flavor_that_another_one_makes_at_the_same_time_gets_its_extra_specs()
 # -- links and states
 
 
-def test_dhcp_takes_the_last_addresses_where_there_is_room() -> None:
-    assert linkhot.dhcp_pool(ipaddress.ip_network("10.1.0.0/24")) == ("10.1.0.253", "10.1.0.254")
-    assert linkhot.dhcp_pool(ipaddress.ip_network("10.1.0.0/30")) is None
+def test_dhcp_has_the_last_address_where_there_is_room() -> None:
+    assert linkhot.dhcp_address(ipaddress.ip_network("10.1.0.0/24")) == "10.1.0.254"
+    assert linkhot.subnet("10.1.0.0/24", "s")["allocation_pools"] == [{"start": "10.1.0.254", "end": "10.1.0.254"}]
+    assert linkhot.dhcp_address(ipaddress.ip_network("10.1.0.0/30")) == ""
     assert linkhot.subnet("10.1.0.0/30", "s")["enable_dhcp"] is False
     assert linkhot.subnet("fd00::/64", "s")["ip_version"] == 6
 

@@ -181,6 +181,14 @@ def test_those_apart_are_at_least_an_uplink_each_away_from_each_other() -> None:
     )
 
 
+def test_a_raised_bound_is_one_that_is_kept_where_latencies_are_told() -> None:
+    told = [host(f"h{i:02}", price_per_vcpu=1.0) for i in range(10)]
+    cheap = [host(f"c{i}", vim=f"v{i}") for i in range(2)]  # cheap, and nobody tells how far apart
+    asked = chain(FW, demand("rt"), latency_us=20, rules=(_apart("fw-0", "rt-0"),))
+    no = refused(asked, cloud(*told, *cheap, fabric=_racks(10, 5)))
+    assert no.minimal_change == "raise latency bound of path main to 30 us"
+
+
 def test_what_has_to_leave_a_server_does_not_fit_through_its_uplink() -> None:
     hosts = [host(f"h{i:02}") for i in range(12)]
     asked = replace(

@@ -69,7 +69,7 @@ def test_costs_kept_up_part_by_part_are_those_worked_out_anew() -> None:
     placer, dice = placer_of(raw), random.Random(3)
     book = placer.book
     assert len(book.estate.sectors) > 1
-    asked = [parse_chain(c, book.estate.instance) for c in requests("dc1k", 3, 40)]
+    asked = [parse_chain(c, book.estate.instance) for c in requests("dc1k", 3, 24)]
     kinds = {v.id + c.id: placer.kinds.of(v, book.tenant(c.tenant)) for c in asked for v in c.vnfs}
     held: list[str] = []
     for chain in asked:

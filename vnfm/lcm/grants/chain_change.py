@@ -97,8 +97,8 @@ def _aim(chain: _Chain, operation: Operation) -> tuple[ServiceChain, Renewal, di
         counts = scaled_hop(lanes[asked.alias], [p for path in paths for p in path.positions], asked.replicas)
         return with_instances(after, asked.alias, counts), Renewal(), {}
     if isinstance(asked, Replace):
-        mine = (v.resource_id for v in chain.standing.realization.vnfcs if v.alias == asked.alias)
-        return after, Renewal(frozenset(mine)), {}
+        mine = (v.resource_id for v in chain.standing.realization.vnfcs if v.alias in asked.aliases)
+        return after, Renewal(frozenset(mine), places=asked.places), {}
     return after, Renewal(moved=isinstance(asked, Reorder)), {}
 
 

@@ -80,11 +80,12 @@ class Search:
             self._place(place, self.chains, until, on_the_way=True)
         if not self.bound:
             self.bound = sum(chain_bounds(self.cloud).values())
-        if place is not None and self.chains:
+        alone = len(self.chains) == 1  # what the fast path has for it is known, and there are no others to move
+        if place is not None and self.chains and not alone:
             self.orders(place, self.settings.clock() + min(0.1 * whole, ORDERS_S))
         at_once = effort <= EXACT_AT_ONCE
         if not self._done and at_once:
-            if effort > EASY:
+            if effort > EASY and not alone:
                 self.neighbourhoods(self.settings.clock() + min(0.35 * whole, FIRST_S))
             self.exact(until)
         if not self._done and not at_once:

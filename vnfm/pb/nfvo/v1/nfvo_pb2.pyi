@@ -1215,22 +1215,72 @@ Global___SwapVnf: _TypeAlias = SwapVnf  # noqa: Y015
 
 @_typing.final
 class ReplaceVnf(_message.Message):
+    """the same VNF, placed anew"""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ALIAS_FIELD_NUMBER: _builtins.int
+    ALSO_FIELD_NUMBER: _builtins.int
+    PLACES_FIELD_NUMBER: _builtins.int
     alias: _builtins.str
+    @_builtins.property
+    def also(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """further VNFs of the chain that are placed anew together with it"""
+
+    @_builtins.property
+    def places(self) -> _containers.RepeatedCompositeFieldContainer[Global___VnfcPlace]:
+        """where their VNFCs go; none: wherever it is best. Refused where that is not open to them"""
+
     def __init__(
         self,
         *,
         alias: _builtins.str = ...,
+        also: _abc.Iterable[_builtins.str] | None = ...,
+        places: _abc.Iterable[Global___VnfcPlace] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "also", b"also", "places", b"places"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReplaceVnf: _TypeAlias = ReplaceVnf  # noqa: Y015
+
+@_typing.final
+class VnfcPlace(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALIAS_FIELD_NUMBER: _builtins.int
+    VDU_ID_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    VIM_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    RUNTIME_FIELD_NUMBER: _builtins.int
+    alias: _builtins.str
+    vdu_id: _builtins.str
+    index: _builtins.int
+    """of several VNFCs of a VDU"""
+    vim: _builtins.str
+    host: _builtins.str
+    runtime: _builtins.str
+    """VM | KATA | CONTAINER"""
+    def __init__(
+        self,
+        *,
+        alias: _builtins.str = ...,
+        vdu_id: _builtins.str = ...,
+        index: _builtins.int = ...,
+        vim: _builtins.str = ...,
+        host: _builtins.str = ...,
+        runtime: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alias", b"alias", "host", b"host", "index", b"index", "runtime", b"runtime", "vdu_id", b"vdu_id", "vim", b"vim"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VnfcPlace: _TypeAlias = VnfcPlace  # noqa: Y015
 
 @_typing.final
 class ScaleHop(_message.Message):
@@ -1410,3 +1460,188 @@ class AddVimRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AddVimRequest: _TypeAlias = AddVimRequest  # noqa: Y015
+
+@_typing.final
+class WhatIfRequest(_message.Message):
+    """A host is named by its id, or by VIM/ID where several VIMs have one of that id; a zone by its name, or by SITE/ZONE."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DRAIN_FIELD_NUMBER: _builtins.int
+    FAIL_HOSTS_FIELD_NUMBER: _builtins.int
+    FAIL_ZONES_FIELD_NUMBER: _builtins.int
+    FAIL_SITES_FIELD_NUMBER: _builtins.int
+    FAIL_VIMS_FIELD_NUMBER: _builtins.int
+    ADD_HOSTS_FIELD_NUMBER: _builtins.int
+    THEN_CHAIN_FIELD_NUMBER: _builtins.int
+    THEN_FILENAME_FIELD_NUMBER: _builtins.int
+    then_chain: _builtins.bytes
+    """a chain's file: would it be admitted afterwards? Of the caller's tenant"""
+    then_filename: _builtins.str
+    """for problems' sake"""
+    @_builtins.property
+    def drain(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """hosts that are emptied: what runs there is moved while it runs"""
+
+    @_builtins.property
+    def fail_hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """what runs there is dead"""
+
+    @_builtins.property
+    def fail_zones(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def fail_sites(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def fail_vims(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def add_hosts(self) -> _containers.RepeatedCompositeFieldContainer[Global___AddedHosts]: ...
+    def __init__(
+        self,
+        *,
+        drain: _abc.Iterable[_builtins.str] | None = ...,
+        fail_hosts: _abc.Iterable[_builtins.str] | None = ...,
+        fail_zones: _abc.Iterable[_builtins.str] | None = ...,
+        fail_sites: _abc.Iterable[_builtins.str] | None = ...,
+        fail_vims: _abc.Iterable[_builtins.str] | None = ...,
+        add_hosts: _abc.Iterable[Global___AddedHosts] | None = ...,
+        then_chain: _builtins.bytes = ...,
+        then_filename: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_hosts", b"add_hosts", "drain", b"drain", "fail_hosts", b"fail_hosts", "fail_sites", b"fail_sites", "fail_vims", b"fail_vims", "fail_zones", b"fail_zones", "then_chain", b"then_chain", "then_filename", b"then_filename"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WhatIfRequest: _TypeAlias = WhatIfRequest  # noqa: Y015
+
+@_typing.final
+class AddedHosts(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNT_FIELD_NUMBER: _builtins.int
+    LIKE_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    like: _builtins.str
+    """a server; empty: the most frequent kind"""
+    def __init__(
+        self,
+        *,
+        count: _builtins.int = ...,
+        like: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "like", b"like"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddedHosts: _TypeAlias = AddedHosts  # noqa: Y015
+
+@_typing.final
+class DefragmentRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MOST_FIELD_NUMBER: _builtins.int
+    most: _builtins.int
+    """moves; 0: 20"""
+    def __init__(
+        self,
+        *,
+        most: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["most", b"most"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DefragmentRequest: _TypeAlias = DefragmentRequest  # noqa: Y015
+
+@_typing.final
+class ReplacementRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFS_FIELD_NUMBER: _builtins.int
+    TO_FIELD_NUMBER: _builtins.int
+    AVOID_FIELD_NUMBER: _builtins.int
+    VIM_FIELD_NUMBER: _builtins.int
+    vim: _builtins.str
+    @_builtins.property
+    def refs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """VNFs of one chain: CHAIN/ALIAS or an instance's id"""
+
+    @_builtins.property
+    def to(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """HOST, or ALIAS=HOST; one of to, avoid and vim"""
+
+    @_builtins.property
+    def avoid(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """hosts"""
+
+    def __init__(
+        self,
+        *,
+        refs: _abc.Iterable[_builtins.str] | None = ...,
+        to: _abc.Iterable[_builtins.str] | None = ...,
+        avoid: _abc.Iterable[_builtins.str] | None = ...,
+        vim: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["avoid", b"avoid", "refs", b"refs", "to", b"to", "vim", b"vim"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplacementRequest: _TypeAlias = ReplacementRequest  # noqa: Y015
+
+@_typing.final
+class ForesightPiece(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    JSON_FIELD_NUMBER: _builtins.int
+    json: _builtins.str
+    """an object as text"""
+    @_builtins.property
+    def progress(self) -> Global___ForesightProgress: ...
+    def __init__(
+        self,
+        *,
+        progress: Global___ForesightProgress | None = ...,
+        json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["is", b"is", "json", b"json", "progress", b"progress"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["is", b"is", "json", b"json", "progress", b"progress"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_is: _TypeAlias = _typing.Literal["progress", "json"]  # noqa: Y015
+    _WhichOneofArgType_is: _TypeAlias = _typing.Literal["is", b"is"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_is) -> _WhichOneofReturnType_is | None: ...
+
+Global___ForesightPiece: _TypeAlias = ForesightPiece  # noqa: Y015
+
+@_typing.final
+class ForesightProgress(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DONE_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    DOING_FIELD_NUMBER: _builtins.int
+    done: _builtins.int
+    total: _builtins.int
+    doing: _builtins.str
+    def __init__(
+        self,
+        *,
+        done: _builtins.int = ...,
+        total: _builtins.int = ...,
+        doing: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["doing", b"doing", "done", b"done", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForesightProgress: _TypeAlias = ForesightProgress  # noqa: Y015

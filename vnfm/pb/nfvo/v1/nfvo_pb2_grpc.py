@@ -2118,3 +2118,173 @@ class Vims:
             timeout,
             metadata,
             _registered_method=True)
+
+
+class PlacementStub:
+    """Looking ahead: what would become of what runs, of all tenants and over all VIMs. Nothing is touched, nothing is held.
+    Answers come as progress now and then, and as one document in pieces: first all but its lists, then pieces of the lists,
+    to be joined in the order in which they come (docs/surface.md, "placement").
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.WhatIf = channel.unary_stream(
+                '/vnfm.nfvo.v1.Placement/WhatIf',
+                request_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.WhatIfRequest.SerializeToString,
+                response_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.ForesightPiece.FromString,
+                _registered_method=True)
+        self.Defragment = channel.unary_stream(
+                '/vnfm.nfvo.v1.Placement/Defragment',
+                request_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.DefragmentRequest.SerializeToString,
+                response_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.ForesightPiece.FromString,
+                _registered_method=True)
+        self.PlanReplacement = channel.unary_unary(
+                '/vnfm.nfvo.v1.Placement/PlanReplacement',
+                request_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.ReplacementRequest.SerializeToString,
+                response_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.Document.FromString,
+                _registered_method=True)
+
+
+class PlacementServicer:
+    """Looking ahead: what would become of what runs, of all tenants and over all VIMs. Nothing is touched, nothing is held.
+    Answers come as progress now and then, and as one document in pieces: first all but its lists, then pieces of the lists,
+    to be joined in the order in which they come (docs/surface.md, "placement").
+    """
+
+    def WhatIf(self, request, context):
+        """hosts drained, lost or added
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Defragment(self, request, context):
+        """moves in order, each possible when it is its turn
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PlanReplacement(self, request, context):
+        """VNFs of one chain; Chains.UpdateChain carries it out
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_PlacementServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'WhatIf': grpc.unary_stream_rpc_method_handler(
+                    servicer.WhatIf,
+                    request_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.WhatIfRequest.FromString,
+                    response_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.ForesightPiece.SerializeToString,
+            ),
+            'Defragment': grpc.unary_stream_rpc_method_handler(
+                    servicer.Defragment,
+                    request_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.DefragmentRequest.FromString,
+                    response_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.ForesightPiece.SerializeToString,
+            ),
+            'PlanReplacement': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlanReplacement,
+                    request_deserializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.ReplacementRequest.FromString,
+                    response_serializer=vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.Document.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'vnfm.nfvo.v1.Placement', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('vnfm.nfvo.v1.Placement', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Placement:
+    """Looking ahead: what would become of what runs, of all tenants and over all VIMs. Nothing is touched, nothing is held.
+    Answers come as progress now and then, and as one document in pieces: first all but its lists, then pieces of the lists,
+    to be joined in the order in which they come (docs/surface.md, "placement").
+    """
+
+    @staticmethod
+    def WhatIf(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/vnfm.nfvo.v1.Placement/WhatIf',
+            vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.WhatIfRequest.SerializeToString,
+            vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.ForesightPiece.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Defragment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/vnfm.nfvo.v1.Placement/Defragment',
+            vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.DefragmentRequest.SerializeToString,
+            vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.ForesightPiece.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlanReplacement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vnfm.nfvo.v1.Placement/PlanReplacement',
+            vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.ReplacementRequest.SerializeToString,
+            vnfm_dot_pb_dot_nfvo_dot_v1_dot_nfvo__pb2.Document.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

@@ -581,3 +581,67 @@ class VimsServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_nfvo_pb2.DeleteResponse, _abc.Awaitable[_nfvo_pb2.DeleteResponse]]: ...
 
 def add_VimsServicer_to_server(servicer: VimsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class PlacementStub:
+    """Looking ahead: what would become of what runs, of all tenants and over all VIMs. Nothing is touched, nothing is held.
+    Answers come as progress now and then, and as one document in pieces: first all but its lists, then pieces of the lists,
+    to be joined in the order in which they come (docs/surface.md, "placement").
+    """
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> PlacementAsyncStub: ...
+    WhatIf: _grpc.UnaryStreamMultiCallable[_nfvo_pb2.WhatIfRequest, _nfvo_pb2.ForesightPiece]
+    """hosts drained, lost or added"""
+    Defragment: _grpc.UnaryStreamMultiCallable[_nfvo_pb2.DefragmentRequest, _nfvo_pb2.ForesightPiece]
+    """moves in order, each possible when it is its turn"""
+    PlanReplacement: _grpc.UnaryUnaryMultiCallable[_nfvo_pb2.ReplacementRequest, _nfvo_pb2.Document]
+    """VNFs of one chain; Chains.UpdateChain carries it out"""
+
+@_typing.type_check_only
+class PlacementAsyncStub(PlacementStub):
+    """Looking ahead: what would become of what runs, of all tenants and over all VIMs. Nothing is touched, nothing is held.
+    Answers come as progress now and then, and as one document in pieces: first all but its lists, then pieces of the lists,
+    to be joined in the order in which they come (docs/surface.md, "placement").
+    """
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    WhatIf: _aio.UnaryStreamMultiCallable[_nfvo_pb2.WhatIfRequest, _nfvo_pb2.ForesightPiece]  # type: ignore[assignment]
+    """hosts drained, lost or added"""
+    Defragment: _aio.UnaryStreamMultiCallable[_nfvo_pb2.DefragmentRequest, _nfvo_pb2.ForesightPiece]  # type: ignore[assignment]
+    """moves in order, each possible when it is its turn"""
+    PlanReplacement: _aio.UnaryUnaryMultiCallable[_nfvo_pb2.ReplacementRequest, _nfvo_pb2.Document]  # type: ignore[assignment]
+    """VNFs of one chain; Chains.UpdateChain carries it out"""
+
+class PlacementServicer(metaclass=_abc_1.ABCMeta):
+    """Looking ahead: what would become of what runs, of all tenants and over all VIMs. Nothing is touched, nothing is held.
+    Answers come as progress now and then, and as one document in pieces: first all but its lists, then pieces of the lists,
+    to be joined in the order in which they come (docs/surface.md, "placement").
+    """
+
+    @_abc_1.abstractmethod
+    def WhatIf(
+        self,
+        request: _nfvo_pb2.WhatIfRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_nfvo_pb2.ForesightPiece], _abc.AsyncIterator[_nfvo_pb2.ForesightPiece]]:
+        """hosts drained, lost or added"""
+
+    @_abc_1.abstractmethod
+    def Defragment(
+        self,
+        request: _nfvo_pb2.DefragmentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_nfvo_pb2.ForesightPiece], _abc.AsyncIterator[_nfvo_pb2.ForesightPiece]]:
+        """moves in order, each possible when it is its turn"""
+
+    @_abc_1.abstractmethod
+    def PlanReplacement(
+        self,
+        request: _nfvo_pb2.ReplacementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_nfvo_pb2.Document, _abc.Awaitable[_nfvo_pb2.Document]]:
+        """VNFs of one chain; Chains.UpdateChain carries it out"""
+
+def add_PlacementServicer_to_server(servicer: PlacementServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
