@@ -30,6 +30,7 @@ PACKAGES = (
     "heat-engine",
     # compute hosts
     "nova-compute",
+    "genisoimage",  # config drives
     "libvirt-daemon",
     "libvirt-daemon-driver-qemu",
     "libvirt-daemon-system-sysv",
