@@ -363,8 +363,8 @@ class Runner:
 
         owner = Owner(operation.tenant, operation.chain_id, step.vnf_instance_id, operation.id)
         starts = sum(e.step == run.step and e.to in IN_FLIGHT for e in operation.log) if step.path else 1
-        ends = link_ends(driven.seen(operation).log) if step.kind is StepKind.JOIN else {}
-        context = Context(self._vims, self._blobs, owner, handles, say, starts, ends)
+        joins = link_ends(driven.seen(operation).log) if step.kind is StepKind.JOIN else {}
+        context = Context(self._vims, self._blobs, owner, handles, say, starts, joins)
         action = self._actions[step.kind]
         output: StepOutput | None = None
         found: Problem | None = None
