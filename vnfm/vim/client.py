@@ -47,6 +47,7 @@ S = TypeVar("S")
 ATTEMPTS = 8  # of one call over a plugin's deaths
 CONNECT_S = 45.0
 LIGHT_CALL_S = 90.0
+NETWORK_S = 300.0  # a cloud makes and removes networks and servers in its own time
 COMPUTE_S = 600.0
 IMAGE_S = 900.0
 CHUNK_BYTES = 1 << 20
@@ -108,7 +109,7 @@ class VimClient:
         request = convert.link_out(spec, self._owner(owner))
         return await self._again(
             "AllocateLink",
-            lambda ch: _last(self._stub(rpc.NetworkStub, ch).AllocateLink(request, timeout=LIGHT_CALL_S), say),
+            lambda ch: _last(self._stub(rpc.NetworkStub, ch).AllocateLink(request, timeout=NETWORK_S), say),
         )
 
     async def join_link(self, link: Handle, ends: Sequence[LinkEnd], owner: Owner, say: Say) -> Resource:
@@ -142,7 +143,7 @@ class VimClient:
         request = convert.path_out(spec, self._owner(owner), handles)
         return await self._again(
             "AllocatePath",
-            lambda ch: _last(self._stub(rpc.NetworkStub, ch).AllocatePath(request, timeout=LIGHT_CALL_S), say),
+            lambda ch: _last(self._stub(rpc.NetworkStub, ch).AllocatePath(request, timeout=NETWORK_S), say),
         )
 
     async def probe_path(
@@ -195,7 +196,7 @@ class VimClient:
         request.grace.FromMilliseconds(int(grace_s * 1000))
         await self._again(
             "Terminate",
-            lambda ch: _last(self._stub(rpc.ResourcesStub, ch).Terminate(request, timeout=LIGHT_CALL_S + grace_s), say),
+            lambda ch: _last(self._stub(rpc.ResourcesStub, ch).Terminate(request, timeout=NETWORK_S + grace_s), say),
         )
 
     async def query_resources(self, resource_ids: Sequence[str]) -> tuple[Resource, ...]:
