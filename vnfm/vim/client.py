@@ -48,6 +48,7 @@ S = TypeVar("S")
 ATTEMPTS = 8  # of one call over a plugin's deaths
 CONNECT_S = 45.0
 LIGHT_CALL_S = 90.0
+NETWORK_S = 300.0  # a cloud makes and removes networks and servers in its own time
 COMPUTE_S = 600.0
 IMAGE_S = 900.0
 CHUNK_BYTES = 1 << 20
@@ -108,11 +109,11 @@ class VimClient:
 
     async def allocate_link(self, spec: LinkSpec, owner: Owner, say: Say) -> Resource:
         """AllocateLink."""
-        return await self._done("AllocateLink", convert.link_out(spec, self._owner(owner)), say, LIGHT_CALL_S)
+        return await self._done("AllocateLink", convert.link_out(spec, self._owner(owner)), say, NETWORK_S)
 
     async def join_link(self, link: Handle, ends: Sequence[LinkEnd], owner: Owner, say: Say) -> Resource:
         """JoinLink."""
-        return await self._done("JoinLink", convert.join_out(link, ends, self._owner(owner)), say, LIGHT_CALL_S)
+        return await self._done("JoinLink", convert.join_out(link, ends, self._owner(owner)), say, NETWORK_S)
 
     async def allocate_sap(self, spec: SapSpec, owner: Owner, handles: Mapping[str, Handle], say: Say) -> Resource:
         """AllocateSap."""
@@ -127,7 +128,7 @@ class VimClient:
 
     async def allocate_path(self, spec: PathSpec, owner: Owner, handles: Mapping[str, Handle], say: Say) -> Resource:
         """AllocatePath."""
-        return await self._done("AllocatePath", convert.path_out(spec, self._owner(owner), handles), say, LIGHT_CALL_S)
+        return await self._done("AllocatePath", convert.path_out(spec, self._owner(owner), handles), say, NETWORK_S)
 
     async def probe_path(
         self,
@@ -173,7 +174,7 @@ class VimClient:
         """Terminate."""
         request = pb.TerminateRequest(handle=convert.handle_out(handle), owner=self._owner(owner))
         request.grace.FromMilliseconds(int(grace_s * 1000))
-        await self._done("Terminate", request, say, LIGHT_CALL_S + grace_s)
+        await self._done("Terminate", request, say, NETWORK_S + grace_s)
 
     async def _done(self, name: str, request: Asking, say: Say, timeout_s: float) -> Resource:
         return convert.resource_in((await self._called(name, request, say, timeout_s)).done)
