@@ -321,10 +321,10 @@ class Runner:
         if not driven.tasks and not driven.wake.is_set():
             raise RuntimeError("an operation that is not settled has nothing to run")
         left_s = driven.since_s + WRITE_WITHIN_S - self._seconds() if driven.unwritten else None
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(left_s):
                 await driven.wake.wait()
-        except TimeoutError:
+        if not driven.wake.is_set():
             return await self._write(operation, driven)
         self._take_ended(driven)
         if len(self._driven) >= CROWD:
