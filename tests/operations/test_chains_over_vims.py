@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from conftest import Play, played
 from operation_asserts import WAYS, assert_clean_slate, assert_stands_once, key_of, remove
+from operation_plays import Play, played
 from operation_world import MISFORTUNES, Fault, Mode, World
 
 from vnfm.lcm.operation import Operation
