@@ -212,9 +212,11 @@ def build_estate(instance: Instance) -> Estate:
 
 def _sectors(starts: Ints, roots: Ints, nodes: int, sites: Ints, fabric: Fabric) -> tuple[Sector, ...]:
     """Docks in order, cut where a sector is large enough and a group of twins ends, or where a site ends."""
+    if not len(starts):
+        return ()
     groups = fabric.dock_group.tolist()
     bounds = [*starts.tolist(), nodes]
-    cuts = [0] if len(starts) else []
+    cuts = [0]
     if not is_wide_area(len(fabric.server_spots), len(starts)):
         for d in range(1, len(starts)):
             size = bounds[d] - bounds[cuts[-1]]
