@@ -86,12 +86,6 @@ def test_a_refusal_has_the_real_cause_and_leaves_nothing_unknown(
     assert [handle.resource_id for handle in refused.value.problem.partial] == [left.handle.resource_id]
 
 
-def test_an_image_that_is_none_is_named(vim: Vim) -> None:
-    with pytest.raises(Refused) as refused:
-        vim.compute(BOOTING, vim.image(BARE, "qcow2"), image_format="qcow2", memory_bytes=160 << 20)
-    assert refused.value.word == "bad-image", refused.value
-
-
 def test_a_machine_outside_meets_a_guest_on_the_segment_that_neutron_chose(
     vim: Vim, stage: Stage, cloud: Cloud
 ) -> None:

@@ -83,7 +83,7 @@ def test_a_plugins_refusal_arrives_as_it_was_said(tmp_path: Path) -> None:
 def test_a_call_that_hangs_ends_in_a_problem_that_may_be_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "LIGHT_CALL_S", 1.0)
+    monkeypatch.setattr(client_module, "NETWORK_S", 1.0)
 
     async def main() -> None:
         made = mock(tmp_path, [{"match": {"rpc": "Terminate"}, "do": "hang"}])
