@@ -171,7 +171,7 @@ def acceptance(rounds: int, large: int, say: Say) -> list[Row]:
     rows, tails = [], {}
     for name, (_, bound) in SETTINGS.items():
         shares, slow = [], []
-        for seed in range(3 if large > 1 else 1):
+        for seed in range(3):
             share, times = accepted(name, seed, REQUESTS)
             shares.append(share)
             slow.append(statistics.quantiles(times, n=100)[98] * 1e3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -124,6 +125,10 @@ class _Story:
 
     # ---- what is told ----
 
+    @cached_property
+    def _filters(self) -> dict[str, int]:
+        return filters(self.task, self.demand, self.codes)
+
     def why(self) -> Why:
         """All of it."""
         others = self._others()
@@ -133,7 +138,7 @@ class _Story:
             rejected=tuple(self._rejected()),
             runner_up=None if best is None else self._runner_up(*best),
             realizations=self._realizations(),
-            filters=filters(self.task, self.demand, self.codes),
+            filters=self._filters,
             score=self._score(),
         )
 
@@ -179,7 +184,7 @@ class _Story:
 
     def _choice(self, best: tuple[Choice, Draft] | None) -> Iterable[str]:
         mine, option = self.mine, self.mine.candidate.option
-        by_word = self._by_word()
+        by_word = self._by_word
         others = any((codes == FITS).any() for word, codes in by_word.items() if word != mine.word)
         yield (
             f"{option.word} is the lightest realization that will do"
@@ -189,7 +194,7 @@ class _Story:
         every = len(self.task.snapshot.hosts)
         if every > 1:
             count = int(np.count_nonzero(by_word[mine.word] == FITS))
-            left = filters(self.task, self.demand, self.codes)["left"]
+            left = self._filters["left"]
             more = "" if left == count else f" as {option.word} ({left:,} with some realization)"
             if best is None or self.at is None or best[1].cost >= self.at.cost:
                 more += ", none costs less"
@@ -199,6 +204,7 @@ class _Story:
                 else f"host {mine.host.id} is the only one for {option.word}"
             )
 
+    @cached_property
     def _by_word(self) -> dict[Word, Codes]:
         """By realization and node: the best of its ways there."""
         out: dict[Word, Codes] = {}
@@ -209,7 +215,7 @@ class _Story:
 
     def _realizations(self) -> dict[str, str]:
         """Of each realization that was not taken, why: what it would cost more, else what keeps it from most hosts."""
-        by_word = self._by_word()
+        by_word = self._by_word
         out: dict[str, str] = {}
         for word in self._words():
             if word != self.mine.word and word_of(word) not in out:
@@ -239,7 +245,7 @@ class _Story:
         counts = Counter({row.name: 0 for row in TABLE})
         for r in refused:
             counts.update({row.name: len(r.group.at) for row in r.rows})
-        codes = self._by_word().get(word)
+        codes = self._by_word.get(word)
         held = [] if codes is None else np.bincount(codes, minlength=CLOSED + 1)[:CLOSED].tolist()
         every = sum(len(r.group.at) for r in refused) + sum(held)
         most = max(counts, key=lambda name: counts[name])
@@ -306,7 +312,7 @@ class _Story:
         for r in self.opening.refused:
             word = (r.option.runtime, r.option.nested)
             out[word, r.rows[0].name] += len(r.group.at) - (r.group.sort == mine)
-        for word, codes in self._by_word().items():
+        for word, codes in self._by_word.items():
             for code, n in enumerate(np.bincount(codes, minlength=CLOSED + 1)[:CLOSED].tolist()):
                 n -= int(codes[self.mine.node] == code)
                 if n:
