@@ -149,13 +149,15 @@ def opening_of(demand: Demand, groups: Sequence[Group], nodes: Ints, size: int) 
     """The opening of a demand on these hosts. `nodes`: by host, the node that it is, of `size` nodes."""
     left, refused = judged(demand, groups)
     left.sort(key=lambda c: (_cost(c) + price_score(demand, c.option.host), c.option.host.key, c.option.runtime))
-    found: dict[tuple[int, Amounts, int, int], tuple[Bools, Ints, list[Candidate]]] = {}
+    found: dict[tuple[int, int, Amounts, int, str, bool], tuple[Bools, Ints, list[Candidate]]] = {}
     fixed: Ints = np.zeros(size, dtype=np.int64)
     for candidate in left:
         first, at = candidate.option.host, nodes[candidate.group.at]
         held = candidate.reserve(demand, first, None)
         half_us = candidate.option.cost.hop_us * HALVES
-        way = (_cost(candidate) * SCALE, amounts_of(held), half_us, shares_of(held))
+        option = candidate.option
+        cost = _cost(candidate) * SCALE
+        way = (cost, half_us, amounts_of(held), shares_of(held), str(option.runtime), option.nested)
         if way not in found:
             found[way] = np.zeros(size, dtype=np.bool_), np.full(size, NOWHERE, dtype=np.int64), []
         mask, hosts, candidates = found[way]
@@ -164,9 +166,9 @@ def opening_of(demand: Demand, groups: Sequence[Group], nodes: Ints, size: int) 
         hosts[at[new]] = candidate.group.at[new]
         fixed[at] = price_score(demand, first) * SCALE
         candidates.append(candidate)
-    ordered = sorted(found, key=lambda w: (w[0], w[2], w[1], w[3]))
+    ordered = sorted(found)
     return Opening(
-        ways=tuple(Way(i, w[1], w[0], w[2], w[3], found[w][0]) for i, w in enumerate(ordered)),
+        ways=tuple(Way(i, w[2], w[0], w[1], w[3], found[w][0]) for i, w in enumerate(ordered)),
         hosts=tuple(found[w][1] for w in ordered),
         candidates=tuple(tuple(found[w][2]) for w in ordered),
         refused=tuple(refused),

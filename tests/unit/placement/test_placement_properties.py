@@ -150,6 +150,7 @@ def _no_oversubscription(h: Host, here: list[Reservation]) -> None:
         bound = [r for r in here if r.cell == i]
         assert sum(r.cpu_milli for r in bound) <= max(0, c.cpu_milli - c.cpu_used_by_others_milli)
         assert sum(r.memory_bytes for r in bound) <= c.memory_bytes
+        assert sum(r.vfs for r in bound) <= c.vfs
 
 
 def _rules_and_latency(asked: Request, by_key: dict[tuple[str, str], Host], plan: Plan) -> None:
