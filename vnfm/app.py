@@ -6,20 +6,17 @@ import asyncio
 import contextlib
 import fcntl
 import os
-import re
 import signal
 import sys
 import threading
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import grpc.aio
 import structlog
-import yaml
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -47,10 +44,17 @@ from vnfm.lcm.runner import Runner
 from vnfm.model.problem import ProblemError, problem
 from vnfm.pb.nfvo.v1 import nfvo_pb2 as pb
 from vnfm.pb.nfvo.v1 import nfvo_pb2_grpc as rpc
+from vnfm.settings import (
+    PackageRules,
+    Settings,
+    default_state_dir,
+    package_rules,
+    parse_vim,
+    settings_for,
+)
 from vnfm.store.blobs import BlobStore
 from vnfm.store.database import Database, sqlite_url
 from vnfm.store.facts import StoredFacts
-from vnfm.store.fetching import PackageSources
 from vnfm.store.lease import acquire
 from vnfm.store.orders import OrderStore
 from vnfm.store.packages import PackageStore
@@ -60,7 +64,6 @@ from vnfm.store.telling import TellingJournal
 from vnfm.store.vims import VimStore
 from vnfm.store.watched import WatchedStore
 from vnfm.vim.connection import VimSettings
-from vnfm.vim.process import command_of
 from vnfm.vim.registry import VimRegistry
 from vnfm.vim.watching import Ledger, Watching
 
@@ -68,7 +71,6 @@ log = structlog.get_logger(__name__)
 STOP_S = 8.0  # after SIGTERM; what is not over by then is resumed like after a crash
 KEEP_EVENTS = timedelta(days=30)
 PRUNE_EVERY_S = 3600.0
-VIM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 WRONG_SETTINGS = (
     "vim-config",
     "vim-kind",
@@ -80,76 +82,6 @@ WRONG_SETTINGS = (
 )
 RECEIVE_BYTES = 16 << 20
 SEND_BYTES = 64 << 20  # an inventory of ten thousand hosts
-
-
-@dataclass(frozen=True, slots=True)
-class PackageRules:
-    """What is asked of packages, and where they may be fetched from."""
-
-    trust_store: Path | None = None
-    signature_required: bool = False
-    sources: PackageSources = field(default_factory=PackageSources)
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What `vnfm serve` was told."""
-
-    state_dir: Path
-    listen: str  # unix:PATH or HOST:PORT
-    database_url: str
-    vims: tuple[VimSettings, ...]
-    healing: HealingPolicy | None  # None: nothing is healed by itself
-    packages: PackageRules = field(default_factory=PackageRules)
-
-
-def parse_vim(text: str) -> VimSettings:
-    """NAME=KIND[:CONFIG.yaml]. Raises ProblemError `vim-config`."""
-    name, equals, rest = text.partition("=")
-    if not equals or not name or not rest:
-        raise problem("vim-config", f"--vim {text}: expected NAME=KIND[:CONFIG.yaml]")
-    check_vim_name(name)
-    if rest.startswith(("grpc:", "exec:")):
-        return VimSettings(name, rest, {})
-    kind, _, file = rest.partition(":")
-    return VimSettings(name, kind, _config_of(kind, file) if file else {})
-
-
-def check_vim_name(name: str) -> None:
-    """It names a folder too. Raises ProblemError `vim-config`."""
-    if not VIM_NAME.fullmatch(name):
-        raise problem(
-            "vim-config",
-            f"VIM name {name!r}: expected letters, digits, - and _, at most 63, a letter or digit first",
-            instance=name,
-        )
-
-
-def _config_of(kind: str, file: str) -> Mapping[str, Any]:
-    """A VIM's configuration file; the mock's may be a bare script."""
-    try:
-        data = yaml.safe_load(Path(file).read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise problem("vim-config", f"{file}: {error}") from error
-    if kind == "mock" and isinstance(data, list):
-        return {"script": data}
-    if not isinstance(data, dict):
-        raise problem("vim-config", f"{file}: expected a mapping of settings, found {type(data).__name__}")
-    return data
-
-
-def settings_for(state_dir: Path, name: str, kind: str, config: Mapping[str, Any]) -> VimSettings:
-    """Complete what a plugin on this host needs to know of this host."""
-    check_vim_name(name)
-    if not kind.startswith("grpc:"):
-        command_of(kind)
-    folder = state_dir / "vim" / name
-    defaults: dict[str, Any] = {}
-    if kind == "local":
-        defaults = {"state_dir": str(folder / "data")}
-    elif kind == "mock":
-        defaults = {"state_file": str(folder / "mock-state.json")}
-    return VimSettings(name, kind, {**defaults, **config})
 
 
 class Manager:
@@ -314,22 +246,6 @@ def package_reader(rules: PackageRules) -> Reader:
     return read
 
 
-def package_rules(trust_store: Path | None, signature: str, sources: Sequence[str]) -> PackageRules:
-    """From `vnfm serve`'s options. Raises ProblemError: bad-trust-store, bad-package-source, bad-signature-policy."""
-    if signature not in ("if-present", "require"):
-        raise problem("bad-signature-policy", f"--signature {signature}: expected require or if-present")
-    if signature == "require" and trust_store is None:
-        raise problem(
-            "bad-trust-store", "--signature require needs --trust-store FILE|DIR: the certificates of whom you trust"
-        )
-    if trust_store is not None:
-        from vnfm.tosca import TrustStore
-
-        trust_store = trust_store.absolute()
-        TrustStore.load(trust_store)
-    return PackageRules(trust_store, signature == "require", PackageSources.of(sources))
-
-
 @contextlib.contextmanager
 def locked_state(state_dir: Path) -> Iterator[IO[str]]:
     """The state folder for us alone. Raises ProblemError `state-in-use`."""
@@ -421,13 +337,6 @@ def _bound_the_end() -> None:
     timer = threading.Timer(STOP_S, over)
     timer.daemon = True
     timer.start()
-
-
-def default_state_dir(environ: Mapping[str, str], uid: int) -> Path:
-    """/var/lib/vnfm for root, $XDG_STATE_HOME/vnfm else."""
-    if uid == 0:
-        return Path("/var/lib/vnfm")
-    return Path(environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "vnfm"
 
 
 def run(

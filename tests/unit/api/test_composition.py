@@ -13,8 +13,9 @@ import pytest
 import structlog
 
 from vnfm.api.listening import bind
-from vnfm.app import default_state_dir, locked_state, parse_vim, run, settings_for
+from vnfm.app import locked_state, run
 from vnfm.model.problem import ProblemError
+from vnfm.settings import default_state_dir, parse_vim, settings_for
 
 
 def bound(listen: str) -> str:

@@ -13,8 +13,9 @@ from cryptography import x509
 from csar_writer import META, manifest, vnfd, write_csar
 from signing import NOW, Identity, identity, sign
 
-from vnfm.app import PackageRules, package_reader
+from vnfm.app import package_reader
 from vnfm.model.problem import ProblemError
+from vnfm.settings import PackageRules
 from vnfm.tosca import PackageReading, SignaturePolicy, SigningKey, TrustStore, read_package
 
 ROOT = identity("Root", authority=True)
