@@ -302,8 +302,7 @@ class VimClient:
 
     def offers(self, capability: pb.Capability.ValueType) -> bool:
         """Whether the plugin that is connected said so in its handshake."""
-        handshake = self.connection.handshake
-        return handshake is not None and capability in handshake.capabilities
+        return capability in self.connection.capabilities
 
     def expect(self, capability: pb.Capability.ValueType) -> None:
         """Raises ProblemError `not-offered`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -61,6 +61,8 @@ class VimConnection:
         self.state = VimState.STARTING
         self.problem: Problem | None = None
         self.handshake: pb.HandshakeResponse | None = None
+        self.capabilities: frozenset[int] = frozenset()  # as the handshake has them
+        self.offered: frozenset[str] = frozenset()  # by name, those that are known here
         self.inventory = InventoryStore(settings.name)
         self.restarts = 0
         self.generation = 0  # rises with every connection made
@@ -203,6 +205,8 @@ class VimConnection:
                 timeout=HANDSHAKE_S,
                 wait_for_ready=True,
             )
+            self.capabilities = frozenset(self.handshake.capabilities)
+            self.offered = _names(self.capabilities)
             self._check_config(own)
             await identity.Configure(pb.ConfigureRequest(config=config), timeout=60)
         except grpc.aio.AioRpcError as error:
@@ -293,3 +297,8 @@ class VimConnection:
         async with self._changed:
             self.state = state
             self._changed.notify_all()
+
+
+def _names(capabilities: Iterable[int]) -> frozenset[str]:
+    known = pb.Capability.items()
+    return frozenset(name.removeprefix("CAPABILITY_") for name, number in known if number in capabilities)

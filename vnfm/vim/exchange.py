@@ -113,7 +113,7 @@ class Exchange:
 
     async def _run(self) -> None:
         error: grpc.aio.AioRpcError | None = None
-        begin: Any = self._channel.stream_stream(EXCHANGE, response_deserializer=pb.AnswerBatch.FromString)
+        begin: Any = self._channel.stream_stream(EXCHANGE, bytes, pb.AnswerBatch.FromString)
         stream = begin()  # the stubs know iterators only
         writer = asyncio.create_task(self._write(stream))
         try:

@@ -29,6 +29,10 @@ SWITCH_PATIENCE_S = 15.0  # where nothing was built, so that nothing may still b
 GUEST_PATIENCE_S = 180.0  # a guest without an agent may still be booting
 
 
+Seat = tuple[LinkMember, str]
+"""What a port of a link belongs to, and the VIM that it is in."""
+
+
 @dataclass(frozen=True, slots=True)
 class ChainFacts:
     """All that the recipe needs to know."""
@@ -40,6 +44,7 @@ class ChainFacts:
     plan: Plan
     generation: int = 0  # of the chain's paths: a base, to which starts are added
     ties: Mapping[str, Tie] = field(default_factory=dict)  # of links between VIMs, by key
+    seats: dict[Attachment, Seat] = field(default_factory=dict, init=False, repr=False, compare=False)  # found so far
 
 
 def link_id(operation_id: str, link: LinkLayout) -> str:
@@ -59,11 +64,7 @@ def path_id(operation_id: str, path: str) -> str:
 
 def vim_at(facts: ChainFacts, port: Attachment) -> str:
     """The VIM that a port is in."""
-    if not port.cp:
-        return next(e for e in facts.plan.ends if e.id == sap_id(facts.operation_id, port.owner)).vim
-    assignment = facts.plan.assignment(_member(facts, port).resource_id)
-    assert assignment
-    return assignment.vim
+    return _seat(facts, port)[1]
 
 
 def piece_id(facts: ChainFacts, link: LinkLayout, vim: str) -> str:
@@ -130,15 +131,27 @@ def join_step(name: str, vim: str, order: JoinOrder, needs: tuple[str, ...]) -> 
 
 
 def _member(facts: ChainFacts, port: Attachment) -> LinkMember:
+    return _seat(facts, port)[0]
+
+
+def _seat(facts: ChainFacts, port: Attachment) -> Seat:
+    """Looked for once: each port is asked for time and again."""
+    seat = facts.seats.get(port)
+    if seat is None:
+        seat = facts.seats[port] = _looked_for(facts, port)
+    return seat
+
+
+def _looked_for(facts: ChainFacts, port: Attachment) -> Seat:
     if not port.cp:
         end = next(e for e in facts.plan.ends if e.id == sap_id(facts.operation_id, port.owner))
-        return LinkMember(end.id, port.owner, None, end.host)
+        return LinkMember(end.id, port.owner, None, end.host), end.vim
     lane = facts.lanes[port.owner]
     cpd = lane.cpd_of_external(port.cp)
     resource_id = LaneIds(facts.operation_id).compute(lane.alias, cpd.vdu_id, port.index)
     assignment = facts.plan.assignment(resource_id)
     assert assignment
-    return LinkMember(resource_id, cpd.id, assignment.runtime, assignment.host)
+    return LinkMember(resource_id, cpd.id, assignment.runtime, assignment.host), assignment.vim
 
 
 def _sap_steps(facts: ChainFacts, links: Iterable[Step]) -> list[Step]:
