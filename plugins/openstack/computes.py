@@ -59,6 +59,10 @@ class Computes:
         except PluginError as error:
             if "lavor" in error.problem.detail:
                 project.flavors.forget(need)
+            if "mage" in error.problem.detail:
+                world.images.forget(request.boot.image_sha256)
+            for port in request.ports:
+                self._links.forget(request.owner.manager_id, port.link.resource_id)
             raise
         return await self._made(project, stack, request, begun_s)
 
@@ -78,9 +82,7 @@ class Computes:
 
     async def _facts(self, request: pb.AllocateComputeRequest, project: Project) -> tuple[Facts, Any]:
         """Everything that the template names by id; asked for side by side."""
-        image = await self._world.images.known(request.boot.image_sha256)
-        if image is None:
-            raise not_ready(f"image {request.boot.image_sha256} is not present: put it first")
+        image = await self._world.images.bootable(request.boot.image_sha256, request.boot.format)
         need = wanted(request, disk_gib(request.boot.size_bytes, image))
         flavor, wires, group = await asyncio.gather(
             project.flavors.get(need, request.resource_id),

@@ -142,7 +142,7 @@ class OpenStackVim:
     async def terminate(self, request: pb.TerminateRequest, found: Stamped | None, report: Report) -> None:
         """Its stack goes, and with it all that it has made."""
         manager_id, resource_id = request.owner.manager_id, request.handle.resource_id
-        self._at.forget(manager_id, resource_id)
+        self._wiring.forget(manager_id, resource_id)
         there = await self._at.stack(manager_id, resource_id)
         if there is None:
             return

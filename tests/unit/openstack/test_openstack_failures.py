@@ -235,6 +235,58 @@ def test_a_stack_of_that_name_that_is_not_this_one_stays_and_is_told() -> None:
     assert "already exists" in found.problem.detail
 
 
+def test_a_strangers_stack_of_that_name_is_told_at_once() -> None:
+    found, scripted = created(
+        {
+            ("POST", "/stacks"): [said({"error": {"message": "The Stack already exists."}}, 409)],
+            ("GET", "/stacks"): [said({"stacks": [{**listed(), "tags": ["somebody"]}]})],
+        }
+    )
+    assert isinstance(found, PluginError)
+    assert found.code is grpc.StatusCode.ALREADY_EXISTS
+    assert "no stamp of ours" in found.problem.detail
+    assert scripted.count("POST", "/stacks") == 1
+
+
+def test_who_has_seen_the_last_event_goes_by_it_while_the_list_is_behind() -> None:
+    states = ["CREATE_IN_PROGRESS", "CREATE_COMPLETE", "DELETE_IN_PROGRESS"]
+    stacks, _ = stacks_of(
+        {
+            MADE[0]: MADE[1],
+            ("GET", "/stacks"): [said({"stacks": [listed(state)]}) for state in states],
+            ("GET", f"{PATH}/events"): [
+                said({"events": [event(1, NAME, "CREATE_COMPLETE")]}),
+                said({"events": [event(1, NAME, "CREATE_COMPLETE")]}),
+                said({"events": [event(2, NAME, "DELETE_COMPLETE")]}),
+            ],
+            ("DELETE", PATH): [said(None, 204)],
+        }
+    )
+
+    async def story() -> list[str]:
+        made = await stacks.create(STAMP, path([]), quiet)
+        seen = [await stacks.find("m", STAMP.resource_id) for _ in range(2)]
+        await stacks.delete(made, quiet, force=False)
+        return [made.status, *(stack.status if stack else "gone" for stack in [*seen, await stacks.find("m", "r1")])]
+
+    assert asyncio.run(story()) == ["CREATE_COMPLETE", "CREATE_COMPLETE", "CREATE_COMPLETE", "gone"]
+
+
+def test_a_note_is_written_anew_once_heat_has_written_down_the_old_one() -> None:
+    stacks, scripted = stacks_of(
+        {
+            ("PUT", PATH): [said({"message": "already has an action (CREATE) in progress"}, 409), said(None, 202)],
+            ("GET", f"{PATH}/events"): [
+                said({"events": [event(1, NAME, "CREATE_COMPLETE")]}),
+                said({"events": [event(2, NAME, "UPDATE_COMPLETE")]}),
+            ],
+        }
+    )
+    there = Stack("s1", NAME, "CREATE_COMPLETE", "", STAMP)
+    assert asyncio.run(stacks.retag(there, STAMP, path(["p1"]), quiet)).status == "UPDATE_COMPLETE"
+    assert scripted.count("PUT", PATH) == 2
+
+
 def deleted(
     answers: dict[tuple[str, str], list[Answer] | Handler], *, force: bool
 ) -> tuple[PluginError | None, Scripted]:
