@@ -19,9 +19,9 @@ from vnfm.api.views import chain_message, struct
 from vnfm.graph.chainfile import read_chain
 from vnfm.graph.nsdtext import to_nsd
 from vnfm.lcm.granting import Granting
-from vnfm.lcm.planning import PackageFacts, graph_of
 from vnfm.lcm.ports import Clock
 from vnfm.lcm.runner import Runner
+from vnfm.lcm.shapes import PackageFacts, graph_of
 from vnfm.model.chain import ServiceChain
 from vnfm.model.lcm import LcmOperationType
 from vnfm.pb.nfvo.v1 import nfvo_pb2 as pb
