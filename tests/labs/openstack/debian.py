@@ -43,6 +43,7 @@ PACKAGES = (
     "neutron-metadata-agent",
     "dnsmasq-base",
     "iproute2",
+    "nftables",
     "iputils-ping",
     # the guest
     "linux-image-cloud-amd64",

@@ -96,3 +96,12 @@ def test_a_lab_that_answers_is_taken_even_where_its_file_is_named(
             assert isinstance(found, Cloud)
             assert (found.lab, found.admin) == (tmp_path, "lab-admin")
             assert set(found.wires) == {"physnet1", "physnet2"}
+
+
+def test_what_ignores_its_end_and_hides_whose_it_is_ends_with_its_service(lab: Lab) -> None:
+    stubborn = "env -i sh -c 'trap \"\" TERM; echo $$ >child; exec sleep 1000000' & trap 'exit 0' TERM; wait"
+    processes = Processes(lab)
+    processes.start(Service("stubborn", ["sh", "-c", stubborn]))
+    left = child(lab)
+    processes.stop(["stubborn"], 1)
+    assert not Path(f"/proc/{left}").exists() or "Z" in Path(f"/proc/{left}/stat").read_text().rsplit(")", 1)[1][:3]
