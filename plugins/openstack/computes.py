@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,6 +40,8 @@ class Computes:
     def __init__(self, world: World, links: Links) -> None:
         self._world = world
         self._links = links
+        self.groups: Counter[str] = Counter()
+        """Server groups that servers are just being made in."""
 
     async def allocate_compute(
         self, request: pb.AllocateComputeRequest, spec_digest: str, found: Stamped | None, report: Report
@@ -54,6 +57,7 @@ class Computes:
         shape = Shape(need.vcpus, need.memory_mib, need.disk_gib, len(request.ports))
         hot = corrected(await project.cloud.run(translated, shape), request, facts)
         report(10, "asking Heat")
+        self.groups[facts.group_id] += 1
         try:
             stack = await project.stacks.create(stamp, hot, report)
         except PluginError as error:
@@ -64,6 +68,8 @@ class Computes:
             for port in request.ports:
                 self._links.forget(request.owner.manager_id, port.link.resource_id)
             raise
+        finally:
+            self.groups -= Counter([facts.group_id])
         return await self._made(project, stack, request, begun_s)
 
     async def _made(

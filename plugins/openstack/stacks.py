@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ import structlog
 from plugins.openstack import stamp as stamps
 from plugins.openstack.cleanup import clear_away
 from plugins.openstack.cloud import Cloud
-from plugins.openstack.errors import ApiError, cause, to_problem
+from plugins.openstack.errors import ApiError, cause, hopeless, to_problem
 from plugins.openstack.stamp import Stamp
 from plugins.openstack.translate import Hot
 from vnfm.pb.common.v1.common_pb2 import Handle
@@ -121,7 +122,12 @@ class Stacks:
             "timeout_mins": self._minutes,
             "disable_rollback": True,
         }
-        return await self.created(await self._posted(stamp, name, body), report)
+        stack = await self.created(await self._posted(stamp, name, body), report)
+        if stack.id in self._outputs:
+            told = {name: one["value"] for name, one in hot.get("outputs", {}).items()}
+            literal = {name: value for name, value in told.items() if not isinstance(value, Mapping)}
+            self._outputs[stack.id].update(literal)
+        return stack
 
     async def _posted(self, stamp: Stamp, name: str, body: Mapping[str, Any]) -> Stack:
         """The stack that is being made. Where there is one of the name already it is joined if it is the same; one that
@@ -260,7 +266,7 @@ class Stacks:
         """
         failures: dict[str, str] = {}
         made: dict[str, Any] = {}
-        begun_s = time.monotonic()
+        begun_s, given_up = time.monotonic(), False
         self._waiting += 1
         try:
             while True:
@@ -276,7 +282,7 @@ class Stacks:
                     if status == "CREATE_COMPLETE" and name != stack.name:
                         made[name] = str(event["physical_resource_id"])
                     if status == f"{action}_FAILED" and name != stack.name:
-                        failures[name] = str(event.get("resource_status_reason") or "")
+                        failures.setdefault(name, str(event.get("resource_status_reason") or ""))
                     if name == stack.name and status in [f"{action}_{end}" for end in _DONE]:
                         if _CANCELLED in str(event.get("resource_status_reason")) and action == "DELETE":
                             failures.clear()  # an earlier deletion, in whose place ours has come
@@ -288,9 +294,16 @@ class Stacks:
                             return None
                         return failures or {"stack": str(event.get("resource_status_reason") or "failed")}
                     report(_percent(found["events"]), f"{name} {status}")
+                if action == "CREATE" and not given_up and (given_up := any(map(hopeless, failures.values()))):
+                    await self._give_up(stack)
                 await asyncio.sleep(self._pause_s(time.monotonic() - begun_s, moving=bool(found["events"])))
         finally:
             self._waiting -= 1
+
+    async def _give_up(self, stack: Stack) -> None:
+        """Heat would try again and again, with ever longer pauses, what the cloud has refused for good."""
+        with contextlib.suppress(ApiError):  # it has just ended, or may not be cancelled: then Heat's own end has to do
+            await self._cloud.call("orchestration", "POST", f"{stack.path}/actions", {"cancel_without_rollback": None})
 
     def _note_end(self, stack: Stack, status: str) -> None:
         if len(self._ended) > 10_000:
