@@ -39,6 +39,7 @@ class Computes:
     def __init__(self, world: World, links: Links) -> None:
         self._world = world
         self._links = links
+        self._grouping = asyncio.Lock()
 
     async def allocate_compute(
         self, request: pb.AllocateComputeRequest, spec_digest: str, found: Stamped | None, report: Report
@@ -85,9 +86,14 @@ class Computes:
         flavor, wires, group = await asyncio.gather(
             project.flavors.get(need, request.resource_id),
             self._links.wires(project, request.owner.manager_id, request.ports),
-            group_id(project.cloud, request.owner, request.annotations),
+            self._group(project, request),
         )
         return self._told(request, str(image["id"]), flavor, wires, group), need
+
+    async def _group(self, project: Project, request: pb.AllocateComputeRequest) -> str:
+        chooses = not self._world.poller.admin
+        async with self._grouping:
+            return await group_id(project.cloud, request.owner, request.annotations, nova_chooses=chooses)
 
     def _told(
         self, request: pb.AllocateComputeRequest, image_id: str, flavor: str, wires: tuple[Wire, ...], group: str

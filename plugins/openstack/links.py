@@ -125,8 +125,14 @@ class Links:
         if port.get("port_security_enabled") is False:
             return
         versions = {ipaddress.ip_address(one["ip_address"]).version for one in port["fixed_ips"]} or {4}
-        pairs = [{"ip_address": _EVERYTHING[version]} for version in sorted(versions)]
-        await self._pairs(project, port_id, pairs)
+        every = [{"ip_address": _EVERYTHING[version]} for version in sorted(versions)]
+        await self._pairs(project, port_id, [*_shared(port), *every])
+
+    async def _shut(self, project: Project, port_id: str) -> None:
+        """Its own addresses only, and those that it shares with others."""
+        found = await project.cloud.get_or_none("network", f"/ports/{port_id}")
+        if found is not None:
+            await self._pairs(project, port_id, _shared(found["port"]))
 
     async def _pairs(self, project: Project, port_id: str, pairs: Sequence[Mapping[str, str]]) -> None:
         try:
@@ -143,7 +149,7 @@ class Links:
         for other in others:
             if other != path_id and (there := await project.stacks.find(manager_id, other)):
                 kept.update((await project.stacks.outputs(there)).get("ports") or [])
-        await asyncio.gather(*(self._pairs(project, port_id, []) for port_id in port_ids if port_id not in kept))
+        await asyncio.gather(*(self._shut(project, port_id) for port_id in port_ids if port_id not in kept))
 
     async def users(self, project: Project, network_id: str) -> list[str]:
         """Ports on a network that are nobody's service: what uses it."""
@@ -199,6 +205,12 @@ class Links:
         """It is gone."""
         self._subnets.pop(network_id, None)
         self._making.pop(network_id, None)
+
+
+def _shared(port: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Addresses that were there before any path: a VipCp's."""
+    found = [str(one["ip_address"]) for one in port.get("allowed_address_pairs") or ()]
+    return [{"ip_address": address} for address in found if address not in _EVERYTHING.values()]
 
 
 def _holding(subnets: Mapping[str, Any], address: ipaddress.IPv4Interface | ipaddress.IPv6Interface) -> str:

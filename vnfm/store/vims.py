@@ -116,8 +116,8 @@ def _no_key(name: str, secrets: Mapping[str, str]) -> ProblemError:
     return problem(
         "no-key",
         f"the configuration of VIM {name} has secrets ({', '.join(sorted(secrets))}), which are only kept sealed, and "
-        "the manager has no key: start it with --key-file FILE (`vnfm key new FILE` makes one) or --passphrase, or name "
-        "a file that holds them",
+        "the manager has no key: start it with --key-file FILE (`vnfm key new FILE` makes one) or --passphrase, or "
+        "name a file that holds them",
         instance=name,
         title="No key for secrets",
     )
