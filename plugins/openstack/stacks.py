@@ -18,6 +18,7 @@ from plugins.openstack.errors import ApiError, cause, to_problem
 from plugins.openstack.stamp import Stamp
 from plugins.openstack.translate import Hot
 from vnfm.pb.common.v1.common_pb2 import Handle
+from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.pluginkit.handlers import Report
 from vnfm.pluginkit.problems import PluginError, timed_out
 
@@ -257,7 +258,7 @@ class Stacks:
                             failures.clear()  # an earlier deletion, in whose place ours has come
                             continue
                         if status.endswith("COMPLETE"):
-                            if made and action == "CREATE":
+                            if made and action == "CREATE" and stack.stamp.kind != pb.KIND_PATH:
                                 self._outputs[stack.id] = made
                             return None
                         return failures or {"stack": str(event.get("resource_status_reason") or "failed")}
