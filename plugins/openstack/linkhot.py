@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from plugins.openstack.corrections import VERSION
 from plugins.openstack.translate import Hot
@@ -34,6 +35,12 @@ def link(name: str, cidrs: Sequence[str], mtu_bytes: int, segment: pb.Segment, p
         there["network"] = {"get_resource": "network"}
         resources[f"subnet{number}"] = {"type": "OS::Neutron::Subnet", "properties": there}
     return _hot(resources, ["network", "group"])
+
+
+def subnets(cidrs: Sequence[str], made: Mapping[str, Any]) -> dict[str, str]:
+    """The native subnets by their ranges, of what `link` has become; empty where its names do not say."""
+    found = {cidr: str(made.get(f"subnet{number}") or "") for number, cidr in enumerate(cidrs)}
+    return found if all(found.values()) else {}
 
 
 def provider(segment: pb.Segment, physical_network: str) -> dict[str, object]:
@@ -84,9 +91,9 @@ def _all_traffic() -> list[dict[str, str]]:
     return [{"direction": way, "ethertype": kind} for way in ("ingress", "egress") for kind in ("IPv4", "IPv6")]
 
 
-def path(port_ids: Sequence[str]) -> Hot:
-    """Nothing but a note of the ports that let others' packets pass."""
-    return {**_hot({}, []), "outputs": {"ports": {"value": list(port_ids)}}}
+def path(port_ids: Sequence[str], steering: Mapping[str, object] | None = None) -> Hot:
+    """A note of the ports that let others' packets pass, and what steers where the cloud does."""
+    return {**_hot(steering or {}, []), "outputs": {"ports": {"value": list(port_ids)}}}
 
 
 def _hot(resources: Mapping[str, object], outputs: Sequence[str]) -> Hot:

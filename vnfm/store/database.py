@@ -105,6 +105,27 @@ class Database:
             await asyncio.wait([running])
             raise
 
+    async def write_over(self, work: Callable[[Connection], T]) -> T:
+        """`write`, and what was there before is overwritten on the disk, too, as far as the database can."""
+        if self.engine.dialect.name != "sqlite":
+            return await self.write(work)
+
+        def zeroing(c: Connection) -> T:
+            c.exec_driver_sql("PRAGMA secure_delete=ON")
+            try:
+                return work(c)
+            finally:
+                c.exec_driver_sql("PRAGMA secure_delete=OFF")
+
+        done = await self.write(zeroing)
+        await asyncio.get_running_loop().run_in_executor(self._reader, self._empty_log)
+        return done
+
+    def _empty_log(self) -> None:
+        """The write-ahead log holds pages as they were."""
+        with self.engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run `work` on a reader thread; all that it reads is of one moment, whatever is written meanwhile."""
         return await asyncio.get_running_loop().run_in_executor(self._reader, self._reading, work)
