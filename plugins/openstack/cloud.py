@@ -233,19 +233,22 @@ class SdkTransport:
 
 
 def _region(config: Any, login: Login) -> Any:
-    """The cloud's configuration: of clouds.yaml, or of an application credential and nothing else."""
+    """The cloud's configuration: of clouds.yaml, or of the credentials given and nothing else."""
     more = {"region_name": login.region, "interface": login.interface, "cacert": login.ca_file}
     given: dict[str, Any] = {key: value for key, value in more.items() if value}
     if login.cloud:
         files = [login.clouds_file] if login.clouds_file else None
         return config(config_files=files, load_envvars=files is None).get_one(cloud=login.cloud, **given)
-    auth = {
-        "auth_url": login.auth_url,
-        "application_credential_id": login.credential_id,
-        "application_credential_secret": login.secret,
-    }
+    auth = {"auth_url": login.auth_url}
+    if login.username:
+        kind = "v3password"
+        auth |= {"username": login.username, "password": login.secret, "project_name": login.project}
+        auth |= {"user_domain_name": login.user_domain, "project_domain_name": login.project_domain}
+    else:
+        kind = "v3applicationcredential"
+        auth |= {"application_credential_id": login.credential_id, "application_credential_secret": login.secret}
     alone = config(load_yaml_config=False, load_envvars=False)
-    return alone.get_one(auth_type="v3applicationcredential", auth=auth, **given)
+    return alone.get_one(auth_type=kind, auth=auth, **given)
 
 
 class _Answer:

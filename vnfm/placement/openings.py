@@ -14,12 +14,13 @@ from vnfm.placement.amounts import amounts_of, reserve, shares_of
 from vnfm.placement.atlas import HALVES, SCALE
 from vnfm.placement.book import Amounts
 from vnfm.placement.estate import Bools, Ints
-from vnfm.placement.kinds import NEVER, Kind, Way
+from vnfm.placement.kinds import Kind
 from vnfm.placement.option import Option
 from vnfm.placement.rules import ISOLATION, Row, judge
 from vnfm.placement.score import price_score, realization_score
 from vnfm.placement.snapshot import cost_of
 from vnfm.placement.types import Demand, Host, Reservation
+from vnfm.placement.ways import NEVER, Way, costs_of
 
 NOWHERE = -1
 
@@ -96,7 +97,7 @@ class Opening:
             if mine:
                 mask: Bools = np.zeros(len(hosts), dtype=np.bool_)
                 mask[node] = True
-                kept.append((replace(way, variant=len(kept), allowed=mask), np.where(mask, host, NOWHERE), mine))
+                kept.append((way._replace(variant=len(kept), allowed=mask), np.where(mask, host, NOWHERE), mine))
         return replace(
             self,
             ways=tuple(k[0] for k in kept),
@@ -108,7 +109,7 @@ class Opening:
         """As a kind of the search; `allowed`: only there."""
         ways = self.ways
         if allowed is not None:
-            ways = tuple(replace(w, allowed=left) for w in ways if (left := w.allowed & allowed).any())
+            ways = tuple(w._replace(allowed=left) for w in ways if (left := w.allowed & allowed).any())
         return OpenKind(ways, self.fixed, self.strict, tenant, docks)
 
 
@@ -121,6 +122,7 @@ class OpenKind(Kind):
         self.tenant = tenant
         self.strict = strict
         self.ways = ways
+        self.costs = costs_of([w.cost for w in ways])
         self.least_us = min((w.latency_us for w in ways), default=0)
         self._fixed = fixed
         self.never = NEVER

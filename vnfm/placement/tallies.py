@@ -8,10 +8,10 @@ import numpy as np
 from vnfm.model.placement import Runtime
 from vnfm.placement.book import Book
 from vnfm.placement.estate import DISK, Bools, Ints
-from vnfm.placement.kinds import Way
 from vnfm.placement.marks import CELL, CLOSED, FITS, KERNEL, ROOM, Codes, Marked, Word, weights_of
 from vnfm.placement.openings import Opening, OpenKind, Refused
 from vnfm.placement.rules import TABLE
+from vnfm.placement.ways import Way
 
 FEW = 16  # changed nodes up to which, and one in so many, they are looked at one by one
 PART = 32

@@ -263,9 +263,9 @@ def test_vims_are_kept_and_replaced(tmp_path: Path) -> None:
 
     async def story(bench: Bench) -> None:
         vims = VimStore(bench.database)
-        await vims.put("m", "mock", {"hosts": 2})
-        await vims.put("m", "mock", {"hosts": 3})
-        assert await vims.all() == [("m", "mock", {"hosts": 3})]
+        await vims.put("m", "mock", {"hosts": 2}, {})
+        await vims.put("m", "mock", {"hosts": 3}, {})
+        assert [(vim.name, vim.kind, vim.config) for vim in await vims.all()] == [("m", "mock", {"hosts": 3})]
         await vims.delete("m")
         await vims.delete("m")
         assert await vims.all() == []
