@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vnfm.graph.chainfile import read_chain
-from vnfm.lcm.planning import PackageFacts, graph_of
+from vnfm.lcm.shapes import PackageFacts, graph_of
 from vnfm.model.chain import ServiceChain
 from vnfm.store.packages import Onboarded
 
