@@ -42,6 +42,7 @@ class Computes:
         self._links = links
         self.groups: Counter[str] = Counter()
         """Server groups that servers are just being made in."""
+        self._grouping = asyncio.Lock()
 
     async def allocate_compute(
         self, request: pb.AllocateComputeRequest, spec_digest: str, found: Stamped | None, report: Report
@@ -93,9 +94,14 @@ class Computes:
         flavor, wires, group = await asyncio.gather(
             project.flavors.get(need, request.resource_id),
             self._links.wires(project, request.owner.manager_id, request.ports),
-            group_id(project.cloud, request.owner, request.annotations),
+            self._group(project, request),
         )
         return self._told(request, str(image["id"]), flavor, wires, group), need
+
+    async def _group(self, project: Project, request: pb.AllocateComputeRequest) -> str:
+        chooses = not self._world.poller.admin
+        async with self._grouping:
+            return await group_id(project.cloud, request.owner, request.annotations, nova_chooses=chooses)
 
     def _told(
         self, request: pb.AllocateComputeRequest, image_id: str, flavor: str, wires: tuple[Wire, ...], group: str

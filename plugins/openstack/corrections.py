@@ -117,6 +117,8 @@ def wired(hot: Hot, number: int, port: pb.Port, wire: Wire) -> Hot:
     if port.vnic in _VNIC:
         properties["binding:vnic_type"] = _VNIC[port.vnic]
     properties.update(security(port, wire.group_id))
+    if port.shared_ips and not port.l2_transparent:
+        properties["allowed_address_pairs"] = [{"ip_address": address} for address in port.shared_ips]
     if options := route_options(port, wire.dhcp):
         properties["value_specs"] = {"extra_dhcp_opts": options}
     return _resource(hot, port_name(number), "OS::Neutron::Port", properties)

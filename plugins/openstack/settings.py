@@ -62,6 +62,10 @@ CONFIG_SCHEMA: dict[str, object] = {
             "enum": ["auto", "create", "existing"],
             "description": "auto: one that fits exactly is made where that is allowed, else the smallest that does",
         },
+        "steering": {
+            "enum": ["auto", "routes"],
+            "description": "auto: paths by networking-sfc where the cloud has it, else by routes",
+        },
         "zones": {"type": "array", "items": _TEXT, "description": "availability zones that may be used (all)"},
         "physical_network": {
             **_TEXT,
@@ -166,6 +170,7 @@ class Settings:
     price_per_vcpu: float = 0.0
     start_ms: int = 30_000
     flavors: str = "auto"
+    steering: str = "auto"
     zones: tuple[str, ...] = ()
     physical_network: str = ""
     hosts: Mapping[str, HostHint] = field(default_factory=dict)
@@ -183,7 +188,7 @@ def parse(config: Mapping[str, Any], secrets: Mapping[str, str]) -> Settings:
         for name, one in config.get("tenants", {}).items()
     }
     hosts = {name: HostHint(**one) for name, one in config.get("hosts", {}).items()}
-    taken = ("mode", "site", "arch", "trust", "start_ms", "flavors", "physical_network", "stack_minutes")
+    taken = ("mode", "site", "arch", "trust", "start_ms", "flavors", "steering", "physical_network", "stack_minutes")
     plain = {key: config[key] for key in taken if key in config}
     return Settings(
         login=_login(config, secrets, "config"),

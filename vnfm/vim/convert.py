@@ -116,6 +116,8 @@ def port_out(port: PortSpec, handles: Mapping[str, Handle]) -> pb.Port:
         bandwidth_bps=port.bandwidth_bps,
         routes=[pb.Route(destination=r.destination, via=r.via) for r in port.routes],
         l2_transparent=port.l2_transparent,
+        vlan_sub_port=port.vlan,
+        shared_ips=port.shared_ips,
     )
 
 

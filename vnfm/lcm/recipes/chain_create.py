@@ -209,6 +209,7 @@ def chain_port(cpd: Cpd, link: str, address: str, routes: tuple[Route, ...], mtu
         bandwidth_bps=cpd.bandwidth_bps,
         routes=routes,
         l2_transparent=cpd.l2_transparent,
+        vlan=cpd.vlan_id,
     )
 
 

@@ -1082,6 +1082,7 @@ class Port(_message.Message):
     VLAN_SUB_PORT_FIELD_NUMBER: _builtins.int
     ROUTES_FIELD_NUMBER: _builtins.int
     L2_TRANSPARENT_FIELD_NUMBER: _builtins.int
+    SHARED_IPS_FIELD_NUMBER: _builtins.int
     cp_id: _builtins.str
     """also the interface's name inside where the realization can name it"""
     mac: _builtins.str
@@ -1103,6 +1104,10 @@ class Port(_message.Message):
     def routes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Route]:
         """out of this port"""
 
+    @_builtins.property
+    def shared_ips(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """addresses that it may answer for beside its own (a VipCp's), without length"""
+
     def __init__(
         self,
         *,
@@ -1116,10 +1121,11 @@ class Port(_message.Message):
         vlan_sub_port: _builtins.int = ...,
         routes: _abc.Iterable[Global___Route] | None = ...,
         l2_transparent: _builtins.bool = ...,
+        shared_ips: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["link", b"link"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bandwidth_bps", b"bandwidth_bps", "cp_id", b"cp_id", "ips", b"ips", "l2_transparent", b"l2_transparent", "link", b"link", "mac", b"mac", "mtu_bytes", b"mtu_bytes", "routes", b"routes", "vlan_sub_port", b"vlan_sub_port", "vnic", b"vnic"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bandwidth_bps", b"bandwidth_bps", "cp_id", b"cp_id", "ips", b"ips", "l2_transparent", b"l2_transparent", "link", b"link", "mac", b"mac", "mtu_bytes", b"mtu_bytes", "routes", b"routes", "shared_ips", b"shared_ips", "vlan_sub_port", b"vlan_sub_port", "vnic", b"vnic"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
