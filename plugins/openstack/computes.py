@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,6 +41,8 @@ class Computes:
         self._world = world
         self._links = links
         self._grouping = asyncio.Lock()
+        self.groups: Counter[str] = Counter()
+        """Server groups that servers are just being made in."""
 
     async def allocate_compute(
         self, request: pb.AllocateComputeRequest, spec_digest: str, found: Stamped | None, report: Report
@@ -55,12 +58,19 @@ class Computes:
         shape = Shape(need.vcpus, need.memory_mib, need.disk_gib, len(request.ports))
         hot = corrected(await project.cloud.run(translated, shape), request, facts)
         report(10, "asking Heat")
+        self.groups[facts.group_id] += 1
         try:
             stack = await project.stacks.create(stamp, hot, report)
         except PluginError as error:
             if "lavor" in error.problem.detail:
                 project.flavors.forget(need)
+            if "mage" in error.problem.detail:
+                world.images.forget(request.boot.image_sha256)
+            for port in request.ports:
+                self._links.forget(request.owner.manager_id, port.link.resource_id)
             raise
+        finally:
+            self.groups -= Counter([facts.group_id])
         return await self._made(project, stack, request, begun_s)
 
     async def _made(
@@ -79,9 +89,7 @@ class Computes:
 
     async def _facts(self, request: pb.AllocateComputeRequest, project: Project) -> tuple[Facts, Any]:
         """Everything that the template names by id; asked for side by side."""
-        image = await self._world.images.known(request.boot.image_sha256)
-        if image is None:
-            raise not_ready(f"image {request.boot.image_sha256} is not present: put it first")
+        image = await self._world.images.bootable(request.boot.image_sha256, request.boot.format)
         need = wanted(request, disk_gib(request.boot.size_bytes, image))
         flavor, wires, group = await asyncio.gather(
             project.flavors.get(need, request.resource_id),

@@ -17,6 +17,7 @@ from vnfm.pluginkit.problems import invalid
 VERSION = "2018-08-31"
 METADATA = "169.254.169.254"
 _VNIC = {pb.Port.DIRECT: "direct", pb.Port.MACVTAP: "macvtap", pb.Port.VHOST_USER: "normal"}
+GROUP = "server_group"
 META_ID, META_MANAGER, META_WANTED = "vnfm_resource_id", "vnfm_manager_id", "vnfm_wanted"
 
 
@@ -56,7 +57,7 @@ def corrected(hot: Hot, request: pb.AllocateComputeRequest, facts: Facts) -> Hot
         hot = wired(hot, number, port, wire)
     hot = trunked(hot, request.ports)
     hot = unwired(hot, len(request.ports))
-    return with_outputs(hot, len(request.ports))
+    return with_outputs(hot, len(request.ports), facts.group_id)
 
 
 def version_is_text(hot: Hot) -> Hot:
@@ -172,10 +173,12 @@ def unwired(hot: Hot, ports: int) -> Hot:
     return hot if ports else _server(hot, networks=[{"allocate_network": "none"}])
 
 
-def with_outputs(hot: Hot, ports: int) -> Hot:
-    """By what we find the native objects again."""
-    outputs = {SERVER: {"value": {"get_resource": SERVER}}}
+def with_outputs(hot: Hot, ports: int, group_id: str = "") -> Hot:
+    """By what we find the native objects again, and the group that goes with its last server."""
+    outputs: dict[str, object] = {SERVER: {"value": {"get_resource": SERVER}}}
     outputs.update({port_name(n): {"value": {"get_resource": port_name(n)}} for n in range(ports)})
+    if group_id:
+        outputs[GROUP] = {"value": group_id}
     return {**hot, "outputs": outputs}
 
 

@@ -11,6 +11,7 @@ import grpc
 from vnfm.pluginkit.problems import NEVER, NEW_PLACEMENT, SAME_CALL, PluginError, failed, no_capacity, unavailable
 
 TRANSIENT = frozenset({429, 502, 503, 504})
+_FINAL = frozenset({"quota-exceeded", "insufficient-capacity", "bad-image", "permission-denied", "address-in-use"})
 _QUOTA = re.compile(
     r"quota|OverQuota|maximum number of stacks|limit (?:has been|was) (?:reached|exceeded)", re.IGNORECASE
 )
@@ -113,3 +114,8 @@ def cause(words: str, *, instance: str = "") -> PluginError:
             "address-in-use", words, grpc.StatusCode.FAILED_PRECONDITION, retry=SAME_CALL, instance=instance
         )
     return failed(words, instance=instance)
+
+
+def hopeless(words: str) -> bool:
+    """Whether what was refused with these words is refused again when it is asked for again at once."""
+    return cause(words).word in _FINAL

@@ -61,11 +61,11 @@ async def group_id(cloud: Cloud, owner: Owner, annotations: Mapping[str, str], *
     return str(made["server_group"]["id"])
 
 
-async def sweep(cloud: Cloud, member: str) -> None:
-    """After server `member` is gone: its group goes where it was the last."""
-    for one in await _all(cloud):
-        if str(one["name"]).startswith("vnfm-") and one["members"] == [member]:
-            await cloud.delete("compute", f"/os-server-groups/{one['id']}")
+async def sweep(cloud: Cloud, group: str, member: str) -> None:
+    """After server `member` is gone, or came to nothing: its group goes where it was the last."""
+    found = await cloud.get_or_none("compute", f"/os-server-groups/{group}")
+    if found is not None and set(found["server_group"]["members"]) <= {member}:
+        await cloud.delete("compute", f"/os-server-groups/{group}")
 
 
 async def _all(cloud: Cloud) -> list[Mapping[str, Any]]:

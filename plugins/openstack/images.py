@@ -1,7 +1,8 @@
 """Images in Glance, by the SHA-256 of their bytes: uploaded once, streamed, found by property.
 
 An operator may put an image there beforehand, signed for instance: where its property `vnfm_sha256` says so it is taken
-as it is, with all of its properties.
+as it is, with all of its properties. What is booted from has the format that was asked for: the same bytes read as
+another format are another disk.
 """
 
 from __future__ import annotations
@@ -29,25 +30,38 @@ class Images:
     def __init__(self, cloud: Cloud, *, shared: bool = False) -> None:
         self._cloud = cloud
         self._visibility = "community" if shared else "private"
-        self._known: dict[str, Mapping[str, Any]] = {}
+        self._known: dict[tuple[str, str], Mapping[str, Any]] = {}
 
     async def stat_image(self, sha256: str) -> int | None:
-        """Its size as it was sent."""
-        found = await self.find(sha256)
-        return None if found is None else int(found["size"])
+        """Its size as it was sent; always asked, since an operator may have taken it away."""
+        whole = await self._whole(sha256)
+        return int(whole[0]["size"]) if whole else None
 
-    async def find(self, sha256: str) -> Mapping[str, Any] | None:
-        """Glance's words of it, once it is whole; always asked, since an operator may have taken it away."""
-        for image in await self._all(sha256):
-            if image["status"] == "active":
-                self._known[sha256] = image
-                return image
-        self._known.pop(sha256, None)
-        return None
+    async def bootable(self, sha256: str, image_format: str) -> Mapping[str, Any]:
+        """Glance's words of it, from memory where it was seen before: Nova says soon enough when it is gone."""
+        if known := self._known.get((sha256, image_format)):
+            return known
+        whole = await self._whole(sha256)
+        if not whole:
+            raise not_ready(f"image {sha256} is not present: put it first")
+        if found := self._known.get((sha256, image_format)):
+            return found
+        kept = ", ".join(f"{image['disk_format']} (Glance's image {image['id']})" for image in whole)
+        raise invalid(
+            "boot.format",
+            f"is {image_format}, but image {sha256} is kept as {kept}: declare that format, or delete the image there",
+        )
 
-    async def known(self, sha256: str) -> Mapping[str, Any] | None:
-        """The same, where it was seen before without asking: Nova says soon enough when it is gone."""
-        return self._known.get(sha256) or await self.find(sha256)
+    async def _whole(self, sha256: str) -> list[Mapping[str, Any]]:
+        """Those that may be booted from; what is remembered of them follows."""
+        whole = [image for image in await self._all(sha256) if image["status"] == "active"]
+        self.forget(sha256)
+        self._known.update({(sha256, str(image["disk_format"])): image for image in reversed(whole)})
+        return whole
+
+    def forget(self, sha256: str) -> None:
+        """It may be gone, or another one: look again."""
+        self._known = {key: image for key, image in self._known.items() if key[0] != sha256}
 
     async def begin_image(self, sha256: str, image_format: str, total_bytes: int) -> ImageSink:
         """What an upload that broke off has left is cleared away first."""
@@ -72,7 +86,7 @@ class Images:
 
     async def delete_image(self, sha256: str) -> None:
         """Refused while a server of the project was made from it."""
-        self._known.pop(sha256, None)
+        self.forget(sha256)
         for image in await self._all(sha256):
             params: dict[str, str | int | list[str]] = {"image": str(image["id"]), "limit": 4}
             servers = (await self._cloud.get("compute", "/servers", params=params))["servers"]

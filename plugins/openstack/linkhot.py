@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from plugins.openstack.corrections import VERSION
 from plugins.openstack.translate import Hot
@@ -34,6 +35,12 @@ def link(name: str, cidrs: Sequence[str], mtu_bytes: int, segment: pb.Segment, p
         there["network"] = {"get_resource": "network"}
         resources[f"subnet{number}"] = {"type": "OS::Neutron::Subnet", "properties": there}
     return _hot(resources, ["network", "group"])
+
+
+def subnets(cidrs: Sequence[str], made: Mapping[str, Any]) -> dict[str, str]:
+    """The native subnets by their ranges, of what `link` has become; empty where its names do not say."""
+    found = {cidr: str(made.get(f"subnet{number}") or "") for number, cidr in enumerate(cidrs)}
+    return found if all(found.values()) else {}
 
 
 def provider(segment: pb.Segment, physical_network: str) -> dict[str, object]:

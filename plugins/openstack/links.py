@@ -11,14 +11,16 @@ from typing import Any
 from plugins.openstack import chaining, joining, linkhot, states
 from plugins.openstack.corrections import Wire
 from plugins.openstack.errors import ApiError, to_problem
+from plugins.openstack.stacks import Stack
 from plugins.openstack.stamp import Stamp, stack_name
-from plugins.openstack.world import Project, World
+from plugins.openstack.world import Key, Project, World
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.pluginkit.handlers import Report, Stamped
 from vnfm.pluginkit.problems import PluginError, failed, not_ready, unimplemented
 
 _TOO_BIG = re.compile(r"MTU is too big, maximum is (\d+)")
 _EVERYTHING = {4: "0.0.0.0/0", 6: "::/0"}
+_STANDS_S = 60.0  # so long a link that was seen is taken to be there: Heat says soon enough when its network is gone
 
 
 class Links:
@@ -30,6 +32,7 @@ class Links:
         self._largest_mtu: dict[str, int] = {}  # project -> as the cloud said when more was asked for
         self._making: dict[str, asyncio.Lock] = {}
         self._chains: dict[str, bool] = {}  # project -> whether it has networking-sfc
+        self._standing: dict[Key, tuple[float, Stack]] = {}
 
     async def allocate_link(
         self, request: pb.AllocateLinkRequest, spec_digest: str, found: Stamped | None, report: Report
@@ -64,7 +67,10 @@ class Links:
             await self.clear(request.owner.manager_id, request.resource_id, report)
             hot = linkhot.link(name, request.cidrs, int(largest[1]), segment, physical)
             stack = await project.stacks.create(stamp, hot, report)
-        network_id = (await project.stacks.outputs(stack)).get("network", "")
+        outputs = await project.stacks.outputs(stack)
+        network_id = str(outputs.get("network", ""))
+        self._subnets[network_id] = linkhot.subnets(request.cidrs, outputs)
+        self._standing[(request.owner.manager_id, request.resource_id)] = (world.clock_s(), stack)
         network = (await project.cloud.get("network", f"/networks/{network_id}"))["network"]
         made = states.stamped(stack, network, world.settings.networks, world.endpoints)
         if request.HasField("segment") and not made.resource.HasField("link_end"):
@@ -195,7 +201,7 @@ class Links:
 
     async def clear(self, manager_id: str, resource_id: str, report: Report) -> None:
         """What an earlier try left: away with it."""
-        self._world.forget(manager_id, resource_id)
+        self.forget(manager_id, resource_id)
         there = await self._world.stack(manager_id, resource_id)
         if there is not None:
             await there[0].stacks.delete(there[1], report, force=True)
@@ -205,15 +211,25 @@ class Links:
         return tuple(await asyncio.gather(*(self._wire(project, manager_id, port) for port in ports)))
 
     async def _wire(self, project: Project, manager_id: str, port: pb.Port) -> Wire:
-        link_id = port.link.resource_id
-        stack = await project.stacks.find(manager_id, link_id)
-        if stack is None or stack.stamp.kind != pb.KIND_LINK or not stack.complete:
-            raise not_ready(f"link {link_id!r} is not there: allocate it first")
+        stack = await self._stack(project, manager_id, port.link.resource_id)
         outputs = await project.stacks.outputs(stack)
         network_id = str(outputs["network"])
         subnets = [await self._subnet(project, network_id, stack.name, ip) for ip in port.ips]
         dhcp = linkhot.dhcp_address(ipaddress.ip_interface(port.ips[0]).network) if port.ips else ""
         return Wire(network_id, tuple(subnets), str(outputs["group"]), dhcp)
+
+    async def _stack(self, project: Project, manager_id: str, link_id: str) -> Stack:
+        key = (manager_id, link_id)
+        at_s, known = self._standing.get(key, (0.0, None))
+        if known is not None and self._world.clock_s() - at_s < _STANDS_S:
+            return known
+        stack = await project.stacks.find(manager_id, link_id)
+        if stack is None or stack.stamp.kind != pb.KIND_LINK or not stack.complete:
+            raise not_ready(f"link {link_id!r} is not there: allocate it first")
+        if len(self._standing) > 4096:
+            self._standing.clear()
+        self._standing[key] = (self._world.clock_s(), stack)
+        return stack
 
     async def _subnet(self, project: Project, network_id: str, name: str, ip: str) -> str:
         """The subnet that holds the address, made where the link was made without."""
@@ -233,6 +249,11 @@ class Links:
                 raise to_problem(error) from error
             self._subnets[network_id][str(address.network)] = str(made["subnet"]["id"])
             return str(made["subnet"]["id"])
+
+    def forget(self, manager_id: str, resource_id: str) -> None:
+        """A link is going away, or may be gone: look again."""
+        self._world.forget(manager_id, resource_id)
+        self._standing.pop((manager_id, resource_id), None)
 
     def forget_network(self, network_id: str) -> None:
         """It is gone."""

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
-from plugins.openstack import groups, translate
+from plugins.openstack import corrections, groups, translate
 from plugins.openstack.cloud import Cloud, SdkTransport
 from plugins.openstack.computes import Computes
 from plugins.openstack.errors import ApiError, to_problem
@@ -142,7 +142,7 @@ class OpenStackVim:
     async def terminate(self, request: pb.TerminateRequest, found: Stamped | None, report: Report) -> None:
         """Its stack goes, and with it all that it has made."""
         manager_id, resource_id = request.owner.manager_id, request.handle.resource_id
-        self._at.forget(manager_id, resource_id)
+        self._wiring.forget(manager_id, resource_id)
         there = await self._at.stack(manager_id, resource_id)
         if there is None:
             return
@@ -155,12 +155,13 @@ class OpenStackVim:
             await self._wiring.close_path(project, manager_id, resource_id, outputs.get("ports") or [])
         await project.stacks.delete(stack, report, force=request.force)
         self._wiring.forget_network(network_id)
-        if server_id := outputs.get("server"):
-            await self._sweep_group(project, str(server_id))
+        group = str(outputs.get(corrections.GROUP) or "")
+        if group and group not in self._machines.groups:
+            await self._sweep_group(project, group, str(outputs.get("server")))
 
-    async def _sweep_group(self, project: Project, server_id: str) -> None:
+    async def _sweep_group(self, project: Project, group: str, server_id: str) -> None:
         try:
-            await groups.sweep(project.cloud, server_id)
+            await groups.sweep(project.cloud, group, server_id)
         except (PluginError, ApiError) as error:
             log.warning("server groups not swept", said=str(error)[:200])
 

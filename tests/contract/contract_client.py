@@ -123,6 +123,8 @@ class Caller:
     manager_id: str = field(default_factory=lambda: f"m-{uuid.uuid4().hex[:12]}")
     tenant: str = "blue"
     fence: int = 1
+    begun: list[str] = field(default_factory=list)
+    """Computes that may have been asked for: a call that was left may still be making one."""
 
     def __post_init__(self) -> None:
         self.channel = grpc.insecure_channel(self.address)
@@ -226,6 +228,9 @@ class Caller:
     def sweep(self) -> None:
         """Terminate everything of this manager, users before what they use."""
         order = [pb.KIND_PATH, pb.KIND_COMPUTE, pb.KIND_SAP, pb.KIND_VOLUME, pb.KIND_LINK]
+        listed = {resource.handle.resource_id for resource in self.query()}
+        for resource_id in set(self.begun) - listed:
+            self.terminate(resource_id, fence=1 << 40)
         for resource in sorted(self.query(), key=lambda each: order.index(each.kind)):
             self.terminate(resource.handle.resource_id, tenant=resource.owner.tenant, fence=1 << 40)
 

@@ -73,6 +73,7 @@ class World:
             ports=ports,
             name=name,
         )
+        self.caller.begun.append(request.resource_id)
         if self.target.runtime == pb.RUNTIME_VM:
             request.boot.CopyFrom(pb.Disk(image_sha256=self.image(), format=self.target.image().format))
         else:

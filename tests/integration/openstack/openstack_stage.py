@@ -24,9 +24,13 @@ class Stage:
         """A connection to one of clouds.yaml's clouds."""
         assert name is not None
         if name not in self._connections:
-            self._connections[name] = openstack.connect(cloud=name)
-            self._exits.callback(self._connections[name].close)
+            self.enter(name, openstack.connect(cloud=name))
         return self._connections[name]
+
+    def enter(self, name: str, connection: Any) -> None:
+        """A connection that is known by this name from now on."""
+        self._connections[name] = connection
+        self._exits.callback(connection.close)
 
     @property
     def member(self) -> Any:

@@ -84,7 +84,8 @@ class Vim:
 
     def link(self, *cidrs: str, **more: Any) -> pb.Resource:
         """AllocateLink."""
-        request = pb.AllocateLinkRequest(resource_id=str(uuid.uuid4()), owner=self.owner(), cidrs=cidrs, **more)
+        words = {"resource_id": str(uuid.uuid4()), **more}
+        request = pb.AllocateLinkRequest(owner=self.owner(), cidrs=cidrs, **words)
         return last(self.network.AllocateLink(request, timeout=CALL_S))
 
     def compute(self, host_id: str, image: str, *ports: pb.Port, **more: Any) -> pb.Resource:

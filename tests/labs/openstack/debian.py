@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from .console import LabError, say
 
@@ -43,6 +46,7 @@ PACKAGES = (
     "neutron-metadata-agent",
     "dnsmasq-base",
     "iproute2",
+    "nftables",
     "iputils-ping",
     # the guest
     "linux-image-cloud-amd64",
@@ -52,7 +56,9 @@ PACKAGES = (
     "dosfstools",
 )
 POLICY = Path("/usr/sbin/policy-rc.d")
-APT = ("apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=600", "-o", "Dpkg::Use-Pty=0")
+APT = ("apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=120", "-o", "Dpkg::Use-Pty=0")
+MIRROR = ("-o", "Acquire::http::Timeout=30", "-o", "Acquire::https::Timeout=30", "-o", "Acquire::Retries=2")
+UPDATE_SECONDS, INSTALL_SECONDS = 180, 720
 KEEP_CONFIG = ("-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold")
 
 
@@ -62,17 +68,37 @@ def install_missing() -> None:
     if not missing:
         return
     say(f"installing {len(missing)} Debian packages and what they need (minutes, once): {' '.join(missing)}")
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "INITRD": "No"}
-    install = [*APT, *KEEP_CONFIG, "install", "--no-install-recommends", *missing]
+    install = [*APT, *MIRROR, *KEEP_CONFIG, "install", "--no-install-recommends", *missing]
+    end = time.monotonic() + INSTALL_SECONDS
     with _no_daemons(), tempfile.TemporaryFile("w+") as log:
+        # a package list that is fresh enough is not fetched again
+        done = in_time(install, end, log)
+        if not done and in_time([*APT, *MIRROR, "update"], time.monotonic() + UPDATE_SECONDS, log):
+            done = in_time(install, end, log)
+        if not done:
+            raise LabError("apt-get failed:\n" + _last_lines(log))
 
-        def apt(words: list[str]) -> bool:
-            done = subprocess.run(words, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False)
-            return done.returncode == 0
 
-        if not apt(install) and not (apt([*APT, "update"]) and apt(install)):
-            log.seek(0)
-            raise LabError("apt-get failed:\n" + "\n".join(log.read().splitlines()[-20:]))
+def in_time(words: Sequence[str], end: float, log: TextIO) -> bool:
+    """Whether a command succeeded; it is ended, with all that it started, and LabError says so, where it takes longer
+    than until `end` (of time.monotonic)."""
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "INITRD": "No"}
+    process = subprocess.Popen(
+        words, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+    )
+    try:
+        return process.wait(max(1.0, end - time.monotonic())) == 0
+    except subprocess.TimeoutExpired:
+        raise LabError("apt-get is too slow here, and was ended; it last said:\n" + _last_lines(log)) from None
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait()
+
+
+def _last_lines(log: TextIO) -> str:
+    log.seek(0)
+    return "\n".join(log.read().splitlines()[-20:])
 
 
 def _installed() -> set[str]:

@@ -83,15 +83,16 @@ class Processes:
     def stop(self, names: Iterable[str], grace_seconds: float = 15) -> None:
         """Ask all of them to end, then end them; what they started goes with them."""
         names = list(names)
-        for name in names:
-            if pid := self.pid(name):
-                _signal_group(pid, signal.SIGTERM)
+        groups = [pid for name in names if (pid := self.pid(name))]
+        for group in groups:
+            _signal_group(group, signal.SIGTERM)
         end = time.monotonic() + grace_seconds
-        while time.monotonic() < end and any(self.pid(name) for name in names):
+        while time.monotonic() < end and _members(groups):
             time.sleep(0.1)
+        for group in groups:
+            _signal_group(group, signal.SIGKILL)
+        kill(_members(groups))
         for name in names:
-            if pid := self.pid(name):
-                _signal_group(pid, signal.SIGKILL)
             self._record(name).unlink(missing_ok=True)
 
     def orphans(self, name: str) -> list[int]:
@@ -152,6 +153,18 @@ def kill(pids: Iterable[int]) -> None:
 def _signal_group(pid: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, number)
+
+
+def _members(groups: Iterable[int]) -> list[int]:
+    """What lives of process groups. Some services write their title over their environment, so that what they started
+    is known by its group alone."""
+    wanted, found = set(map(str, groups)), []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+            if fields[2] in wanted and fields[0] not in GONE:
+                found.append(int(entry.name))
+    return found
 
 
 def _state(pid: int) -> tuple[str, str]:

@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from labs.openstack import debian
 from labs.openstack import standing as standings
+from labs.openstack.console import LabError
 from labs.openstack.lab import Lab
 from labs.openstack.processes import Processes, Service, kill
 from labs.openstack.standing import Cloud, standing
@@ -96,3 +98,23 @@ def test_a_lab_that_answers_is_taken_even_where_its_file_is_named(
             assert isinstance(found, Cloud)
             assert (found.lab, found.admin) == (tmp_path, "lab-admin")
             assert set(found.wires) == {"physnet1", "physnet2"}
+
+
+def test_what_ignores_its_end_and_hides_whose_it_is_ends_with_its_service(lab: Lab) -> None:
+    stubborn = "env -i sh -c 'trap \"\" TERM; echo $$ >child; exec sleep 1000000' & trap 'exit 0' TERM; wait"
+    processes = Processes(lab)
+    processes.start(Service("stubborn", ["sh", "-c", stubborn]))
+    left = child(lab)
+    processes.stop(["stubborn"], 1)
+    assert not Path(f"/proc/{left}").exists() or "Z" in Path(f"/proc/{left}/stat").read_text().rsplit(")", 1)[1][:3]
+
+
+def test_an_installation_that_hangs_is_ended_and_says_where(tmp_path: Path) -> None:
+    slow = f"echo fetching 3 of 99; sleep 1000000 & echo $! >{tmp_path / 'child'}; wait"
+    with (tmp_path / "log").open("w+") as log, pytest.raises(LabError) as told:
+        debian.in_time(["sh", "-c", slow], time.monotonic() + 1, log)
+    assert "too slow" in str(told.value)
+    assert "fetching 3 of 99" in str(told.value)
+    pid = int((tmp_path / "child").read_text())
+    while Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1][:3]:
+        time.sleep(0.01)

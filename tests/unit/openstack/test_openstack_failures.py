@@ -10,6 +10,7 @@ import grpc
 import pytest
 from scripted_cloud import OWNER, Answer, Handler, Scripted, cloud_of, said
 
+from plugins.openstack import groups
 from plugins.openstack.errors import ApiError, cause, message_of, to_problem
 from plugins.openstack.linkhot import path
 from plugins.openstack.stacks import Stack, Stacks
@@ -235,12 +236,93 @@ def test_a_stack_of_that_name_that_is_not_this_one_stays_and_is_told() -> None:
     assert "already exists" in found.problem.detail
 
 
+def test_a_strangers_stack_of_that_name_is_told_at_once() -> None:
+    found, scripted = created(
+        {
+            ("POST", "/stacks"): [said({"error": {"message": "The Stack already exists."}}, 409)],
+            ("GET", "/stacks"): [said({"stacks": [{**listed(), "tags": ["somebody"]}]})],
+        }
+    )
+    assert isinstance(found, PluginError)
+    assert found.code is grpc.StatusCode.ALREADY_EXISTS
+    assert "no stamp of ours" in found.problem.detail
+    assert scripted.count("POST", "/stacks") == 1
+
+
+def test_who_has_seen_the_last_event_goes_by_it_while_the_list_is_behind() -> None:
+    states = ["CREATE_IN_PROGRESS", "CREATE_COMPLETE", "DELETE_IN_PROGRESS"]
+    stacks, _ = stacks_of(
+        {
+            MADE[0]: MADE[1],
+            ("GET", "/stacks"): [said({"stacks": [listed(state)]}) for state in states],
+            ("GET", f"{PATH}/events"): [
+                said({"events": [event(1, NAME, "CREATE_COMPLETE")]}),
+                said({"events": [event(1, NAME, "CREATE_COMPLETE")]}),
+                said({"events": [event(2, NAME, "DELETE_COMPLETE")]}),
+            ],
+            ("DELETE", PATH): [said(None, 204)],
+        }
+    )
+
+    async def story() -> list[str]:
+        made = await stacks.create(STAMP, path([]), quiet)
+        seen = [await stacks.find("m", STAMP.resource_id) for _ in range(2)]
+        await stacks.delete(made, quiet, force=False)
+        return [made.status, *(stack.status if stack else "gone" for stack in [*seen, await stacks.find("m", "r1")])]
+
+    assert asyncio.run(story()) == ["CREATE_COMPLETE", "CREATE_COMPLETE", "CREATE_COMPLETE", "gone"]
+
+
+def test_a_note_is_written_anew_once_heat_has_written_down_the_old_one() -> None:
+    stacks, scripted = stacks_of(
+        {
+            ("PUT", PATH): [said({"message": "already has an action (CREATE) in progress"}, 409), said(None, 202)],
+            ("GET", f"{PATH}/events"): [
+                said({"events": [event(1, NAME, "CREATE_COMPLETE")]}),
+                said({"events": [event(2, NAME, "UPDATE_COMPLETE")]}),
+            ],
+        }
+    )
+    there = Stack("s1", NAME, "CREATE_COMPLETE", "", STAMP)
+    assert asyncio.run(stacks.retag(there, STAMP, path(["p1"]), quiet)).status == "UPDATE_COMPLETE"
+    assert scripted.count("PUT", PATH) == 2
+
+
+@pytest.mark.parametrize(
+    ("reason", "word", "cancels"),
+    [
+        (
+            "ResourceInError: resources.server: Message: No valid host was found. , Code: 500",
+            "insufficient-capacity",
+            1,
+        ),
+        ("Conflict: resources.port0: This subnet is being modified by another concurrent operation.", "", 0),
+    ],
+)
+def test_what_the_cloud_has_refused_for_good_heat_is_not_left_to_try_again(
+    reason: str, word: str, cancels: int
+) -> None:
+    failure = event(1, "server" if word else "port0", "CREATE_FAILED", reason)
+    last = event(2, NAME, "CREATE_FAILED", "User cancelled stack CREATE")
+    whole = event(2, NAME, "CREATE_COMPLETE")
+    found, scripted = created(
+        {
+            MADE[0]: MADE[1],
+            ("GET", f"{PATH}/events"): [said({"events": [failure]}), said({"events": [last if word else whole]})],
+            ("POST", f"{PATH}/actions"): [said({"error": {"message": "too late"}}, 400)],
+            ("GET", PATH): [said({"stack": {"outputs": []}})],
+        }
+    )
+    assert scripted.count("POST", f"{PATH}/actions") == cancels
+    assert (found.word if isinstance(found, PluginError) else "") == word
+
+
 def deleted(
-    answers: dict[tuple[str, str], list[Answer] | Handler], *, force: bool
+    answers: dict[tuple[str, str], list[Answer] | Handler], *, force: bool, stack: Stack = STACK
 ) -> tuple[PluginError | None, Scripted]:
     stacks, scripted = stacks_of(answers)
     try:
-        asyncio.run(stacks.delete(STACK, quiet, force=force))
+        asyncio.run(stacks.delete(stack, quiet, force=force))
     except PluginError as error:
         return error, scripted
     return None, scripted
@@ -329,6 +411,32 @@ def test_what_resists_to_the_end_is_told_by_its_reason() -> None:
     assert found is not None
     assert found.code is grpc.StatusCode.DEADLINE_EXCEEDED
     assert "Server n1 is locked" in found.problem.detail
+
+
+def test_what_heat_has_given_up_before_is_cleared_away_at_once() -> None:
+    found, scripted = deleted(stuck("COMPLETE"), force=True, stack=replace(STACK, status="DELETE_FAILED"))
+    assert found is None
+    assert scripted.count("DELETE", "/servers/n1") == 1
+    assert scripted.count("DELETE", PATH) == 1
+
+
+def test_heat_is_not_asked_again_for_what_resists_us_too() -> None:
+    answers = stuck("FAILED")
+    answers[("DELETE", "/servers/n1")] = [said({"conflictingRequest": {"message": "Instance n1 is locked"}}, 409)]
+    found, scripted = deleted(answers, force=False)
+    assert found is not None
+    assert found.code is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert "Instance n1 is locked" in found.problem.detail
+    assert scripted.count("DELETE", PATH) == 1
+
+
+@pytest.mark.parametrize(("members", "swept"), [([], 1), (["n1"], 1), (["n1", "n2"], 0)])
+def test_a_server_group_goes_with_its_last_member(members: list[str], swept: int) -> None:
+    path = "/os-server-groups/g1"
+    group = said({"server_group": {"id": "g1", "members": members}})
+    cloud, scripted = cloud_of({("GET", path): [group], ("DELETE", path): [said(None, 204)]})
+    asyncio.run(groups.sweep(cloud, "g1", "n1"))
+    assert scripted.count("DELETE", path) == swept
 
 
 def test_what_is_gone_is_deleted() -> None:

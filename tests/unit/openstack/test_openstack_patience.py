@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import email.utils
 import json
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -66,6 +68,7 @@ class Keystone:
         self.issued = 0
         self.valid: set[str] = set()
         self.refuse_logins = False
+        self.busy: list[tuple[int, dict[str, str]]] = []
         self.seen: list[str] = []
 
     def answer(self, handler: BaseHTTPRequestHandler, base: str) -> tuple[int, dict[str, Any], dict[str, str]]:
@@ -80,6 +83,9 @@ class Keystone:
         self.seen.append(token)
         if token not in self.valid:
             return 401, {"error": {"message": "The request you have made requires authentication."}}, {}
+        if self.busy:
+            status, headers = self.busy.pop(0)
+            return status, {"overLimit": {"message": "This request was rate-limited."}}, headers
         return 200, {"servers": [{"name": token}]}, {}
 
     def _login(self, base: str) -> tuple[int, dict[str, Any], dict[str, str]]:
@@ -134,9 +140,9 @@ def keystone() -> Iterator[tuple[Keystone, str]]:
     server.server_close()
 
 
-def entered(url: str) -> Cloud:
+def entered(url: str, patience_s: float = 1.0) -> Cloud:
     login = Login(auth_url=url, credential_id="app", secret="s3cret", region="R")
-    return Cloud(SdkTransport(login), ThreadPoolExecutor(2), 1.0)
+    return Cloud(SdkTransport(login), ThreadPoolExecutor(2), patience_s)
 
 
 def test_a_token_that_has_run_out_is_renewed_within_the_call(keystone: tuple[Keystone, str]) -> None:
@@ -145,6 +151,30 @@ def test_a_token_that_has_run_out_is_renewed_within_the_call(keystone: tuple[Key
     assert asyncio.run(cloud.get("compute", "/servers"))["servers"] == [{"name": "token-1"}]
     served.valid.clear()
     assert asyncio.run(cloud.get("compute", "/servers"))["servers"] == [{"name": "token-2"}]
+
+
+def test_an_api_that_is_too_busy_is_asked_again_when_it_says(keystone: tuple[Keystone, str]) -> None:
+    served, url = keystone
+    cloud = entered(url, patience_s=30)
+    later = email.utils.format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)
+    served.busy = [(429, {"Retry-After": "1"}), (503, {"Retry-After": later})]
+    begun_s = time.monotonic()
+    assert asyncio.run(cloud.get("compute", "/servers"))["servers"] == [{"name": "token-1"}]
+    assert time.monotonic() - begun_s >= 1
+    assert len(served.seen) == 3
+
+
+def test_who_is_too_busy_for_longer_than_we_wait_is_told_with_when_to_come_again(
+    keystone: tuple[Keystone, str],
+) -> None:
+    served, url = keystone
+    served.busy = [(429, {"Retry-After": "120"})]
+    with pytest.raises(PluginError) as caught:
+        asyncio.run(entered(url).get("compute", "/servers"))
+    assert caught.value.code is grpc.StatusCode.UNAVAILABLE
+    assert caught.value.problem.retry_after_ms == 120_000
+    assert "rate-limited" in caught.value.problem.detail
+    assert len(served.seen) == 1
 
 
 def test_credentials_that_are_refused_are_the_operators_to_mend_and_are_not_told(
