@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 
 import pytest
@@ -77,7 +78,7 @@ def test_a_shared_address_stays_with_its_ports_over_a_paths_life(vim: Vim, stage
     hop = pb.Hop(compute=Handle(resource_id=made.handle.resource_id), ingress_cp_id="left", egress_cp_id="right")
     edges = [pb.Hop(edge=pb.LinkEnd(), edge_link=Handle(resource_id=one.handle.resource_id)) for one in (left, right)]
     request = pb.AllocatePathRequest(
-        resource_id="11111111-2222-4333-8444-555555555555", owner=vim.owner(), hops=[edges[0], hop, edges[1]]
+        resource_id=str(uuid.uuid4()), owner=vim.owner(), hops=[edges[0], hop, edges[1]], generation=1
     )
     path = last(vim.network.AllocatePath(request, timeout=120))
     assert sorted(pairs_of(stage, ids["left"])) == sorted(["10.88.0.9", EVERY])
