@@ -116,20 +116,20 @@ async def _round(manager: Manager, chains: int) -> Round:
 
 async def _create(client: Client, names: Sequence[str]) -> None:
     """CreateChain for each, some at once; it answers when the operation is on disk."""
-    waiting = list(reversed(names))
+    waiting, file = list(reversed(names)), _descriptor()
 
     async def one_by_one() -> None:
         while waiting:
-            request = pb.ChainRequest(descriptor=_descriptor(waiting.pop()), filename="chain.json")
-            await client.chains.CreateChain(request)
+            await client.chains.CreateChain(pb.ChainRequest(descriptor=file, filename="chain.json", name=waiting.pop()))
 
     await asyncio.gather(*(one_by_one() for _ in range(CALLS_AT_ONCE)))
 
 
-def _descriptor(name: str) -> bytes:
+def _descriptor() -> bytes:
+    """The one file that all of them are created from, each under a name of its own."""
     aliases = [f"hop{n}" for n in range(LENGTH)]
     document = {
-        "chain": name,
+        "chain": "durable",
         "ends": {"client": {"cidr": "10.1.0.0/24"}, "server": {"cidr": "10.9.0.0/24"}},
         "vnfs": {alias: {"vnfd": VNFD_ID} for alias in aliases},
         "path": ["client", *aliases, "server"],

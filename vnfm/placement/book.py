@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vnfm.model.problem import problem
-from vnfm.placement.estate import GRAIN, Bools, Estate, Ints, Opening, Smalls
+from vnfm.placement.estate import GRAIN, Bools, Estate, Ints, Opening, Shorts, Smalls
 from vnfm.placement.fabric import FAR
 
 Amounts = tuple[int, int, int, int, int, int]  # as in estate.RESOURCES
@@ -96,7 +96,8 @@ class Book:
         self.version = 0
         self.free: Smalls = estate.free.copy()
         self.cell_free: Smalls = estate.cell_free.copy()
-        self.free_narrow = self.free.clip(0, NARROW).astype(np.uint16)  # up to what it holds; faster to compare
+        self.free_narrow: Shorts = self.free.clip(0, NARROW).astype(np.uint16)  # up to what it holds; faster to compare
+        self.cell_narrow: Shorts = self.cell_free.clip(0, NARROW).astype(np.uint16)
         self.left: list[list[int]] = self.free.tolist()
         self.cell_left: list[list[list[int]]] = self.cell_free.tolist()
         self.bandwidth: list[int] = list(estate.fabric.bandwidth)
@@ -173,7 +174,7 @@ class Book:
         other = Book(self.estate)
         other.version = self.version
         other.free, other.cell_free = self.free.copy(), self.cell_free.copy()
-        other.free_narrow = self.free_narrow.copy()
+        other.free_narrow, other.cell_narrow = self.free_narrow.copy(), self.cell_narrow.copy()
         other.left = [x.copy() for x in self.left]
         other.cell_left = [[x.copy() for x in cell] for cell in self.cell_left]
         other.bandwidth = self.bandwidth.copy()
@@ -226,8 +227,9 @@ class Book:
 
     @staticmethod
     def _opened(sharer: Smalls, guarded: Bools, tenant: int, shares: int) -> Bools:
-        mine: Bools = (sharer == NOBODY) | (sharer == tenant)
-        return mine | ~guarded if shares == 1 else mine
+        mine: Bools = sharer == NOBODY
+        np.bitwise_or(mine, sharer == tenant, mine)
+        return np.bitwise_or(mine, ~guarded, mine) if shares == 1 else mine
 
     def fits(self, draft: Draft) -> bool:
         """Whether all that the draft takes is still there. Looks at what it touches only."""
@@ -281,8 +283,9 @@ class Book:
         for (node, cell), amounts in draft.cell_used.items():
             for r, amount in enumerate(amounts):
                 if amount:
-                    self.cell_left[cell][r][node] -= sign * amount
-                    self.cell_free[cell, r, node] = self.cell_left[cell][r][node]
+                    left = self.cell_left[cell][r][node] - sign * amount
+                    self.cell_left[cell][r][node] = self.cell_free[cell, r, node] = left
+                    self.cell_narrow[cell, r, node] = min(max(left, 0), NARROW)
         for link, amount in draft.link_used.items():
             self.bandwidth[link] -= sign * amount
             above = estate.server_of_uplink.get(link)

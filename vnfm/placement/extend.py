@@ -8,8 +8,9 @@ from vnfm.placement.ask import Ask
 from vnfm.placement.book import NOTHING, Amounts, Book, Draft, Seat, add
 from vnfm.placement.estate import GRAIN, Opening
 from vnfm.placement.fabric import FAR, Spot
-from vnfm.placement.kinds import Kind, Way, best_cell
+from vnfm.placement.kinds import Kind, best_cell
 from vnfm.placement.routes import Route, Routes
+from vnfm.placement.ways import Way
 
 TURNS = 3  # orders in which a VNF's wires are routed before it is given up
 

@@ -10,8 +10,9 @@ import numpy as np
 
 from vnfm.placement.book import Book
 from vnfm.placement.estate import Estate, Ints
-from vnfm.placement.kinds import NEVER, Kind
+from vnfm.placement.kinds import Kind
 from vnfm.placement.statement import Chain, RuleKind, Scope
+from vnfm.placement.ways import NEVER
 
 KEPT = 128
 MANY = 16  # changed servers from which on all of a sector are looked at

@@ -16,6 +16,8 @@ from vnfm.model.problem import Retry, problem
 from vnfm.store.group import GroupWriter
 
 T = TypeVar("T")
+CACHE_KIB = 16 * 1024  # most, of a connection
+WAL_PAGES = 4000  # 16 MiB, before they are taken over into the database itself
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -32,6 +34,9 @@ def newest_version() -> str:
 def _pragmas(connection: Any, _record: object) -> None:
     # FULL: an id is promised to be on disk before the call that uses it
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
+        connection.execute(f"PRAGMA {pragma}")
+    # ids are random, so that rows land anywhere: pages are read and written over again where few are kept
+    for pragma in (f"cache_size=-{CACHE_KIB}", f"wal_autocheckpoint={WAL_PAGES}"):
         connection.execute(f"PRAGMA {pragma}")
 
 

@@ -64,6 +64,8 @@ class VimConnection:
         self.state = VimState.STARTING
         self.problem: Problem | None = None
         self.handshake: pb.HandshakeResponse | None = None
+        self.capabilities: frozenset[int] = frozenset()  # as the handshake has them
+        self.offered: frozenset[str] = frozenset()  # by name, those that are known here
         self.inventory = InventoryStore(settings.name)
         self.restarts = 0
         self.generation = 0  # rises with every connection made
@@ -208,6 +210,8 @@ class VimConnection:
                 timeout=HANDSHAKE_S,
                 wait_for_ready=True,
             )
+            self.capabilities = frozenset(self.handshake.capabilities)
+            self.offered = _names(self.capabilities)
             await self._configure(identity, own)
         except grpc.aio.AioRpcError as error:
             if found := problem_of(error, self.settings.name):
@@ -325,3 +329,8 @@ class VimConnection:
         async with self._changed:
             self.state = state
             self._changed.notify_all()
+
+
+def _names(capabilities: Iterable[int]) -> frozenset[str]:
+    known = pb.Capability.items()
+    return frozenset(name.removeprefix("CAPABILITY_") for name, number in known if number in capabilities)
