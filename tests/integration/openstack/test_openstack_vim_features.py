@@ -8,8 +8,10 @@ from collections.abc import Iterator
 import pytest
 from labs.openstack.standing import Cloud
 from openstack_stage import Stage
-from openstack_vim import Vim, last, plugin, port
+from openstack_vim import Refused, Vim, last, plugin, port
 
+from plugins.openstack import linkhot
+from plugins.openstack.chaining import EXTENSIONS, Member, Way, resources
 from vnfm.pb.common.v1.common_pb2 import Handle
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 
@@ -108,3 +110,30 @@ def test_servers_apart_by_a_rule_are_on_machines_apart_where_nova_chooses(cloud:
         made = [vim.compute("az:nova", image, annotations=rule) for _ in range(2)]
         servers = [stage.member.compute.get_server(one.handle.native_id) for one in made]
         assert len({server.host_id for server in servers}) == 2
+
+
+def test_a_cloud_without_cinder_says_so(vim: Vim) -> None:
+    request = pb.AllocateVolumeRequest(resource_id=str(uuid.uuid4()), owner=vim.owner(), size_bytes=1 << 30)
+    with pytest.raises(Refused) as refused:
+        last(vim.storage.AllocateVolume(request, timeout=120))
+    assert refused.value.word == "not-offered"
+    assert "Cinder is not in its catalogue" in refused.value.problem.detail
+    assert vim.query() == []
+
+
+def test_heat_knows_the_words_by_which_chains_are_asked_for(cloud: Cloud, stage: Stage) -> None:
+    """As far as it does where Neutron has no networking-sfc: classifiers and pairs."""
+    way = Way(tuple((Member(f"{name}-in", f"{name}-out"),) for name in ("fw", "dpi", "rt")))
+    match = pb.Classifier(source_cidr="10.1.0.0/24", ip_protocol=6, destination_port=443, source_port=1024)
+    hot = linkhot.path(["port"], resources(way, match, symmetric=True))
+    kinds = ("OS::Neutron::FlowClassifier", "OS::Neutron::PortPair")
+    known = {name: one for name, one in hot["resources"].items() if one["type"] in kinds}
+    assert len(known) == 6
+    for template, good in (({**hot, "resources": known}, True), (hot, offers_chains(stage))):
+        answer = stage.member.orchestration.post("/validate", json={"template": template})
+        assert (answer.status_code == 200) is good, answer.text
+
+
+def offers_chains(stage: Stage) -> bool:
+    """Whether the cloud has networking-sfc."""
+    return {one.alias for one in stage.member.network.extensions()} >= EXTENSIONS
