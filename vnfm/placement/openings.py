@@ -121,7 +121,7 @@ class OpenKind(Kind):
         self.ways = ways
         self.costs = costs_of([w.cost for w in ways])
         self.least_us = min((w.latency_us for w in ways), default=0)
-        self._fixed = self._own = fixed
+        self.fixed_costs = self._own = fixed
         self.never = NEVER
         self.score = fixed
         self.dock_score: Ints = np.empty(docks, dtype=np.int64)
