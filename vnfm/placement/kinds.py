@@ -18,7 +18,7 @@ from vnfm.placement.estate import CPU, DISK, GRAIN, MEMORY, Bools, Ints, Key, Sh
 from vnfm.placement.statement import Vnf
 from vnfm.placement.ways import NEVER, Ground, Stance, Way
 
-KEPT = 1024
+KEPT = 256  # more are hardly met again before so much has changed that they are looked at anew
 FEW = 6  # changed nodes up to which they are looked at one by one, beside a share of the sector's
 TOGETHER = 64  # ways that are looked at at once, or one kind's
 _SMALL = 254
