@@ -8,7 +8,7 @@ units' effect on each other; that is what the search tests.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,8 +26,7 @@ from vnfm.placement.ways import NEVER, NEVER_MASKED, UNHEARD
 KEPT = 256  # bandwidths whose costs are kept
 
 
-@dataclass(frozen=True, slots=True)
-class Ahead:
+class Ahead(NamedTuple):
     """`own[u]`: by dock, the cost of unit u there and of all behind it.
 
     `known[u]`: the sectors where that rests on the unit's scores; elsewhere it is what it costs at least.

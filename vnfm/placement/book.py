@@ -6,7 +6,6 @@ A chain is searched for on a `Draft`, a small overlay over the book; `commit` en
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -175,48 +174,12 @@ class Book:
         """A tenant's code, a new one for one not met yet."""
         return self.tenants.setdefault(name, len(self.tenants))
 
-    def copy(self) -> Book:
-        """A book that goes its own way: what-if."""
-        other = Book(self.estate)
-        other.version = self.version
-        other.free, other.cell_free = self.free.copy(), self.cell_free.copy()
-        other.free_narrow, other.cell_narrow = self.free_narrow.copy(), self.cell_narrow.copy()
-        other.left = [x.copy() for x in self.left]
-        other.cell_left = [[x.copy() for x in cell] for cell in self.cell_left]
-        other.bandwidth = self.bandwidth.copy()
-        other.up_left = self.up_left.copy()
-        other.licences = self.licences.copy()
-        other.sharer, other.guarded = self.sharer.copy(), self.guarded.copy()
-        other.on_left, other.on_wide = self.on_left.copy(), self.on_wide.copy()
-        other.held, other.tenants = self.held.copy(), self.tenants.copy()
-        other._sharing = {n: {t: c.copy() for t, c in of.items()} for n, of in self._sharing.items()}
-        other._inside = self._inside.copy()
-        other._seated = self._seated.copy()
-        return other
-
     def may_share(self, node: int, tenant: int, shares: int) -> bool:
         """Whether the kernel of that node is open to a VNF that shares it so."""
         of = self._sharing.get(node)
         if not of or (len(of) == 1 and tenant in of):
             return True
         return shares == 1 and not self.guarded[node]
-
-    def nodes_above(self, names: Collection[str]) -> set[int]:
-        """These nodes and all on top of them. Raises ProblemError `not-found`."""
-        index, estate = self.estate.index, self.estate
-        unknown = sorted(set(names) - set(index))
-        if unknown:
-            raise problem("not-found", f"there is no node {unknown[0]}", instance=unknown[0])
-        out = {index[name] for name in names}
-        return out | {n for server in out if estate.root[server] == server for n in estate.on_server(server)}
-
-    def close(self, nodes: Collection[int]) -> None:
-        """Nothing more fits on these nodes: they are drained or gone. There is no way back but another book."""
-        self.version += 1
-        for n in nodes:
-            for r in range(len(self.left)):
-                self._set(r, n, -1)
-            self._touch(n)
 
     def open_to(self, tenant: int, shares: int, first: int, last: int) -> Bools:
         """The same for all nodes of these sectors."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -32,8 +32,7 @@ LEAST = 256  # nodes of a site that are worth a sector of their own
 GRAIN = 8  # the engine counts costs in such parts of a unit; what is below one unit only breaks ties
 
 
-@dataclass(frozen=True, slots=True)
-class Opening:
+class Opening(NamedTuple):
     """What opening a worker VM takes of its server, and costs; the worker is a node from the start, but closed."""
 
     server: int
@@ -62,8 +61,7 @@ class Kept:
                 of.clear()
 
 
-@dataclass(frozen=True, slots=True)
-class Sector:
+class Sector(NamedTuple):
     """Some docks that lie side by side, and their nodes: what scores are worked out for at once. Ends are exclusive."""
 
     start: int

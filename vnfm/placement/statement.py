@@ -74,8 +74,7 @@ class Cell(NamedTuple):
     gpus: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerSize:
+class WorkerSize(NamedTuple):
     """A worker VM that may be opened on a server: `cpu_milli`… is what its containers find in it; without a disk of its
     own (0) they find the server's.
 
@@ -143,8 +142,7 @@ class Licence:
 # ---- what is asked ----
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(NamedTuple):
     """A fixed end of a chain at a vertex; it demands nothing and has no latency of its own."""
 
     id: str
@@ -182,8 +180,7 @@ class Vnf:
     licence_count: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class VirtualLink:
+class VirtualLink(NamedTuple):
     """Traffic between two VNFs or ends, both directions together."""
 
     id: str
@@ -193,16 +190,14 @@ class VirtualLink:
     max_latency_us: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PathBound:
+class PathBound(NamedTuple):
     """The latencies of these virtual links together are bounded."""
 
     vlinks: tuple[str, ...]
     max_latency_us: int
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """Affinity: all in one. Anti-affinity: pairwise in different ones."""
 
     kind: RuleKind
@@ -247,8 +242,7 @@ class Instance:
 # ---- what is answered ----
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(NamedTuple):
     """Where and how one VNF runs; `cell` only where it is NUMA-strict.
 
     `opened`: the size of the worker VM that is opened on the node for it, `worker` names that worker within the

@@ -55,7 +55,7 @@ def fast_path(instance: Instance) -> Callable[[Sequence[Chain]], Iterator[Answer
 
     def place(chains: Sequence[Chain]) -> Iterator[Answer]:
         placer = Placer(Book(estate))
-        effort = replace(placer.effort, prove=False)  # why one is refused does not matter here
+        effort = placer.effort._replace(prove=False)  # why one is refused does not matter here
         for chain in chains:
             found = placer.find(chain, effort)
             if found.draft is None:
