@@ -31,8 +31,8 @@ class Links:
         self._subnets: dict[str, dict[str, str]] = {}  # network -> cidr -> subnet
         self._largest_mtu: dict[str, int] = {}  # project -> as the cloud said when more was asked for
         self._making: dict[str, asyncio.Lock] = {}
-        self._standing: dict[Key, tuple[float, Stack]] = {}
         self._chains: dict[str, bool] = {}  # project -> whether it has networking-sfc
+        self._standing: dict[Key, tuple[float, Stack]] = {}
 
     async def allocate_link(
         self, request: pb.AllocateLinkRequest, spec_digest: str, found: Stamped | None, report: Report
