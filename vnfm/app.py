@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 import threading
-import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,6 +31,7 @@ from vnfm.api.operations import OperationViews
 from vnfm.api.packages import PackagesServicer
 from vnfm.api.pulses import Pulses
 from vnfm.api.vims import VimsServicer
+from vnfm.freshids import FreshIds
 from vnfm.lcm.amending import Amending
 from vnfm.lcm.foresight.asking import Foresight
 from vnfm.lcm.foresight.running import Population
@@ -105,6 +105,7 @@ class Manager:
         checked_vims: Vims = self.registry
         facts = StoredFacts(self.packages, self.orders, self.resources)
         self.granting = Granting(facts, checked_vims)
+        new_id = self.new_id = FreshIds()
         checked_population: Population = StandingStore(database, self.packages)
         self.foresight = Foresight(self.granting.world, checked_population, new_id)
         self.runner = Runner(
@@ -134,7 +135,9 @@ class Manager:
     def add_servicers(self, server: grpc.aio.Server) -> list[str]:
         """Register the northbound services; returns their names."""
         rpc.add_PackagesServicer_to_server(
-            PackagesServicer(self.packages, self.blobs, self.onboarding, self.settings.packages.sources, now, new_id),
+            PackagesServicer(
+                self.packages, self.blobs, self.onboarding, self.settings.packages.sources, now, self.new_id
+            ),
             server,
         )
         rpc.add_LifecycleServicer_to_server(
@@ -149,7 +152,7 @@ class Manager:
                 self.liveness,
                 self.views,
                 now,
-                new_id,
+                self.new_id,
             ),
             server,
         )
@@ -165,7 +168,7 @@ class Manager:
                 self.liveness,
                 self.views,
                 now,
-                new_id,
+                self.new_id,
             ),
             server,
         )
@@ -236,11 +239,6 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def new_id() -> str:
-    """A fresh id."""
-    return str(uuid.uuid4())
-
-
 def package_reader(rules: PackageRules) -> Reader:
     """Reads packages in the TOSCA room, which is loaded when first needed.
 
@@ -294,7 +292,7 @@ async def opened(settings: Settings) -> AsyncIterator[Manager]:
     database = Database(settings.database_url)
     try:
         await asyncio.to_thread(database.migrate)
-        manager_id, fence = await acquire(database, new_id())
+        manager_id, fence = await acquire(database, FreshIds()())
         manager = Manager(settings, database, manager_id, fence)
         try:
             await manager.open()

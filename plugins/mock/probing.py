@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from plugins.mock import frames, rules
@@ -123,21 +123,31 @@ def _link_us(left: Instance, entered: Instance, between: Between) -> int:
     return left.hop_us + max(WIRE_US, between(left.host_id, entered.host_id)) + entered.hop_us
 
 
-def passings(trip: Trip, between: Between = _nowhere_far) -> list[pb.ProbePathResponse.Passing]:
-    """Where and when the packet was seen."""
-    seen: list[pb.ProbePathResponse.Passing] = []
-    at_us = 0
+def _walk(trip: Trip) -> Iterator[tuple[Station, Instance, Instance | None, str, bool, bool]]:
+    """Each port that the packet passes: station, instance, whence it came where it arrives, the port, whether it is the
+    reply, whether it leaves by that port."""
     ways = [(False, trip.reached)] + ([(True, trip.reached[::-1])] if trip.whole else [])
     for reply, stops in ways:
+        last, before = len(stops) - 1, None
         for index, (station, instance) in enumerate(stops):
             arriving, leaving = instance.ingress_cp, instance.egress_cp
             if reply:
                 arriving, leaving = leaving, arriving
-            if index:
-                at_us += _link_us(stops[index - 1][1], instance, between)
-                seen.append(_passing(station, instance, arriving, at_us, reply=reply, leaving=False))
-            if index < len(stops) - 1 or not (trip.whole or reply):
-                seen.append(_passing(station, instance, leaving, at_us, reply=reply, leaving=True))
+            if before is not None:
+                yield station, instance, before, arriving, reply, False
+            if index < last or not (trip.whole or reply):
+                yield station, instance, None, leaving, reply, True
+            before = instance
+
+
+def passings(trip: Trip, between: Between = _nowhere_far) -> list[pb.ProbePathResponse.Passing]:
+    """Where and when the packet was seen."""
+    seen: list[pb.ProbePathResponse.Passing] = []
+    at_us = 0
+    for station, instance, before, cp_id, reply, leaving in _walk(trip):
+        if before is not None:
+            at_us += _link_us(before, instance, between)
+        seen.append(_passing(station, instance, cp_id, at_us, reply=reply, leaving=leaving))
     return seen
 
 
@@ -159,9 +169,8 @@ def counted(trips: Sequence[Trip]) -> Mapping[tuple[str, str], tuple[int, int]]:
     into: Counter[tuple[str, str]] = Counter()
     out: Counter[tuple[str, str]] = Counter()
     for trip in trips:
-        for passing in passings(trip):
-            side = out if passing.leaving else into
-            side[passing.resource_id, passing.cp_id] += 1
+        for _, instance, _, cp_id, _, leaving in _walk(trip):
+            (out if leaving else into)[instance.resource_id, cp_id] += 1
     return {place: (into[place], out[place]) for place in {*into, *out} if place[0]}
 
 

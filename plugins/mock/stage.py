@@ -94,6 +94,8 @@ class Stage:
         """Count the call, durably, and say which rules act on it."""
         rules, changed = fire(self._config.rules if self._config else (), self.world.counts, call)
         self.world.count(changed)
+        if rules:
+            self.world.flush()  # one of them may end the process
         return rules
 
     def build(self, thing: Thing) -> pb.Resource:
@@ -124,6 +126,8 @@ class Stage:
         if started is not None and any(rule.delay_ms for rule in first):
             started((time.monotonic_ns() - begun_ns) // 1_000_000)
         made = effect()
+        if rules:
+            self.world.flush()
         for rule in rules:
             if rule.do is Do.PARTIAL:
                 self._leave_half(made, remains)

@@ -6,6 +6,8 @@ may open it, too: `World(path).generations(...)` tells every switch of a path, a
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -107,7 +109,8 @@ def references(spec: Spec) -> Iterator[str]:
 
 
 class World:
-    """All objects by (manager_id, resource_id); every change is in the file before the call goes on."""
+    """All objects by (manager_id, resource_id). Every change is in the file before anybody hears of it: what changes in
+    one turn of the event loop is one transaction, ended at the beginning of the next turn, and by `flush`."""
 
     def __init__(self, state_file: Path | None, clock_ns: Callable[[], int] = time.time_ns) -> None:
         self._clock_ns = clock_ns
@@ -130,7 +133,34 @@ class World:
 
     def close(self) -> None:
         """Let go of the file."""
+        self.flush()
         self._file.close()
+
+    def flush(self) -> None:
+        """What was changed is in the file from now on."""
+        if self._file.in_transaction:
+            self._file.execute("COMMIT")
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        joins = self._file.in_transaction
+        if not joins:
+            self._file.execute("BEGIN")
+        try:
+            yield
+        except BaseException:
+            if not joins:
+                self._file.execute("ROLLBACK")
+            raise
+        if not joins:
+            try:
+                asyncio.get_running_loop().call_soon(self._end_turn)
+            except RuntimeError:  # outside of an event loop there are no turns
+                self.flush()
+
+    def _end_turn(self) -> None:
+        with contextlib.suppress(sqlite3.ProgrammingError):  # it is closed already, with everything in it
+            self.flush()
 
     def get(self, manager_id: str, resource_id: str) -> Thing | None:
         """One object."""
@@ -164,8 +194,7 @@ class World:
         before = self._things.get(thing.key)
         now_ns, spec = self._clock_ns(), thing.spec.SerializeToString()
         row = (*thing.key, thing.resource.SerializeToString(), spec, thing.digest)
-        with self._file:
-            self._file.execute("BEGIN")
+        with self._changing():
             if before is None:
                 self._file.execute("INSERT OR IGNORE INTO born VALUES (?, ?, ?)", (*thing.key, now_ns))
             if isinstance(thing.spec, pb.AllocatePathRequest) and (before is None or before.digest != thing.digest):
@@ -176,8 +205,7 @@ class World:
     def remove(self, manager_id: str, resource_id: str) -> None:
         """Make it gone; success where it is not there. What a path has carried stays counted at the ports."""
         key = (manager_id, resource_id)
-        with self._file:
-            self._file.execute("BEGIN")
+        with self._changing():
             for table in ("object", "born", "fate", "crossed"):
                 self._file.execute(f"DELETE FROM {table} WHERE manager_id = ? AND resource_id = ?", key)
             carried = self._file.execute(
@@ -242,8 +270,7 @@ class World:
 
     def cross(self, manager_id: str, path_id: str, counted: Mapping[tuple[str, str], tuple[int, int]]) -> None:
         """Count packets of a path into and out of ports, by (resource_id, cp_id)."""
-        with self._file:
-            self._file.execute("BEGIN")
+        with self._changing():
             self._cross(manager_id, path_id, counted)
 
     def _cross(self, manager_id: str, path_id: str, counted: Mapping[tuple[str, str], tuple[int, int]]) -> None:

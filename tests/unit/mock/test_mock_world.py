@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import struct
+from contextlib import closing
 from pathlib import Path
 
 from plugins.mock import frames, rules
@@ -183,3 +185,29 @@ def test_frames_are_such_as_a_network_would_take() -> None:
     udp = frames.datagram("10.0.0.1", "10.0.0.2", 1000, 5001, payload=b"odd")
     assert struct.unpack("!HHH", udp[34:40]) == (1000, 5001, 11)
     assert _sum(udp[14:34]) == 0xFFFF
+
+
+def test_what_changes_in_one_turn_of_the_loop_is_one_transaction_that_others_see_in_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "world.db"
+
+    async def story() -> None:
+        world = World(path)
+
+        def seen() -> int:
+            with closing(sqlite3.connect(path)) as other:
+                return int(other.execute("SELECT count(*) FROM object").fetchone()[0])
+
+        for name in ("a", "b", "c"):
+            world.put(_compute(name))
+        assert seen() == 0
+        await asyncio.sleep(0)
+        assert seen() == 3
+        world.remove("m", "a")
+        assert seen() == 3
+        world.flush()  # whoever is about to end the process does not wait for the turn's end
+        assert seen() == 2
+        world.put(_compute("d"))
+        world.close()
+        assert seen() == 3
+
+    asyncio.run(story())
