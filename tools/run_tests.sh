@@ -11,8 +11,8 @@ run() { # pytest's 5 means that nothing was selected
 }
 # on the lab, or on the cloud that OS_CLOUD names; without either each says why it was skipped
 openstack() {
-  # a cloud makes several things at once faster than one after the other
-  run tests/contract -m "openstack and not long" -n 3 --dist worksteal
+  # a cloud makes two things at once faster than one after the other
+  run tests/contract -m "openstack and not long" -n 2 --dist worksteal
   # but a test that stops one of its services, or takes a wire, wants it for itself
   run tests --ignore tests/contract -m "openstack and not long"
 }
