@@ -6,7 +6,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMPS := build/.setup
 
-.PHONY: help setup demo test test-long lab-openstack lab-openstack-down lab-openstack-status test-openstack bench bench-placement bench-openstack fuzz check stubs format clean
+.PHONY: help setup demo demo-openstack test test-long lab-openstack lab-openstack-down lab-openstack-status test-openstack bench bench-placement bench-openstack fuzz check stubs format clean
 
 help: ## these lines
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 24
@@ -30,6 +30,9 @@ $(STAMPS)/guest: $(STAMPS)/python $(wildcard plugins/microvm/*.py plugins/microv
 
 demo: setup ## the main job, told step by step
 	@$(PY) tools/demo.py
+
+demo-openstack: setup ## one chain over this host and an OpenStack, told step by step; brings the lab up
+	@$(PY) tools/demo_openstack.py
 
 test: setup ## all tests that fit into a quarter of an hour
 	@bash tools/run_tests.sh

@@ -14,8 +14,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +40,20 @@ SECOND = "vcpe-paths"
 IN_THE_MIDDLE = re.compile(r"(?P<percent>1[5-9]|[2-7]\d) %  done")
 
 
+Stage = Callable[[Teller], AbstractContextManager[tuple[str, ...]]]
+"""What a story plays on while it is told; gives the manager's VIMs, as `vnfm serve --vim` takes them."""
+
+
 class Demo:
     """The story, step by step."""
 
+    name = "vcpe"
+    route = "fw → rt → gw"
+    expected = EXPECTED
+    meaning = "the descriptors name needs, no realization: fw shares a kernel, rt has its own, gw is a VM"
+
     def __init__(self, teller: Teller, manager: Manager, cli: Cli) -> None:
+        self.chain_file = CHAIN_FILE
         self.teller = teller
         self.manager = manager
         self.cli = cli
@@ -76,7 +86,7 @@ class Demo:
 
     def prepare(self) -> None:
         """Start the manager."""
-        self.teller.command(["vnfm", "serve", "--state", str(self.manager.state)])
+        self.teller.command(["vnfm", "serve", "--state", str(self.manager.state), *self.manager.options])
         took = self.manager.start()
         self.teller.good(f"the manager answers after {took:.1f} s; its log: {BUILD / 'manager.log'}")
 
@@ -92,49 +102,49 @@ class Demo:
 
     def plan(self) -> None:
         """Show the plan and check that each need led where it must."""
-        self.cli.show("chain", "plan", CHAIN_FILE)
-        plan = self.cli.ask("chain", "plan", CHAIN_FILE)
+        self.cli.show("chain", "plan", self.chain_file)
+        plan = self.cli.ask("chain", "plan", self.chain_file)
         found = {v["alias"]: v["runtime"] for v in plan["vnfs"]}
-        if found != EXPECTED:
-            raise StoryError(f"expected {EXPECTED} from the descriptors' needs, the plan says {found}")
-        self.teller.good("the descriptors name needs, no realization: fw shares a kernel, rt has its own, gw is a VM")
+        if found != self.expected:
+            raise StoryError(f"expected {self.expected} from the descriptors' needs, the plan says {found}")
+        self.teller.good(self.meaning)
 
     def create(self) -> None:
-        """Create vcpe; COMPLETED says that probe packets crossed every hop."""
-        op = self.cli.ask("chain", "create", CHAIN_FILE, tell=True, progress=True)
-        self.standing.append("vcpe")
+        """Create the chain; COMPLETED says that probe packets crossed every hop."""
+        op = self.cli.ask("chain", "create", self.chain_file, tell=True, progress=True)
+        self.standing.append(self.name)
         self.witness.look()
         self.teller.good(f"operation {op['id']} is {op['state']}: {len(op['steps'])} steps, the probe included")
 
     def traffic(self) -> None:
         """Allowed, forbidden, translated; packets and RTT a hop; the picture."""
-        chain = self.cli.ask("chain", "show", "vcpe")
-        server = demo_traffic.Server(self.cli, "vcpe", "server", (ALLOWED_PORT, FORBIDDEN_PORT))
+        chain = self.cli.ask("chain", "show", self.name)
+        server = demo_traffic.Server(self.cli, self.name, "server", (ALLOWED_PORT, FORBIDDEN_PORT))
         try:
             self.exchange(chain, server)
         finally:
             server.stop()
-        self.cli.ask("chain", "probe", "vcpe", "--packets", "20")
-        self.cli.show("chain", "show", "vcpe")
-        picture = BUILD / "vcpe.svg"
-        self.cli.show("chain", "graph", "vcpe", "-o", os.path.relpath(picture, ROOT))
+        self.cli.ask("chain", "probe", self.name, "--packets", "20")
+        self.cli.show("chain", "show", self.name)
+        picture = BUILD / f"{self.name}.svg"
+        self.cli.show("chain", "graph", self.name, "-o", os.path.relpath(picture, ROOT))
         if "<svg" not in picture.read_text(encoding="utf-8")[:1000]:
             raise StoryError(f"{picture} is no SVG")
         self.teller.good(f"a picture of the chain: {picture}")
 
     def exchange(self, chain: dict[str, Any], server: demo_traffic.Server) -> None:
         """Requests from the client's end to the server's."""
-        client_ip = demo_traffic.address_of(self.cli, "vcpe", "client")
-        server_ip = demo_traffic.address_of(self.cli, "vcpe", "server")
+        client_ip = demo_traffic.address_of(self.cli, self.name, "client")
+        server_ip = demo_traffic.address_of(self.cli, self.name, "server")
         firewall = next(v["vnf_instance_id"] for v in chain["vnfs"] if v["alias"] == "fw")
-        self.teller.line(f"client {client_ip} → fw → rt → gw → server {server_ip}")
+        self.teller.line(f"client {client_ip} → {self.route} → server {server_ip}")
 
         answer, seen = self.call_until_translated(server, client_ip, server_ip)
         self.teller.good(f"port {ALLOWED_PORT} passes: the server answers “{answer}”")
         self.teller.good(f"the router translates: {client_ip} calls, the server sees {seen}")
 
         dropped = demo_traffic.dropped_packets(self.cli, firewall)
-        reply = demo_traffic.request(self.cli, "vcpe", "client", server_ip, FORBIDDEN_PORT, patience_s=2.0)
+        reply = demo_traffic.request(self.cli, self.name, "client", server_ip, FORBIDDEN_PORT, patience_s=2.0)
         counted = demo_traffic.dropped_packets(self.cli, firewall) - dropped
         if reply.answer or not server.silent(0.2):
             raise StoryError(f"port {FORBIDDEN_PORT} must not pass, but the server answered “{reply.answer}”")
@@ -150,7 +160,7 @@ class Demo:
         """(answer, caller as the server saw it). A microVM under emulation may load its rules a moment after boot."""
         begun = time.monotonic()
         while True:
-            reply = demo_traffic.request(self.cli, "vcpe", "client", server_ip, ALLOWED_PORT)
+            reply = demo_traffic.request(self.cli, self.name, "client", server_ip, ALLOWED_PORT)
             waited = time.monotonic() - begun
             if not reply.answer:
                 raise StoryError(f"port {ALLOWED_PORT} must pass the firewall, but: {reply.error}")
@@ -199,7 +209,7 @@ class Demo:
         self.standing.remove(name)
 
     def take_down(self) -> None:
-        """Terminate both chains, stop the manager, look at the host."""
+        """Terminate all chains, stop the manager, look at the host."""
         for name in tuple(self.standing):
             self.terminate(name)
         self.manager.stop()
@@ -239,13 +249,19 @@ def only_one() -> Iterator[None]:
         yield
 
 
-def run(teller: Teller) -> int:
+@contextmanager
+def on_this_host(_teller: Teller) -> Iterator[tuple[str, ...]]:
+    """Where the story plays: the manager's VIMs are its own choice."""
+    yield ()
+
+
+def run(teller: Teller, story: type[Demo] = Demo, stage: Stage = on_this_host) -> int:
     """The demo's exit code: 0 told to the end, 1 something did not hold, 130 broken off."""
     state = state_folder()
     os.environ["VNFM_MICROVM_TEMPLATES"] = str(templates_folder(state))
-    manager = Manager(state, BUILD / "manager.log")
-    cli = Cli(manager.endpoint, teller)
-    with only_one():
+    with only_one(), stage(teller) as vims:
+        manager = Manager(state, BUILD / "manager.log", vims)
+        cli = Cli(manager.endpoint, teller)
         teller.command(["vnfm", "doctor"])
         lack = missing(examine())
         if lack is not None:
@@ -257,7 +273,7 @@ def run(teller: Teller) -> int:
             clear(teller, manager, cli)
         (BUILD / "manager.log").unlink(missing_ok=True)
         try:
-            Demo(teller, manager, cli).play()
+            story(teller, manager, cli).play()
         except StoryError as error:
             teller.bad(str(error))
             teller.line(f"the manager's last words: {manager.last_words()}")
@@ -284,7 +300,7 @@ def examine() -> dict[str, Any]:
     return report
 
 
-def main() -> int:
+def main(story: type[Demo] = Demo, stage: Stage = on_this_host) -> int:
     """Entry point; SIGTERM is taken as Ctrl-C."""
 
     def interrupted(_number: int, _frame: object) -> None:
@@ -293,7 +309,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, interrupted)
     teller = Teller(Console(highlight=False))
     try:
-        return run(teller)
+        return run(teller, story, stage)
     except StoryError as error:
         teller.bad(str(error))
         return 1

@@ -142,8 +142,9 @@ def _as_table(args: Sequence[str]) -> list[str]:
 class Manager:
     """`vnfm serve` on a state folder; its words go to a log."""
 
-    def __init__(self, state: Path, log: Path) -> None:
+    def __init__(self, state: Path, log: Path, vims: Sequence[str] = ()) -> None:
         self.state = state
+        self.options = [word for vim in vims for word in ("--vim", vim)]
         self.endpoint = f"unix:{state / 'vnfm.sock'}"
         self._log = log
         self._process: subprocess.Popen[str] | None = None
@@ -160,7 +161,7 @@ class Manager:
         with self._log.open("a") as log:
             # A session of its own: Ctrl-C is for the demo, which then takes things down in order.
             self._process = subprocess.Popen(
-                [*vnfm_command(), "serve", "--state", str(self.state), "--listen", self.endpoint],
+                [*vnfm_command(), "serve", "--state", str(self.state), "--listen", self.endpoint, *self.options],
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

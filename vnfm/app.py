@@ -50,6 +50,7 @@ from vnfm.settings import (
     default_state_dir,
     package_rules,
     parse_vim,
+    sealed_by,
     settings_for,
 )
 from vnfm.store.blobs import BlobStore
@@ -79,6 +80,7 @@ WRONG_SETTINGS = (
     "bad-trust-store",
     "bad-signature-policy",
     "bad-package-source",
+    "bad-key-file",
 )
 RECEIVE_BYTES = 16 << 20
 SEND_BYTES = 64 << 20  # an inventory of ten thousand hosts
@@ -95,7 +97,7 @@ class Manager:
         self.packages = PackageStore(database)
         self.orders = OrderStore(database)
         self.resources = ResourceStore(database)
-        self.vims = VimStore(database)
+        self.vims = VimStore(database, settings.seal)
         self.pulses = Pulses()
         journal = TellingJournal(database, self._told, self.pulses)
         checked_journal: Journal = journal  # the adapters satisfy the ports: said to the type checker
@@ -185,12 +187,13 @@ class Manager:
         """Connect VIMs and take up what was left open."""
         self.blobs.sweep()
         await self.watching.load()
-        for vim in self.settings.vims:
-            self.registry.add(settings_for(self.settings.state_dir, vim.name, vim.kind, vim.config))
+        for given in self.settings.vims:
+            self.registry.add(settings_for(self.settings.state_dir, given.name, given.kind, given.config))
         told = {v.name for v in self.settings.vims}
-        for name, kind, config in await self.vims.all():
-            if name not in told:
-                self.registry.add(settings_for(self.settings.state_dir, name, kind, config))
+        await self._seal_plain()
+        for vim in await self.vims.all():
+            if vim.name not in told:
+                self.registry.add(settings_for(self.settings.state_dir, vim.name, vim.kind, vim.config, vim.locked))
         for work in (self.onboarding.resume(), self._prune_events()):
             task = asyncio.create_task(work)
             self.background.add(task)
@@ -198,6 +201,18 @@ class Manager:
         resumed = await self.runner.resume()
         if resumed:
             log.info("operations resumed", count=resumed)
+
+    async def _seal_plain(self) -> None:
+        """What an earlier version kept in the clear."""
+        try:
+            names = await self.vims.seal_plain()
+        except ProblemError as error:  # of another key: each VIM says so by itself
+            log.error("secrets stay as they are", problem=error.problem.detail)
+            return
+        if names and self.settings.seal:
+            log.info("secrets sealed that were kept plain", vims=names)
+        elif names:
+            log.warning("secrets are kept plain: start the manager with --key-file", vims=names)
 
     async def _prune_events(self) -> None:
         while True:
@@ -348,6 +363,8 @@ def run(
     trust_store: Path | None = None,
     signature: str = "if-present",
     package_sources: Sequence[str] = (),
+    key_file: Path | None = None,
+    passphrase: str | None = None,
 ) -> int:
     """What `vnfm serve` does. Returns the exit code."""
     structlog.configure(
@@ -365,6 +382,7 @@ def run(
         for vim in configured:
             settings_for(state_dir, vim.name, vim.kind, vim.config)
         rules = package_rules(trust_store, signature, package_sources)
+        seal = sealed_by(key_file, passphrase, state_dir)
         names = [v.name for v in configured]
         if twice := next((n for n in names if names.count(n) > 1), ""):
             raise problem("vim-config", f"--vim: two VIMs are called {twice}; give each a name of its own")
@@ -376,6 +394,7 @@ def run(
                 configured,
                 healing,
                 rules,
+                seal,
             )
             asyncio.run(serve(settings))
     except ProblemError as error:

@@ -15,6 +15,7 @@ from vnfm.cli import foresight, packages
 from vnfm.cli.command import OutputOption, ReadChoice
 from vnfm.cli.main import app as app
 from vnfm.cli.output import chosen
+from vnfm.tools import keys as key_files
 from vnfm.tools import package as package_files
 from vnfm.tools import placement as placement_files
 
@@ -22,6 +23,7 @@ SELDOM = 20_000  # objects more than were freed, before the collector looks for 
 
 package_files.register(packages.app)
 placement_files.register(foresight.app)
+app.add_typer(key_files.app, name="key")
 
 
 class Local:
@@ -70,6 +72,14 @@ def serve(
         list[str] | None,
         typer.Option(metavar="URL", help="Packages may be fetched from below this address; default: from nowhere."),
     ] = None,
+    key_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The key that seals secrets in the database; `vnfm key new FILE` makes one."),
+    ] = None,
+    passphrase: Annotated[
+        bool,
+        typer.Option("--passphrase", help="Seal with a passphrase: asked for on a terminal, else stdin's first line."),
+    ] = False,
 ) -> None:
     """Run the manager until SIGTERM; prints `ready ENDPOINT` once it answers."""
     import gc
@@ -83,5 +93,8 @@ def serve(
     gc.enable()
     gc.set_threshold(SELDOM)  # nearly all that a step makes is freed by counting: looking often finds nothing
     healing = HealingPolicy(limit=heal_limit, window_s=heal_window) if auto_heal else None
-    told = run(state, listen, database, vim or (), healing, trust_store, signature, package_source or ())
+    words = key_files.passphrase_of(sys.stdin) if passphrase else None
+    told = run(
+        state, listen, database, vim or (), healing, trust_store, signature, package_source or (), key_file, words
+    )
     raise typer.Exit(told)

@@ -11,8 +11,9 @@ from typing import Any
 import yaml
 
 from vnfm.lcm.healing import HealingPolicy
-from vnfm.model.problem import problem
+from vnfm.model.problem import Problem, problem
 from vnfm.store.fetching import PackageSources
+from vnfm.store.sealing import Seal
 from vnfm.vim.connection import VimSettings
 from vnfm.vim.process import command_of
 
@@ -38,6 +39,7 @@ class Settings:
     vims: tuple[VimSettings, ...]
     healing: HealingPolicy | None  # None: nothing is healed by itself
     packages: PackageRules = field(default_factory=PackageRules)
+    seal: Seal | None = None  # for secrets in the database; None: none are kept
 
 
 def parse_vim(text: str) -> VimSettings:
@@ -66,8 +68,10 @@ def _config_of(kind: str, file: str) -> Mapping[str, Any]:
     """A VIM's configuration file; the mock's may be a bare script."""
     try:
         data = yaml.safe_load(Path(file).read_text())
-    except (OSError, yaml.YAMLError) as error:
+    except OSError as error:
         raise problem("vim-config", f"{file}: {error}") from error
+    except yaml.YAMLError as error:
+        raise problem("vim-config", f"{file}: {_place_of(error)}") from None
     if kind == "mock" and isinstance(data, list):
         return {"script": data}
     if not isinstance(data, dict):
@@ -75,7 +79,25 @@ def _config_of(kind: str, file: str) -> Mapping[str, Any]:
     return data
 
 
-def settings_for(state_dir: Path, name: str, kind: str, config: Mapping[str, Any]) -> VimSettings:
+def _place_of(error: yaml.YAMLError) -> str:
+    """What is wrong with the file, and where, without its lines, which may hold secrets."""
+    mark = getattr(error, "problem_mark", None)
+    where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+    return f"{where}{getattr(error, 'problem', None) or 'it is no YAML'}"
+
+
+def sealed_by(key_file: Path | None, passphrase: str | None, state_dir: Path) -> Seal | None:
+    """From `vnfm serve`'s options. Raises ProblemError `bad-key-file`."""
+    if key_file is not None and passphrase is not None:
+        raise problem("bad-key-file", "--key-file and --passphrase: expected one of them")
+    if key_file is not None:
+        return Seal.of_file(key_file, state_dir)
+    return None if passphrase is None else Seal.of_passphrase(passphrase)
+
+
+def settings_for(
+    state_dir: Path, name: str, kind: str, config: Mapping[str, Any], locked: Problem | None = None
+) -> VimSettings:
     """Complete what a plugin on this host needs to know of this host."""
     check_vim_name(name)
     if not kind.startswith("grpc:"):
@@ -86,7 +108,7 @@ def settings_for(state_dir: Path, name: str, kind: str, config: Mapping[str, Any
         defaults = {"state_dir": str(folder / "data")}
     elif kind == "mock":
         defaults = {"state_file": str(folder / "mock-state.json")}
-    return VimSettings(name, kind, {**defaults, **config})
+    return VimSettings(name, kind, {**defaults, **config}, locked)
 
 
 def package_rules(trust_store: Path | None, signature: str, sources: Sequence[str]) -> PackageRules:

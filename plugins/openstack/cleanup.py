@@ -13,7 +13,12 @@ from plugins.openstack.cloud import Cloud, Service
 from plugins.openstack.errors import ApiError
 
 _ORDER: Mapping[str, tuple[Service, str]] = {
+    "OS::Neutron::PortChain": ("network", "/sfc/port_chains"),
+    "OS::Neutron::FlowClassifier": ("network", "/sfc/flow_classifiers"),
+    "OS::Neutron::PortPairGroup": ("network", "/sfc/port_pair_groups"),
+    "OS::Neutron::PortPair": ("network", "/sfc/port_pairs"),
     "OS::Nova::Server": ("compute", "/servers"),
+    "OS::Cinder::Volume": ("volume", "/volumes"),
     "OS::Neutron::Trunk": ("network", "/trunks"),
     "OS::Neutron::Port": ("network", "/ports"),
     "OS::Neutron::SecurityGroup": ("network", "/security-groups"),

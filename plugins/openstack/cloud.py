@@ -15,7 +15,7 @@ import structlog
 from plugins.openstack.errors import ApiError, message_of, to_problem
 from plugins.openstack.settings import Login
 
-Service = Literal["compute", "network", "orchestration", "image", "placement"]
+Service = Literal["compute", "network", "orchestration", "image", "placement", "volume"]
 MICROVERSIONS: Mapping[Service, str] = {"compute": "2.79", "placement": "1.29"}
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.25, 5.0
 _REQUEST_S = 60.0
@@ -201,6 +201,7 @@ class SdkTransport:
             "orchestration": self._connection.orchestration,
             "image": self._connection.image,
             "placement": self._connection.placement,
+            "volume": _bare_adapter(self._connection),
         }
 
     def send(self, service: Service, method: str, path: str, body: Body | None, params: Params, version: str) -> Reply:
@@ -232,20 +233,36 @@ class SdkTransport:
         return _Answer(response)
 
 
+def _bare_adapter(connection: Any) -> Any:
+    """For a service that not every cloud has: openstacksdk's own proxy looks for it when it is made."""
+    from keystoneauth1.adapter import Adapter
+
+    config, kind = connection.config, "block-storage"
+    return Adapter(
+        connection.session,
+        service_type=kind,
+        interface=config.get_interface(kind),
+        region_name=config.get_region_name(kind),
+    )
+
+
 def _region(config: Any, login: Login) -> Any:
-    """The cloud's configuration: of clouds.yaml, or of an application credential and nothing else."""
+    """The cloud's configuration: of clouds.yaml, or of the credentials given and nothing else."""
     more = {"region_name": login.region, "interface": login.interface, "cacert": login.ca_file}
     given: dict[str, Any] = {key: value for key, value in more.items() if value}
     if login.cloud:
         files = [login.clouds_file] if login.clouds_file else None
         return config(config_files=files, load_envvars=files is None).get_one(cloud=login.cloud, **given)
-    auth = {
-        "auth_url": login.auth_url,
-        "application_credential_id": login.credential_id,
-        "application_credential_secret": login.secret,
-    }
+    auth = {"auth_url": login.auth_url}
+    if login.username:
+        kind = "v3password"
+        auth |= {"username": login.username, "password": login.secret, "project_name": login.project}
+        auth |= {"user_domain_name": login.user_domain, "project_domain_name": login.project_domain}
+    else:
+        kind = "v3applicationcredential"
+        auth |= {"application_credential_id": login.credential_id, "application_credential_secret": login.secret}
     alone = config(load_yaml_config=False, load_envvars=False)
-    return alone.get_one(auth_type="v3applicationcredential", auth=auth, **given)
+    return alone.get_one(auth_type=kind, auth=auth, **given)
 
 
 class _Answer:

@@ -41,6 +41,7 @@ class Facts:
     wires: tuple[Wire, ...]
     zone: str = ""  # zone, or zone:host
     group_id: str = ""
+    volume_ids: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -56,6 +57,7 @@ def corrected(hot: Hot, request: pb.AllocateComputeRequest, facts: Facts) -> Hot
     for number, (port, wire) in enumerate(zip(request.ports, facts.wires, strict=True)):
         hot = wired(hot, number, port, wire)
     hot = trunked(hot, request.ports)
+    hot = attached(hot, request.volumes, facts.volume_ids)
     hot = unwired(hot, len(request.ports))
     return with_outputs(hot, len(request.ports), facts.group_id)
 
@@ -117,6 +119,8 @@ def wired(hot: Hot, number: int, port: pb.Port, wire: Wire) -> Hot:
     if port.vnic in _VNIC:
         properties["binding:vnic_type"] = _VNIC[port.vnic]
     properties.update(security(port, wire.group_id))
+    if port.shared_ips and not port.l2_transparent:
+        properties["allowed_address_pairs"] = [{"ip_address": address} for address in port.shared_ips]
     if options := route_options(port, wire.dhcp):
         properties["value_specs"] = {"extra_dhcp_opts": options}
     return _resource(hot, port_name(number), "OS::Neutron::Port", properties)
@@ -164,6 +168,16 @@ def trunked(hot: Hot, ports: Sequence[pb.Port]) -> Hot:
     hot = _resource(hot, "trunk", "OS::Neutron::Trunk", properties)
     hot["resources"][SERVER]["depends_on"] = ["trunk"]
     return _server(hot, networks=[{"port": {"get_resource": port_name(number)}} for number in parents])
+
+
+def attached(hot: Hot, mounts: Sequence[pb.VolumeMount], volume_ids: Sequence[str]) -> Hot:
+    """The server's volumes, in order. A path below /dev/ names the device; where a guest mounts it is the guest's."""
+    for number, (mount, volume_id) in enumerate(zip(mounts, volume_ids, strict=True)):
+        properties: dict[str, object] = {"instance_uuid": {"get_resource": SERVER}, "volume_id": volume_id}
+        if mount.path.startswith("/dev/"):
+            properties["mountpoint"] = mount.path
+        hot = _resource(hot, f"attachment{number}", "OS::Cinder::VolumeAttachment", properties)
+    return hot
 
 
 def unwired(hot: Hot, ports: int) -> Hot:

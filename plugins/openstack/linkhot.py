@@ -91,9 +91,9 @@ def _all_traffic() -> list[dict[str, str]]:
     return [{"direction": way, "ethertype": kind} for way in ("ingress", "egress") for kind in ("IPv4", "IPv6")]
 
 
-def path(port_ids: Sequence[str]) -> Hot:
-    """Nothing but a note of the ports that let others' packets pass."""
-    return {**_hot({}, []), "outputs": {"ports": {"value": list(port_ids)}}}
+def path(port_ids: Sequence[str], steering: Mapping[str, object] | None = None) -> Hot:
+    """A note of the ports that let others' packets pass, and what steers where the cloud does."""
+    return {**_hot(steering or {}, []), "outputs": {"ports": {"value": list(port_ids)}}}
 
 
 def _hot(resources: Mapping[str, object], outputs: Sequence[str]) -> Hot:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from plugins.openstack import joining, linkhot, states
+from plugins.openstack import chaining, joining, linkhot, states
 from plugins.openstack.corrections import Wire
 from plugins.openstack.errors import ApiError, to_problem
 from plugins.openstack.stacks import Stack
@@ -31,6 +31,7 @@ class Links:
         self._subnets: dict[str, dict[str, str]] = {}  # network -> cidr -> subnet
         self._largest_mtu: dict[str, int] = {}  # project -> as the cloud said when more was asked for
         self._making: dict[str, asyncio.Lock] = {}
+        self._chains: dict[str, bool] = {}  # project -> whether it has networking-sfc
         self._standing: dict[Key, tuple[float, Stack]] = {}
 
     async def allocate_link(
@@ -88,12 +89,16 @@ class Links:
     async def allocate_path(
         self, request: pb.AllocatePathRequest, spec_digest: str, found: Stamped | None, report: Report
     ) -> pb.Resource:
-        """The hops' ports let others' packets pass; the routes that lead from hop to hop the guests have had from DHCP
-        since they were made. So a path cannot be led elsewhere while it is there."""
+        """The hops' ports let others' packets pass. Where the cloud has networking-sfc it leads them from hop to hop;
+        else the routes do that the guests have had from DHCP since they were made, so that such a path cannot be led
+        elsewhere while it is there."""
         owner = request.owner
-        port_ids = await self._hop_ports(request)
+        port_ids, way = await self._hops(request)
+        steers = await self._steers(self._world.project(owner.tenant))
+        steering = chaining.resources(way, request.match, symmetric=request.symmetric) if steers else {}
         stamp = Stamp(request.resource_id, pb.KIND_PATH, spec_digest, owner, generation=request.generation)
-        project, hot = self._world.project(owner.tenant), linkhot.path(port_ids)
+        project, hot = self._world.project(owner.tenant), linkhot.path(port_ids, steering)
+        left: set[str] = set()
         if found is None:
             stack = await project.stacks.create(stamp, hot, report)
         else:
@@ -103,27 +108,55 @@ class Links:
                 stack = await project.stacks.create(stamp, hot, report)
             else:
                 before = set((await project.stacks.outputs(there)).get("ports") or [])
-                if before != set(port_ids):
+                if before != set(port_ids) and not steering:
                     raise unimplemented("other hops for a path that is there", "CAPABILITY_STEER")
                 stack = await project.stacks.retag(there, stamp, hot, report)
+                left = before - set(port_ids)
         await asyncio.gather(*(self._open(project, port_id) for port_id in port_ids))
+        if left:
+            await self.close_path(project, owner.manager_id, request.resource_id, sorted(left))
         return states.stamped(stack, None).resource
 
-    async def _hop_ports(self, request: pb.AllocatePathRequest) -> list[str]:
-        """The native ports of all computes on the way; FAILED_PRECONDITION names the hop that is not there."""
-        found: list[str] = []
+    async def _hops(self, request: pb.AllocatePathRequest) -> tuple[list[str], chaining.Way]:
+        """The native ports of all computes on the way, and by which of them packets come and go; FAILED_PRECONDITION
+        names the hop that is not there."""
+        port_ids: list[str] = []
+        groups: list[tuple[chaining.Member, ...]] = []
+        whole = True  # a VNF that no pair of ports leads through would be passed by
         for hop in request.hops:
             kind = hop.WhichOneof("at")
             if kind == "edge":
                 continue  # there the path goes on in another VIM
-            resource_id = hop.compute.resource_id if kind == "compute" else hop.sap.resource_id
-            there = await self._world.stack(request.owner.manager_id, resource_id)
-            if there is None or not there[1].complete:
-                raise not_ready(f"hop {resource_id!r} is not there: allocate it first")
-            if kind == "compute":
-                outputs = await there[0].stacks.outputs(there[1])
-                found.extend(str(value) for name, value in sorted(outputs.items()) if name.startswith("port"))
-        return found
+            if kind == "sap":
+                raise not_ready(f"hop {hop.sap.resource_id!r} is not there: a cloud has no ends")
+            members = []
+            for handle in hop.replicas or [hop.compute]:
+                ports = await self._ports_of(request.owner.manager_id, handle.resource_id)
+                port_ids.extend(str(port["id"]) for port in ports)
+                members.append(chaining.member_of(ports, hop))
+            groups.append(tuple(filter(None, members)))
+            whole = whole and all(members)
+        return port_ids, chaining.Way(tuple(groups) if whole else ())
+
+    async def _ports_of(self, manager_id: str, resource_id: str) -> list[Mapping[str, Any]]:
+        """A compute's ports as Neutron has them, by their number."""
+        there = await self._world.stack(manager_id, resource_id)
+        if there is None or not there[1].complete:
+            raise not_ready(f"hop {resource_id!r} is not there: allocate it first")
+        project, stack = there
+        outputs = await project.stacks.outputs(stack)
+        ids = [str(value) for name, value in sorted(outputs.items()) if name.startswith("port")]
+        found = await asyncio.gather(*(project.cloud.get("network", f"/ports/{port_id}") for port_id in ids))
+        return [one["port"] for one in found]
+
+    async def _steers(self, project: Project) -> bool:
+        """Whether Neutron leads packets from port to port; asked once a project."""
+        if self._world.settings.steering == "routes":
+            return False
+        project_id = project.cloud.project_id
+        if project_id not in self._chains:
+            self._chains[project_id] = await chaining.offered(project.cloud)
+        return self._chains[project_id]
 
     async def _open(self, project: Project, port_id: str) -> None:
         """Others' addresses may pass, too. A port without security (a bump in the wire) lets everything pass anyway."""
@@ -131,8 +164,14 @@ class Links:
         if port.get("port_security_enabled") is False:
             return
         versions = {ipaddress.ip_address(one["ip_address"]).version for one in port["fixed_ips"]} or {4}
-        pairs = [{"ip_address": _EVERYTHING[version]} for version in sorted(versions)]
-        await self._pairs(project, port_id, pairs)
+        every = [{"ip_address": _EVERYTHING[version]} for version in sorted(versions)]
+        await self._pairs(project, port_id, [*_shared(port), *every])
+
+    async def _shut(self, project: Project, port_id: str) -> None:
+        """Its own addresses only, and those that it shares with others."""
+        found = await project.cloud.get_or_none("network", f"/ports/{port_id}")
+        if found is not None:
+            await self._pairs(project, port_id, _shared(found["port"]))
 
     async def _pairs(self, project: Project, port_id: str, pairs: Sequence[Mapping[str, str]]) -> None:
         try:
@@ -149,7 +188,7 @@ class Links:
         for other in others:
             if other != path_id and (there := await project.stacks.find(manager_id, other)):
                 kept.update((await project.stacks.outputs(there)).get("ports") or [])
-        await asyncio.gather(*(self._pairs(project, port_id, []) for port_id in port_ids if port_id not in kept))
+        await asyncio.gather(*(self._shut(project, port_id) for port_id in port_ids if port_id not in kept))
 
     async def users(self, project: Project, network_id: str) -> list[str]:
         """Ports on a network that are nobody's service: what uses it."""
@@ -220,6 +259,12 @@ class Links:
         """It is gone."""
         self._subnets.pop(network_id, None)
         self._making.pop(network_id, None)
+
+
+def _shared(port: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Addresses that were there before any path: a VipCp's."""
+    found = [str(one["ip_address"]) for one in port.get("allowed_address_pairs") or ()]
+    return [{"ip_address": address} for address in found if address not in _EVERYTHING.values()]
 
 
 def _holding(subnets: Mapping[str, Any], address: ipaddress.IPv4Interface | ipaddress.IPv6Interface) -> str:

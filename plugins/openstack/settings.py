@@ -1,4 +1,4 @@
-"""The configuration: which cloud, whose credentials, what it may do. Secrets come by file or with Configure."""
+"""The configuration: which cloud, whose credentials, what it may do. Secrets come by file or apart, with Configure."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 
 from vnfm.pluginkit.problems import invalid
 
-SECRET = "application_credential_secret"
-"""The key in ConfigureRequest.secrets."""
+SECRET, PASSWORD = "application_credential_secret", "password"
+"""Keys in ConfigureRequest.secrets; a tenant's behind `tenants/NAME/`."""
 _PATIENCE_S = 90
 _INVENTORY_S = 10
 _WATCH_S = 5
@@ -22,12 +22,18 @@ _TEXT = {"type": "string", "minLength": 1}
 _LOGIN: dict[str, object] = {
     "cloud": {**_TEXT, "description": "the cloud's name in clouds.yaml"},
     "clouds_file": {**_TEXT, "description": "clouds.yaml, an absolute path; else where openstacksdk looks"},
-    "auth_url": {**_TEXT, "description": "Keystone, with an application credential instead of clouds.yaml"},
+    "auth_url": {**_TEXT, "description": "Keystone, instead of clouds.yaml"},
     "application_credential_id": _TEXT,
+    SECRET: {**_TEXT, "writeOnly": True},
     "application_credential_secret_file": {
         **_TEXT,
         "description": "an absolute path; the file's content is the secret, nobody else may read it",
     },
+    "username": {**_TEXT, "description": "with password and project, instead of an application credential"},
+    PASSWORD: {**_TEXT, "writeOnly": True},
+    "project": {**_TEXT, "description": "the project's name"},
+    "user_domain": {**_TEXT, "description": "the domain's name (Default)"},
+    "project_domain": {**_TEXT, "description": "the domain's name (as user_domain)"},
     "region": _TEXT,
     "interface": {"enum": ["public", "internal", "admin"]},
     "ca_file": {**_TEXT, "description": "the authority of the cloud's certificates (PEM)"},
@@ -55,6 +61,10 @@ CONFIG_SCHEMA: dict[str, object] = {
         "flavors": {
             "enum": ["auto", "create", "existing"],
             "description": "auto: one that fits exactly is made where that is allowed, else the smallest that does",
+        },
+        "steering": {
+            "enum": ["auto", "routes"],
+            "description": "auto: paths by networking-sfc where the cloud has it, else by routes",
         },
         "zones": {"type": "array", "items": _TEXT, "description": "availability zones that may be used (all)"},
         "physical_network": {
@@ -108,7 +118,7 @@ CONFIG_SCHEMA: dict[str, object] = {
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """How one project is entered: a cloud of clouds.yaml, or an application credential."""
+    """How one project is entered: a cloud of clouds.yaml, an application credential, or a user and a password."""
 
     cloud: str = ""
     clouds_file: str = ""
@@ -118,6 +128,10 @@ class Login:
     region: str = ""
     interface: str = ""
     ca_file: str = ""
+    username: str = ""
+    project: str = ""
+    user_domain: str = "Default"
+    project_domain: str = "Default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +170,7 @@ class Settings:
     price_per_vcpu: float = 0.0
     start_ms: int = 30_000
     flavors: str = "auto"
+    steering: str = "auto"
     zones: tuple[str, ...] = ()
     physical_network: str = ""
     hosts: Mapping[str, HostHint] = field(default_factory=dict)
@@ -169,14 +184,14 @@ class Settings:
 def parse(config: Mapping[str, Any], secrets: Mapping[str, str]) -> Settings:
     """From what CONFIG_SCHEMA has let through; INVALID_ARGUMENT names the field. Reads secret files."""
     tenants = {
-        name: _login({**_shared(config), **one}, secrets.get(f"tenants/{name}/{SECRET}", ""), f"config.tenants.{name}")
+        name: _login({**_shared(config), **one}, _of(secrets, name), f"config.tenants.{name}")
         for name, one in config.get("tenants", {}).items()
     }
     hosts = {name: HostHint(**one) for name, one in config.get("hosts", {}).items()}
-    taken = ("mode", "site", "arch", "trust", "start_ms", "flavors", "physical_network", "stack_minutes")
+    taken = ("mode", "site", "arch", "trust", "start_ms", "flavors", "steering", "physical_network", "stack_minutes")
     plain = {key: config[key] for key in taken if key in config}
     return Settings(
-        login=_login(config, secrets.get(SECRET, ""), "config"),
+        login=_login(config, secrets, "config"),
         tenants=tenants,
         hosts=hosts,
         zones=tuple(config.get("zones", ())),
@@ -208,34 +223,57 @@ def _addresses(where: str, told: Iterable[str], *, multicast: bool) -> None:
             raise invalid(where, f"{text!r} is not {'a multicast group' if multicast else 'an address'}")
 
 
+def _of(secrets: Mapping[str, str], tenant: str) -> dict[str, str]:
+    """A tenant's own; in a path `~1` stands for a slash of its name, `~0` for a tilde (RFC 6901)."""
+    begin = f"tenants/{tenant.replace('~', '~0').replace('/', '~1')}/"
+    return {path.removeprefix(begin): value for path, value in secrets.items() if path.startswith(begin)}
+
+
 def _shared(config: Mapping[str, Any]) -> dict[str, Any]:
     """What a tenant's login takes over: where the cloud is, not who enters it."""
     return {key: config[key] for key in ("clouds_file", "auth_url", "region", "interface", "ca_file") if key in config}
 
 
-def _login(config: Mapping[str, Any], secret: str, where: str) -> Login:
-    cloud, credential = str(config.get("cloud", "")), str(config.get("application_credential_id", ""))
-    if bool(cloud) == bool(credential):
+def _login(config: Mapping[str, Any], secrets: Mapping[str, str], where: str) -> Login:
+    ways = [key for key in ("cloud", "application_credential_id", "username") if config.get(key)]
+    if len(ways) != 1:
         raise invalid(
             f"{where}.cloud",
-            "expected either the name of a cloud in clouds.yaml, or application_credential_id with auth_url",
+            "expected one way in: the name of a cloud in clouds.yaml, or application_credential_id with auth_url, or "
+            f"username with auth_url, password and project; found {', '.join(ways) or 'none'}",
         )
     for key in ("clouds_file", "ca_file"):
         _readable(config, key, where)
-    if credential:
-        if not config.get("auth_url"):
-            raise invalid(f"{where}.auth_url", "is missing: application_credential_id needs Keystone's address")
-        secret = secret or _secret(config, where)
+    by = ways[0]
+    secret = "" if by == "cloud" else _entered(config, secrets, where, by)
+    domain = str(config.get("user_domain", "Default"))
     return Login(
-        cloud=cloud,
+        cloud=str(config.get("cloud", "")),
         clouds_file=str(config.get("clouds_file", "")),
         auth_url=str(config.get("auth_url", "")),
-        credential_id=credential,
+        credential_id=str(config.get("application_credential_id", "")),
         secret=secret,
         region=str(config.get("region", "")),
         interface=str(config.get("interface", "")),
         ca_file=str(config.get("ca_file", "")),
+        username=str(config.get("username", "")),
+        project=str(config.get("project", "")),
+        user_domain=domain,
+        project_domain=str(config.get("project_domain", domain)),
     )
+
+
+def _entered(config: Mapping[str, Any], secrets: Mapping[str, str], where: str, by: str) -> str:
+    """The secret of an application credential or a user. INVALID_ARGUMENT names what is missing beside it."""
+    needed = ("auth_url", "project") if by == "username" else ("auth_url",)
+    for key in needed:
+        if not config.get(key):
+            raise invalid(f"{where}.{key}", f"is missing: {by} needs it")
+    if by == "username":
+        if not (secret := secrets.get(PASSWORD, "")):
+            raise invalid(f"{where}.{PASSWORD}", "is missing: username needs it")
+        return secret
+    return secrets.get(SECRET) or _secret(config, where)
 
 
 def _readable(config: Mapping[str, Any], key: str, where: str) -> None:

@@ -83,10 +83,12 @@ class Watch:
 
     caller: Caller
     kinds: Sequence[pb.Kind.ValueType] = ()
+    gathered: bool = False
     seen: list[pb.Resource] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        asked = pb.QueryRequest(owner=Owner(manager_id=self.caller.manager_id), kinds=self.kinds)
+        owner = Owner(manager_id=self.caller.manager_id)
+        asked = pb.QueryRequest(owner=owner, kinds=self.kinds, gathered=self.gathered)
         self._stream = self.caller.resources.WatchResources(asked, timeout=WATCH_S)
         self._news = threading.Condition()
         self._thread = threading.Thread(target=self._follow, daemon=True)
@@ -97,7 +99,7 @@ class Watch:
         try:
             for resource in self._stream:
                 with self._news:
-                    self.seen.append(resource)
+                    self.seen += [resource, *resource.later]
                     self._news.notify_all()
         except grpc.RpcError:
             return

@@ -43,6 +43,22 @@ def test_a_watch_tells_what_is_then_that_this_was_all_then_what_changes(world: W
     assert {each.handle.resource_id for each in later} == {after.handle.resource_id}
 
 
+def test_a_watch_that_may_gather_tells_the_same(world: World) -> None:
+    each, together = Watch(world.caller), Watch(world.caller, gathered=True)
+    try:
+        made = [world.link().handle.resource_id for _ in range(3)]
+        for resource_id in made:
+            world.terminate(resource_id)
+        for watch in (each, together):
+            watch.wait(lambda told: told.state == pb.STATE_ABSENT and told.handle.resource_id == made[-1])
+    finally:
+        each.close()
+        together.close()
+    for resource_id in made:
+        assert together.states(resource_id)[-1] == each.states(resource_id)[-1] == pb.STATE_ABSENT
+    assert not any(told.later for told in each.seen)
+
+
 def test_where_nothing_is_the_mark_comes_at_once(watch: Watch) -> None:
     assert watch.seen == [pb.Resource(listed=True)]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc.aio
 
+from vnfm.api.chainfiles import ChainFiles
 from vnfm.api.changes import Changes
 from vnfm.api.errors import answered, streamed, tenant_of
 from vnfm.api.execs import Execs
@@ -16,10 +17,8 @@ from vnfm.api.observing import Observations
 from vnfm.api.operations import OperationViews
 from vnfm.api.pictures import chain_svg
 from vnfm.api.views import chain_message, struct
-from vnfm.graph.chainfile import read_chain
 from vnfm.graph.nsdtext import to_nsd
 from vnfm.lcm.granting import Granting
-from vnfm.lcm.planning import PackageFacts, graph_of
 from vnfm.lcm.ports import Clock
 from vnfm.lcm.runner import Runner
 from vnfm.model.chain import ServiceChain
@@ -60,6 +59,7 @@ class ChainsServicer(rpc.ChainsServicer):
         self._clock = clock
         self._new_id = new_id
         self._views = views
+        self._files = ChainFiles()
 
     async def PlanChain(self, request: pb.ChainRequest, context: Context) -> pb.ChainPlan:
         """A dry run: nothing is created."""
@@ -206,11 +206,12 @@ class ChainsServicer(rpc.ChainsServicer):
 
     async def _checked(self, tenant: str, request: pb.ChainRequest) -> tuple[ServiceChain, Mapping[str, Onboarded]]:
         """Everything that can be said without a VIM, before anything is on record."""
-        chain = read_chain(request.descriptor, request.filename or "chain.yaml")
+        text, filename = request.descriptor, request.filename or "chain.yaml"
+        chain = self._files.read(text, filename)
         if request.name:
             chain = replace(chain, name=request.name)
         found = await self._packages.by_vnfd(tenant, [v.vnfd_id for v in chain.vnfs])
-        graph_of(chain, {k: PackageFacts(o.package.id, o.vnfd, o.images) for k, o in found.items()})
+        self._files.check(text, filename, chain, found)
         return chain, found
 
     async def _shown(self, chain: ChainRecord) -> pb.Chain:

@@ -116,10 +116,11 @@ class VimsServicer(rpc.VimsServicer):
                 # whoever may call would run any program as the manager's user
                 raise problem("vim-kind", "kind: exec:PROGRAM is taken at the manager's start only (serve --vim)")
             settings = self._settings_of(request.name, request.kind, config)
+            self._store.expect_key(settings.name, config)
             connection = self._registry.add(settings)
             try:
                 await self._expect_settled(connection)
-                await self._store.put(settings.name, settings.kind, config)
+                await self._store.put(settings.name, settings.kind, config, connection.schema)
             except BaseException:  # also when the caller goes away: either it is on record, or it is not there
                 await self._registry.remove(request.name)
                 raise

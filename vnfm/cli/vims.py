@@ -135,7 +135,11 @@ def settings_of(path: str) -> dict[str, Any]:
         plain = json.loads(json.dumps(content))  # dates and the like have no place in a Struct
     except OSError as error:
         raise WrongUse(f"cannot read {path}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError) as error:
+    except yaml.YAMLError as error:  # without its lines, which may hold secrets
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise WrongUse(f"{path}{where} is no YAML: {getattr(error, 'problem', None) or 'nobody can read it'}") from None
+    except (UnicodeDecodeError, TypeError) as error:
         raise WrongUse(f"{path} is no YAML of plain values: {error}") from error
     if not isinstance(plain, dict):
         raise WrongUse(f"{path} must hold a mapping of settings")

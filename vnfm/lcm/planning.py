@@ -6,33 +6,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from vnfm.graph.build import build_graph
-from vnfm.graph.servicegraph import Attachment, ServiceGraph
+from vnfm.graph.servicegraph import Attachment
 from vnfm.lcm.borders import Tie
-from vnfm.lcm.layout import ChainLayout, PathLayout, Position, lay_out
+from vnfm.lcm.layout import ChainLayout, PathLayout
 from vnfm.lcm.offers import BALANCE, STEER, UNTOLD, Capabilities, need
 from vnfm.lcm.placing import Ground, Spread, place_over
 from vnfm.lcm.recipes.chain_create import ChainFacts, link_id, sap_id, vim_at
 from vnfm.lcm.recipes.computes import Lane, LaneIds
+from vnfm.lcm.shapes import PackageFacts, shape_of
 from vnfm.model.chain import ChainVnf, ServiceChain
-from vnfm.model.needs import Isolation
 from vnfm.model.problem import ProblemError, problem
 from vnfm.model.resources import Reach
-from vnfm.model.vdu import Vdu
-from vnfm.model.vnfd import Flavour, Vnfd
 from vnfm.placement.demand import demand_of, rule_of_chain, rule_of_vnfd
 from vnfm.placement.explain import explain
 from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.types import Demand, End, Link, PathBound, Plan, Refusal, Request, Rule
-
-
-@dataclass(frozen=True, slots=True)
-class PackageFacts:
-    """What planning needs of an onboarded package."""
-
-    package_id: str
-    vnfd: Vnfd
-    images: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +48,8 @@ def plan_chain(
 ) -> Planned:
     """Ids are minted from `operation_id`; a dry run takes any. Raises ProblemError for what is wrong with the chain
     itself; a plan that cannot be is a Refusal in the answer. `told`: with the plan's reasons."""
-    graph = graph_of(chain, packages)
-    lanes = lanes_of(chain, graph, packages, instance_ids)
-    paths = paths_of(graph)
-    layout = lay_out(chain.ends, graph.links, paths, counts=_replicas(paths, lanes))
+    shape = shape_of(chain, packages)
+    lanes, layout = shape.lanes_with(instance_ids), shape.layout
     request = _request(chain, lanes, layout, operation_id, tenant)
     ground = Ground(reaches, _uncut(layout, operation_id), kept_together(lanes, operation_id), capabilities)
     made = place_over(request, snapshot, ground, told=told)
@@ -113,23 +99,6 @@ def _check_offers(facts: ChainFacts, capabilities: Capabilities) -> None:
             need(capabilities, vim, STEER, f"link {link.key}")
 
 
-def graph_of(chain: ServiceChain, packages: Mapping[str, PackageFacts]) -> ServiceGraph:
-    """Raises ProblemError `unknown-vnfd` and what else does not fit together, `unsupported` for a match by VLAN."""
-    _check_matches(chain)
-    return build_graph(chain, {vnfd_id: p.vnfd for vnfd_id, p in packages.items()})
-
-
-def _check_matches(chain: ServiceChain) -> None:
-    """What no VIM can tell apart is said before anything is built, not when the path is."""
-    for path in chain.paths:
-        if path.match.vlan:
-            raise problem(
-                "unsupported",
-                f"paths.{path.name}.match.vlan: telling flows apart by VLAN is not offered; leave it out",
-                instance=chain.name,
-            )
-
-
 class NoPlacement(ProblemError):
     """`no-placement`, with the refusal that it tells of."""
 
@@ -151,65 +120,6 @@ def refused(outcome: Refusal, absent: Mapping[str, str]) -> NoPlacement:
 def _away(absent: Mapping[str, str]) -> str:
     """Which VIMs could not be asked: with one of them here the answer might be another."""
     return "".join(f"; VIM {name} could not be asked: {why}" for name, why in absent.items())
-
-
-def lanes_of(
-    chain: ServiceChain,
-    graph: ServiceGraph,
-    packages: Mapping[str, PackageFacts],
-    instance_ids: Mapping[str, str],
-) -> dict[str, Lane]:
-    """By alias; each held to the chain's own word on isolation."""
-    lanes = {}
-    for vnf in chain.vnfs:
-        node = graph.vnf(vnf.alias)
-        flavour = held_to(node.flavour, vnf.isolation)
-        lanes[vnf.alias] = Lane(
-            alias=vnf.alias,
-            instance_id=instance_ids.get(vnf.alias, ""),
-            flavour=flavour,
-            counts=dict(node.instances),
-            blobs=packages[vnf.vnfd_id].images,
-        )
-    return lanes
-
-
-def held_to(flavour: Flavour, isolation: Isolation | None) -> Flavour:
-    """The flavour with another isolation level for all of its VDUs."""
-    return replace(flavour, vdus=tuple(_with_isolation(v, isolation) for v in flavour.vdus))
-
-
-def _replicas(paths: Sequence[PathLayout], lanes: Mapping[str, Lane]) -> dict[Attachment, int]:
-    """How many instances there are behind each port, where it is more than one."""
-    counts: dict[Attachment, int] = {}
-    positions = [p for path in paths for p in path.positions]
-    for position in positions:
-        lane = lanes.get(position.name)
-        if lane and (vdu := lane.facing(positions)) and (count := lane.counts.get(vdu, 1)) > 1:
-            counts |= {p: count for p in (position.ingress, position.egress) if p}
-    return counts
-
-
-def _with_isolation(vdu: Vdu, isolation: Isolation | None) -> Vdu:
-    """The chain's own word on isolation stands in place of the VNFD's, and is a must."""
-    if isolation is None:
-        return vdu
-    needs = replace(vdu.needs, isolation=isolation, wishes=vdu.needs.wishes - {"isolation"})
-    return replace(vdu, needs=needs)
-
-
-def paths_of(graph: ServiceGraph) -> tuple[PathLayout, ...]:
-    """The paths with the ports by which each VNF is entered and left."""
-    laid = []
-    for path in graph.paths:
-        crossings = graph.crossings(path.name)
-        entered = [None, *(c.target for c in crossings)]
-        left = [*(c.source for c in crossings), None]
-        positions = tuple(
-            Position(hop.name, ingress, egress) for hop, ingress, egress in zip(path.hops, entered, left, strict=True)
-        )
-        laid.append(PathLayout(path.name, positions, path.match))
-    return tuple(laid)
 
 
 def _request(

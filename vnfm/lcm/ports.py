@@ -9,7 +9,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from vnfm.model.package import Finding
 from vnfm.model.resources import (
     CaptureOrder,
     ComputeSpec,
@@ -25,7 +24,6 @@ from vnfm.model.resources import (
     SapSpec,
     StatsSample,
 )
-from vnfm.model.vnfd import Vnfd
 from vnfm.placement.types import FabricEdge, Host, ZoneLatency
 
 Say = Callable[[str], None]
@@ -133,17 +131,6 @@ class Blobs(Protocol):
     """Content-addressed files."""
 
     def path(self, sha256: str) -> Path: ...
-
-
-class Reading(Protocol):
-    """What reading a package gave."""
-
-    @property
-    def ok(self) -> bool: ...
-    @property
-    def findings(self) -> tuple[Finding, ...]: ...
-    @property
-    def vnfd(self) -> Vnfd | None: ...
 
 
 Clock = Callable[[], datetime]

@@ -68,6 +68,11 @@ def dumps(value: object) -> str:
     return _ENCODER.encode(value).decode()
 
 
+def loads(text: str) -> Any:
+    """JSON text as JSON values."""
+    return msgspec.json.decode(text)
+
+
 def _other_mapping(value: object) -> object:
     if isinstance(value, Mapping):
         return dict(value)

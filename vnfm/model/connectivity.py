@@ -48,6 +48,7 @@ class Cpd:
     description: str = ""
     trunk: bool = False
     trunk_cp: str = ""  # a VduSubCp's trunk
+    vlan_id: int = 0  # a VduSubCp's in its trunk; 0: not told, or that of its network
     targets: tuple[str, ...] = ()  # what a VirtualCp or VipCp stands for
     vip_function: str = ""
     addresses: tuple[AddressSpec, ...] = ()

@@ -75,6 +75,8 @@ class PortSpec:
     bandwidth_bps: int = 0
     routes: tuple[Route, ...] = ()
     l2_transparent: bool = False
+    vlan: int = 0  # in the trunk of its VM, by this id
+    shared_ips: tuple[str, ...] = ()  # that it may answer for beside its own
 
 
 @dataclass(frozen=True, slots=True)

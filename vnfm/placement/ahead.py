@@ -7,22 +7,23 @@ units' effect on each other; that is what the search tests.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from vnfm.placement.ask import Ask, Bound
+from vnfm.placement.ask import Ask
 from vnfm.placement.book import Book
 from vnfm.placement.estate import GRAIN, Bools, Estate, Ints
-from vnfm.placement.fabric import FAR, Spot
-from vnfm.placement.kinds import NEVER, UNHEARD
+from vnfm.placement.fabric import FAR
+from vnfm.placement.kinds import refresh
+from vnfm.placement.reach import NOTHING_PLACED, beyond_reach
 from vnfm.placement.routes import FAR_HOPS, Routes
 from vnfm.placement.statement import RuleKind, Scope
 from vnfm.placement.units import Unit
+from vnfm.placement.ways import NEVER, NEVER_MASKED, UNHEARD
 
 KEPT = 256  # bandwidths whose costs are kept
-SpotOf = Callable[[int], Spot | None]  # of a point, None where it is not placed
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class Horizon:
             latency[c, c] = min(fabric.between_us[g], FAR)
         self.latency: Ints = latency
         self.alone = len(self.starts) == len(self.dock_group)
-        self._costs: dict[int, Ints] = {}  # hops by what a hop costs
+        self._costs: dict[int, tuple[Ints, Ints]] = {}
 
     def renew(self) -> None:
         """Told before each chain: what rests on the load may be old."""
@@ -84,14 +85,17 @@ class Horizon:
     def message(self, own: Ints, hop_cost: int, apart: bool) -> Ints:
         """The least cost of what lies behind a link, seen from each dock; `apart`: not on the same server."""
         least = own if self.alone else np.minimum.reduceat(own, self.starts)
-        costs = self._costs.get(hop_cost)
-        if costs is None:
-            if len(self._costs) > KEPT:
-                self._costs.clear()
-            costs = self._costs[hop_cost] = self.hops * hop_cost
+        costs, same = self._costs.get(hop_cost) or self._costs_of(hop_cost)
         over = np.minimum.reduce(costs + least, axis=1)
-        there: Ints = over if self.alone else over[self.dock_group]
-        return np.minimum(own + self.same_hops * hop_cost if apart else own, there)
+        there: Ints = over if self.alone else over.take(self.dock_group)
+        return np.minimum(own + same if apart else own, there)
+
+    def _costs_of(self, hop_cost: int) -> tuple[Ints, Ints]:
+        """The hops by what a hop costs: between groups, and within one dock."""
+        if len(self._costs) > KEPT:
+            self._costs.clear()
+        found = self._costs[hop_cost] = self.hops * hop_cost, self.same_hops * hop_cost
+        return found
 
     def nearest(self, so_far: Ints) -> Ints:
         """The least latency at each dock, coming from any other with what it took there; within a server it is free."""
@@ -119,8 +123,8 @@ def look_ahead(ask: Ask, horizon: Horizon, turn: int = 0) -> Ahead:
     if len(ask.units) == 1 and not ask.wires and all(v.licence is None for v in ask.chain.vnfs):
         ask.units[0].source.refresh(horizon.routes.book)
         return Ahead((0,), (ask.units[0].dock_score,), (set(range(len(horizon.estate.sectors))),))
-    between, at_ends = _adjacency(ask)
-    order, parent = _order(ask, between, at_ends, turn)
+    ties, at_ends = _ties(ask)
+    order, parent = _order(ask, ties, at_ends, turn)
     routes = horizon.routes
     own, known = _looked(ask, horizon, wholly=turn > 0)
     for u, ends in enumerate(at_ends):
@@ -128,21 +132,22 @@ def look_ahead(ask: Ask, horizon: Horizon, turn: int = 0) -> Ahead:
             wire = ask.wires[w]
             own[u] += routes.cost_row(ask.end_spots[-1 - end], wire.hop_cost, wire.bandwidth)
     _close(ask, horizon, own)
+    vnfs = ask.chain.vnfs
     for u, unit in enumerate(ask.units):
         for v in unit.members:
-            without = unlicensed(ask, routes.book, v, {})
-            if without is not None:
-                own[u][without] = NEVER
-        closed = routes.closed(_leaving(ask, u, unit.members))
-        if closed is not None:
-            own[u][closed] = NEVER
+            if vnfs[v].licence is not None:
+                without = unlicensed(ask, routes.book, v, {})
+                if without is not None:
+                    np.putmask(own[u], without, NEVER_MASKED)
+        if routes.crowded:
+            closed = routes.closed(_leaving(ask, u, unit.members))
+            if closed is not None:
+                np.putmask(own[u], closed, NEVER_MASKED)
     for u in reversed(order):
         p = parent[u]
-        if p < 0:
-            continue
-        cost = sum(ask.wires[w].hop_cost for w in between[u][p])
-        own[p] += horizon.message(own[u], cost, p in ask.apart[u])
-    return Ahead(order, tuple(own), tuple(known.copy() for _ in ask.units))
+        if p >= 0:
+            own[p] += horizon.message(own[u], ties[u][p], p in ask.apart[u])
+    return Ahead(order, tuple(own), tuple([known.copy() for _ in ask.units]))
 
 
 def _looked(ask: Ask, horizon: Horizon, wholly: bool) -> tuple[list[Ints], set[int]]:
@@ -151,15 +156,16 @@ def _looked(ask: Ask, horizon: Horizon, wholly: bool) -> tuple[list[Ints], set[i
     known = set(range(len(sectors)))
     if not wholly and ask.end_spots and len(sectors) > 1:
         known = {s for spot in ask.end_spots for s in horizon.routes.near_sectors(spot)}
-    if len(known) == len(sectors):
-        for unit in ask.units:
-            unit.source.refresh(book)
-        return [unit.dock_score.copy() for unit in ask.units], known
     at = sorted(known)
+    refresh(ask.kinds, book, at)
+    for unit in ask.units:
+        if len(unit.members) > 1:
+            unit.source.refresh(book, at)
+    if len(known) == len(sectors):
+        return [unit.dock_score.copy() for unit in ask.units], known
     parts = [slice(sectors[s].first_dock, sectors[s].end_dock) for s in at]
     own = []
     for unit in ask.units:
-        unit.source.refresh(book, at)
         costs: Ints = np.empty(len(unit.dock_score), dtype=np.int64)
         costs.fill(least_unseen(unit))
         for part in parts:
@@ -168,21 +174,21 @@ def _looked(ask: Ask, horizon: Horizon, wholly: bool) -> tuple[list[Ints], set[i
     return own, known
 
 
-def _adjacency(ask: Ask) -> tuple[list[dict[int, list[int]]], list[list[tuple[int, int]]]]:
-    between: list[dict[int, list[int]]] = [{} for _ in ask.units]
+def _ties(ask: Ask) -> tuple[list[dict[int, int]], list[list[tuple[int, int]]]]:
+    """By unit: what a hop costs between it and each unit that it is linked with, and its wires to ends."""
+    ties: list[dict[int, int]] = [{} for _ in ask.units]
     at_ends: list[list[tuple[int, int]]] = [[] for _ in ask.units]
     unit_of = ask.unit_of
     for i, w in enumerate(ask.wires):
         if w.a >= 0 and w.b >= 0:
             a, b = unit_of[w.a], unit_of[w.b]
             if a != b:
-                between[a].setdefault(b, []).append(i)
-                between[b].setdefault(a, []).append(i)
+                ties[a][b] = ties[b][a] = ties[a].get(b, 0) + w.hop_cost
         elif w.a >= 0:
             at_ends[unit_of[w.a]].append((i, w.b))
         elif w.b >= 0:
             at_ends[unit_of[w.b]].append((i, w.a))
-    return between, at_ends
+    return ties, at_ends
 
 
 def unlicensed(ask: Ask, book: Book, v: int, taken: Mapping[tuple[str, str], int]) -> Bools | None:
@@ -208,26 +214,28 @@ def _leaving(ask: Ask, u: int, members: tuple[int, ...]) -> int:
 
 
 def _order(
-    ask: Ask, between: list[dict[int, list[int]]], at_ends: list[list[tuple[int, int]]], turn: int
+    ask: Ask, ties: list[dict[int, int]], at_ends: list[list[tuple[int, int]]], turn: int
 ) -> tuple[tuple[int, ...], list[int]]:
     """Next comes who has most bandwidth to what is placed or fixed, then who has most at all; -1: a tree's root."""
     count = len(ask.units)
     parent = [-1] * count
     order: list[int] = []
-    pull = [sum(ask.wires[w].hop_cost for w, _ in ends) for ends in at_ends]
-    weight = [sum(ask.wires[w].hop_cost for at in of.values() for w in at) for of in between]
+    pull = [sum([ask.wires[w].hop_cost for w, _ in ends]) for ends in at_ends]
+    weight = [sum(of.values()) for of in ties]
     best = [0] * count  # the strongest tie so far, which makes the parent
     rest = list(range(count))
     while rest:
+        u = rest[0]
         if turn and not order:
             u = sorted(rest, key=lambda x: (-pull[x], -weight[x], x))[turn % count]
         else:
-            u = max(rest, key=lambda x: (pull[x], weight[x], -x)) if len(rest) > 1 else rest[0]
+            for x in rest:
+                if pull[x] > pull[u] or (pull[x] == pull[u] and weight[x] > weight[u]):
+                    u = x
         rest.remove(u)
         order.append(u)
-        for other, at in between[u].items():
+        for other, tie in ties[u].items():
             if other in rest:
-                tie = sum(ask.wires[w].hop_cost for w in at)
                 pull[other] += tie
                 if tie > best[other]:
                     best[other], parent[other] = tie, u
@@ -236,16 +244,12 @@ def _order(
 
 def _close(ask: Ask, horizon: Horizon, own: list[Ints]) -> None:
     """Close docks that a latency bound to the ends or an affinity wider than a server rules out."""
-    if ask.bounds or any(w.max_us is not None for w in ask.wires):
-
-        def spot_of(point: int) -> Spot | None:
-            return ask.end_spots[-1 - point] if point < 0 else None
-
+    if any(ask.timed):
         for u, unit in enumerate(ask.units):
             for v in unit.members:
-                open_docks = within_reach(ask, horizon.routes, v, spot_of, None)
-                if open_docks is not None:
-                    own[u][~open_docks] = NEVER
+                far = beyond_reach(ask, horizon.routes, v, NOTHING_PLACED)
+                if far is not None:
+                    np.putmask(own[u], far, NEVER_MASKED)
     for rule in ask.chain.rules:
         if rule.kind is RuleKind.AFFINITY and rule.scope is not Scope.SERVER:
             _close_domains(ask, horizon, own, rule.scope, rule.vnfs)
@@ -261,49 +265,3 @@ def _close_domains(ask: Ask, horizon: Horizon, own: list[Ints], scope: Scope, na
         open_to_all &= np.bincount(domains[own[u] < UNHEARD], minlength=len(open_to_all)) > 0
     for u in members:
         own[u][~open_to_all[domains]] = NEVER
-
-
-def within_reach(ask: Ask, routes: Routes, v: int, spot_of: SpotOf, known: dict[int, int] | None) -> Bools | None:
-    """The docks where VNF v can meet its latency bounds as far as what is placed tells; None: all.
-
-    `known`: latencies of wires that are routed, realizations included.
-    """
-    mask: Bools | None = None
-    for i in ask.wires_of[v]:
-        wire = ask.wires[i]
-        if wire.max_us is not None:
-            other = wire.other(v)
-            spot = spot_of(other)
-            if spot is not None:
-                mask = _both(mask, routes.within(spot, None, wire.max_us - ask.least_us(v) - ask.least_us(other)))
-        for b in ask.bounds_of[i]:
-            mask = _both(mask, _on_walk(ask, routes, v, ask.bounds[b], spot_of, known))
-    return mask
-
-
-def _both(a: Bools | None, b: Bools | None) -> Bools | None:
-    return b if a is None else a if b is None else a & b
-
-
-def _on_walk(
-    ask: Ask, routes: Routes, v: int, bound: Bound, spot_of: SpotOf, known: dict[int, int] | None
-) -> Bools | None:
-    walk = bound.walk
-    if v not in walk:
-        return None
-    at = walk.index(v)
-    rest = bound.max_us - bound.least_us
-    if known:
-        rest -= sum([known[i] - least for i, least in zip(bound.wires, bound.ends_us, strict=True) if i in known])
-    before = after = None
-    for i in range(at - 1, -1, -1):
-        before = spot_of(walk[i])
-        if before is not None:
-            break
-    for i in range(at + 1, len(walk)):
-        after = spot_of(walk[i])
-        if after is not None:
-            break
-    if before is None:
-        return None if after is None else routes.within(after, None, rest)
-    return routes.within(before, after, rest)

@@ -48,14 +48,15 @@ def without(ask: Ask, book: Book, draft: Draft, gone: Collection[int]) -> Draft:
 def elsewhere(ask: Ask, book: Book, horizon: Horizon, rest: Draft, u: int, chosen: int) -> Draft | None:
     """The draft with unit u on the next best node but the chosen one; None where none was found that holds it."""
     ask.units[u].source.refresh(book)
-    own: list[Ints] = [unit.dock_score.copy() for unit in ask.units]
+    own: Ints = ask.units[u].dock_score.copy()
     for v in ask.units[u].members:
         for i in ask.wires_of[v]:
             other = ask.wires[i].other(v)
             if other < 0:
-                own[u] += horizon.routes.rows(ask.end_spots[-1 - other])[0] * ask.wires[i].hop_cost
-    everywhere = (set(range(len(book.estate.sectors))),) * len(ask.units)
-    candidates = Candidates(ask, Ahead((u,), tuple(own), everywhere), horizon, book, rest, u)
+                own += horizon.routes.rows(ask.end_spots[-1 - other])[0] * ask.wires[i].hop_cost
+    several = len(ask.units)  # of which only u is looked at
+    ahead = Ahead((u,), (own,) * several, (set(range(len(book.estate.sectors))),) * several)
+    candidates = Candidates(ask, ahead, horizon, book, rest, u)
     for _ in range(LOOKED_AT):
         following = candidates.next()
         if following is None:

@@ -33,8 +33,7 @@ class Wire(NamedTuple):
         return self.b if point == self.a else self.a
 
 
-@dataclass(frozen=True, slots=True)
-class Bound:
+class Bound(NamedTuple):
     """A bound on some wires' latencies together. `walk`: their points in order where they join to one, else empty."""
 
     wires: tuple[int, ...]
@@ -44,8 +43,7 @@ class Bound:
     least_us: int  # that of all wires
 
 
-@dataclass(frozen=True, slots=True)
-class Apart:
+class Apart(NamedTuple):
     """A rule as one VNF sees it: `others` have to be in the same domain, or none of them may be."""
 
     same: bool
@@ -65,6 +63,7 @@ class Ask:
     end_spots: tuple[Spot, ...]
     bounds: tuple[Bound, ...]
     bounds_of: tuple[tuple[int, ...], ...]  # by wire
+    bounds_at: tuple[tuple[int, ...], ...]  # by VNF: those of its wires
     timed: tuple[bool, ...]  # by VNF: whether a latency bound is on one of its wires, or on any path
     rules: tuple[tuple[Apart, ...], ...]  # by VNF
     units: tuple[Unit, ...]
@@ -86,35 +85,56 @@ def ask_of(chain: Chain, book: Book, kinds: Kinds, units: Units) -> Ask:
         Wire(points[x.a], points[x.b], x.bandwidth_mbps, min(MOST, max(1, weight * x.bandwidth_mbps)), x.max_latency_us)
         for x in chain.vlinks
     )
-    wires_of: list[list[int]] = [[] for _ in chain.vnfs]
-    for i, w in enumerate(wires):
-        if w.a >= 0:
-            wires_of[w.a].append(i)
-        if w.b >= 0 and w.b != w.a:
-            wires_of[w.b].append(i)
+    wires_of = _wires_of(wires, len(chain.vnfs))
     of_kind = tuple([kinds.of(v, tenant) for v in chain.vnfs])
     groups, unit_of = groups_of(chain, points)
     bounds = _bounds(chain, wires, of_kind) if chain.paths else ()
-    bounds_of: list[list[int]] = [[] for _ in wires]
-    for i, bound in enumerate(bounds):
-        for w_at in bound.wires:
-            bounds_of[w_at].append(i)
+    bounds_of, bounds_at = _bounds_of(bounds, len(wires), wires_of)
     rules = _rules(chain, points)
     return Ask(
         chain=chain,
         tenant=tenant,
         kinds=of_kind,
         wires=wires,
-        wires_of=tuple([tuple(sorted(x, key=lambda i: -wires[i].bandwidth)) if x else () for x in wires_of]),
+        wires_of=wires_of,
         end_spots=tuple([_end_spot(book, e.at) for e in chain.ends]),
         bounds=bounds,
-        bounds_of=tuple([tuple(x) for x in bounds_of]),
+        bounds_of=bounds_of,
+        bounds_at=bounds_at,
         timed=tuple([bool(bounds) or any(wires[i].max_us is not None for i in x) for x in wires_of]),
         rules=rules,
         units=tuple([units.of(group, of_kind) for group in groups]),
         unit_of=unit_of,
         apart=_apart(rules, unit_of, len(groups)),
     )
+
+
+def _wires_of(wires: tuple[Wire, ...], count: int) -> tuple[tuple[int, ...], ...]:
+    """By VNF its wires, the widest first."""
+    out: list[list[int]] = [[] for _ in range(count)]
+    widths = [w.bandwidth for w in wires]
+    order = range(len(wires)) if len(set(widths)) < 2 else sorted(range(len(wires)), key=lambda i: -widths[i])
+    for i in order:
+        a, b = wires[i].a, wires[i].b
+        if a >= 0:
+            out[a].append(i)
+        if b >= 0 and b != a:
+            out[b].append(i)
+    return tuple([tuple(x) for x in out])
+
+
+def _bounds_of(
+    bounds: tuple[Bound, ...], count: int, wires_of: tuple[tuple[int, ...], ...]
+) -> tuple[tuple[tuple[int, ...], ...], tuple[tuple[int, ...], ...]]:
+    """The bounds on each wire, and on any wire of each VNF."""
+    if not bounds:
+        return ((),) * count, ((),) * len(wires_of)
+    of: list[list[int]] = [[] for _ in range(count)]
+    for i, bound in enumerate(bounds):
+        for w in bound.wires:
+            of[w].append(i)
+    at = [tuple(sorted({b for w in x for b in of[w]})) for x in wires_of]
+    return tuple([tuple(x) for x in of]), tuple(at)
 
 
 def _end_spot(book: Book, at: str) -> Spot:
@@ -125,7 +145,7 @@ def _end_spot(book: Book, at: str) -> Spot:
 def _bounds(chain: Chain, wires: tuple[Wire, ...], kinds: tuple[Kind, ...]) -> tuple[Bound, ...]:
     names = {x.id: i for i, x in enumerate(chain.vlinks)}
     least = [k.least_us for k in kinds]
-    out = []
+    out: list[Bound] = []
     for path in chain.paths:
         at = tuple([names[x] for x in path.vlinks])
         ends = [sum([least[p] for p in (wires[i].a, wires[i].b) if p >= 0]) for i in at]

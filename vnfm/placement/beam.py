@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from heapq import heapify, heappop, heappush
 
-from vnfm.placement.ahead import Ahead, Horizon, known_now, unlicensed, within_reach
-from vnfm.placement.ask import Ask
+import numpy as np
+
+from vnfm.placement.ahead import Ahead, Horizon, known_now, unlicensed
+from vnfm.placement.ask import Apart, Ask
 from vnfm.placement.book import Book, Draft
 from vnfm.placement.estate import GRAIN, Ints
-from vnfm.placement.extend import Miss, extend, spot_of
-from vnfm.placement.fabric import Spot
-from vnfm.placement.kinds import NEVER, UNHEARD
+from vnfm.placement.extend import Miss, extend
+from vnfm.placement.reach import beyond_reach
 from vnfm.placement.routes import Routes
 from vnfm.placement.statement import Scope
+from vnfm.placement.ways import NEVER, NEVER_MASKED, UNHEARD
 
 ALIKE = 2  # candidates that miss at one dock before the dock is left
 
@@ -29,97 +31,89 @@ class Candidates:
         self.opened: dict[int, Ints] = {}
         self.missed: dict[int, int] = {}
         self.need = self.later = 0  # bandwidth that leaves the server; of it, to units that are not placed yet
-        self.room = book.up_left
         self.nearby: list[tuple[int, int]] = []
         self.told: set[int] = set()
-        self.lonely = horizon.lonely
+        self.given: int | None = None  # the dock of the last node told, where its next one is not looked for yet
         self._from_neighbours(ask, horizon, book, draft)
-        self._closed_by_rules(ask, draft)
+        for v in self.unit.members:
+            if ask.rules[v]:
+                self._closed_by_rules(ask.rules[v], draft, horizon.lonely)
         if draft.licences:
             for v in self.unit.members:
                 without = unlicensed(ask, book, v, draft.licences)
                 if without is not None:
-                    self.total[without] = NEVER
+                    np.putmask(self.total, without, NEVER_MASKED)
 
     def _from_neighbours(self, ask: Ask, horizon: Horizon, book: Book, draft: Draft) -> None:
-        routes = horizon.routes
-        placed: list[tuple[Spot, int, int]] = []
-        rows: list[Ints] = []
-        bounded = bool(ask.bounds)
-        ends: list[tuple[Spot, int, int]] = []
+        estate, routes, seats, total = self.estate, horizon.routes, draft.seats, self.total
+        apart = ask.apart[self.u]
+        saving: dict[int, int] = {}  # by server of a neighbour, or end: what a wire there does not cost
         for v in self.unit.members:
             for i in ask.wires_of[v]:
-                wire = ask.wires[i]
-                other = wire.other(v)
-                if other < 0 or other in draft.seats:
-                    self.need += wire.bandwidth
-                elif ask.unit_of[other] in ask.apart[ask.unit_of[v]]:
-                    self.need += wire.bandwidth
-                    self.later += wire.bandwidth
-                bounded = bounded or wire.max_us is not None
+                a, b, bandwidth, hop_cost, _ = ask.wires[i]
+                other = b if v == a else a
                 if other < 0:
-                    ends.append((ask.end_spots[-1 - other], -1, wire.hop_cost))
-                elif other in draft.seats:
-                    node = draft.seats[other].node
-                    spot = self.estate.spots[node]
-                    placed.append((spot, node, wire.hop_cost))
-                    rows.append(routes.cost_row(spot, wire.hop_cost, wire.bandwidth))
-        for row in rows:
-            self.total += row
-        closed = routes.closed(self.need) if self.need else None
-        if closed is not None:
-            self.total[closed] = NEVER
-        if bounded and draft.seats:
-            for v in self.unit.members:
-                mask = within_reach(ask, routes, v, lambda p: spot_of(ask, book, draft, p), draft.latency)
-                if mask is not None:
-                    self.total[~mask] = NEVER
-        self._beside(book, draft, placed, ends)
-
-    def _beside(
-        self, book: Book, draft: Draft, placed: Iterable[tuple[Spot, int, int]], ends: Iterable[tuple[Spot, int, int]]
-    ) -> None:
-        """The servers where neighbours are: there a wire costs nothing, and a switched-on server is paid for."""
-        estate = self.estate
-        saving: dict[int, int] = {}
-        for spot, node, cost in (*placed, *ends):
-            root = estate.root[node] if node >= 0 else estate.server_at.get(spot.place, -1)
-            if root < 0:
-                continue
-            dock = estate.dock[root]
-            saving[root] = saving.get(root, 0) + cost * (2 if spot.uplink >= 0 else 0)
-        score = self.unit.score
-        for root, saved in saving.items():
-            dock = estate.dock[root]
-            if estate.sector_of[root] not in self.known:
-                self._look(estate.sector_of[root])
-            ahead = int(self.total[dock]) - int(self.unit.dock_score[dock])
-            for node in estate.on_server(root):
-                cost = int(score[node])
-                if cost < self.unit.never:
-                    if root in draft.used or node in draft.used:
-                        cost -= book.on_left[node] * GRAIN
-                    estimate = ahead + cost - saved
-                    if estimate < UNHEARD:
-                        self.nearby.append((estimate, node))
-        heapify(self.nearby)
-
-    def _closed_by_rules(self, ask: Ask, draft: Draft) -> None:
-        for v in self.unit.members:
-            for rule in ask.rules[v]:
-                if rule.scope is Scope.SERVER:
-                    if not rule.same and self.lonely:
-                        for other in rule.others:
-                            if other in draft.seats:
-                                self.total[self.estate.dock[draft.seats[other].node]] = NEVER
+                    self.need += bandwidth
+                    spot = ask.end_spots[-1 - other]
+                    root = estate.server_at.get(spot.place, -1)
+                elif (seat := seats.get(other)) is not None:
+                    self.need += bandwidth
+                    spot, root = estate.spots[seat.node], estate.root[seat.node]
+                    np.add(total, routes.cost_row(spot, hop_cost, bandwidth), total)
+                else:
+                    if ask.unit_of[other] in apart:
+                        self.need += bandwidth
+                        self.later += bandwidth
                     continue
-                domains = self.estate.dock_domains[rule.scope]
-                codes = self.estate.domains[rule.scope]
-                for other in rule.others:
-                    if other in draft.seats:
-                        at = codes[draft.seats[other].node]
-                        closed = (domains != at) & (domains >= 0) if rule.same else domains == at
-                        self.total[closed] = NEVER
+                if root >= 0:
+                    saving[root] = saving.get(root, 0) + (2 * hop_cost if spot.uplink >= 0 else 0)
+        if self.need and routes.crowded:
+            closed = routes.closed(self.need)
+            if closed is not None:
+                np.putmask(total, closed, NEVER_MASKED)
+        timed = [v for v in self.unit.members if ask.timed[v]]
+        if timed and seats:
+            placed = {point: estate.spots[seat.node] for point, seat in seats.items()}
+            for v in timed:
+                far = beyond_reach(ask, routes, v, placed, draft.latency)
+                if far is not None:
+                    np.putmask(total, far, NEVER_MASKED)
+        for root, saved in saving.items():
+            self._beside(draft, root, saved)
+        if len(self.nearby) > 1:
+            heapify(self.nearby)
+
+    def _beside(self, draft: Draft, root: int, saved: int) -> None:
+        """A server where a neighbour is: there a wire costs nothing, and a switched-on server is paid for."""
+        estate, unit, used = self.estate, self.unit, draft.used
+        if estate.sector_of[root] not in self.known:
+            self._look(estate.sector_of[root])
+        dock = estate.dock[root]
+        ahead = int(self.total[dock]) - int(unit.dock_score[dock]) - saved
+        for node in estate.on_server(root):
+            cost = int(unit.score[node])
+            if cost < unit.never:
+                if root in used or node in used:
+                    cost -= self.book.on_left[node] * GRAIN
+                if ahead + cost < UNHEARD:
+                    self.nearby.append((ahead + cost, node))
+
+    def _closed_by_rules(self, rules: Iterable[Apart], draft: Draft, lonely: bool) -> None:
+        seats = draft.seats
+        for same, scope, others in rules:
+            if scope is Scope.SERVER:
+                if not same and lonely:
+                    for other in others:
+                        if other in seats:
+                            self.total[self.estate.dock[seats[other].node]] = NEVER
+                continue
+            domains = self.estate.dock_domains[scope]
+            codes = self.estate.domains[scope]
+            for other in others:
+                if other in seats:
+                    at = codes[seats[other].node]
+                    closed = (domains != at) & (domains >= 0) if same else domains == at
+                    np.putmask(self.total, closed, NEVER_MASKED)
 
     def _look(self, sector: int) -> None:
         """From now on the costs in this sector rest on the unit's scores."""
@@ -132,9 +126,12 @@ class Candidates:
 
     def next(self) -> tuple[int, int] | None:
         """The next estimate (cost ahead included, the draft's own not) and node."""
-        while True:
-            dock = int(self.total.argmin()) if len(self.total) else -1
-            best = int(self.total[dock]) if dock >= 0 else NEVER
+        if self.given is not None:
+            self._without_given(self.given)
+        total = self.total
+        while len(total):
+            dock = int(total.argmin())
+            best = int(total[dock])
             if self.nearby and self.nearby[0][0] <= best:
                 found = heappop(self.nearby)
             elif best >= UNHEARD:
@@ -147,31 +144,41 @@ class Candidates:
             if found[1] >= 0 and found[1] not in self.told:
                 self.told.add(found[1])
                 return found
+            if self.given is not None:
+                self._without_given(self.given)
+        return None
 
     def _from_dock(self, dock: int) -> int:
+        """The dock's best node, -1 where it turns out dearer than was thought."""
         start, end = self.estate.dock_slice(dock)
         scores = self.opened.get(dock)
         if scores is None:
             scores = self.opened[dock] = self.unit.score[start:end].copy()
             if self.need:
-                scores[self.room[start:end] < self.need] = self.unit.never
-                least = int(scores.min())
-                if least >= self.unit.never:
-                    self.total[dock] = NEVER
+                np.putmask(scores, self.book.up_left[start:end] < self.need, self.unit.never)
+                thought = int(self.unit.dock_score[dock])
+                if self._least_now(dock, scores, thought) != thought:
                     return -1
-                behind = least - int(self.unit.dock_score[dock])
-                if behind:
-                    self.total[dock] += behind
-                    return -1
-        at = int(scores.argmin())
-        now = int(scores[at])
+        self.given = dock
+        return start + int(scores.argmin())
+
+    def _without_given(self, dock: int) -> None:
+        """The dock without its best node, which was told."""
+        self.given = None
+        scores = self.opened[dock]
+        at = scores.argmin()
+        best = int(scores[at])
         scores[at] = self.unit.never
-        least = int(scores.min())
+        self._least_now(dock, scores, best)
+
+    def _least_now(self, dock: int, scores: Ints, before: int) -> int:
+        """The least of a dock's scores, which the dock's cost rests on from now on."""
+        least = int(scores[scores.argmin()])
         if least >= self.unit.never:
             self.total[dock] = NEVER
         else:
-            self.total[dock] += least - now
-        return start + at
+            self.total[dock] += least - before
+        return least
 
     def miss(self, node: int, why: Miss) -> None:
         """Tell that a node failed, so that its like at the same dock is not tried for ever."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vnfm.model.problem import problem
-from vnfm.placement.estate import GRAIN, Bools, Estate, Ints, Opening, Smalls
+from vnfm.placement.estate import GRAIN, Bools, Estate, Ints, Opening, Shorts, Smalls
 from vnfm.placement.fabric import FAR
 
 Amounts = tuple[int, int, int, int, int, int]  # as in estate.RESOURCES
@@ -59,12 +59,12 @@ class Draft:
             self.cost,
             self.seats.copy(),
             self.routes.copy(),
-            self.latency.copy(),
+            self.latency.copy() if self.latency else {},
             self.used.copy(),
-            self.cell_used.copy(),
+            self.cell_used.copy() if self.cell_used else {},
             self.link_used.copy(),
             self.shares.copy(),
-            self.licences.copy(),
+            self.licences.copy() if self.licences else {},
             self.opened.copy() if self.opened else {},
         )
 
@@ -72,16 +72,22 @@ class Draft:
 class Log:
     """Nodes of one sector that changed, in order, some repeatedly; `forgotten` were dropped before those kept."""
 
-    __slots__ = ("forgotten", "nodes")
+    __slots__ = ("forgotten", "nodes", "position")
 
     def __init__(self) -> None:
         self.forgotten = 0
         self.nodes: list[int] = []
+        self.position = 0  # the end of the log
 
-    @property
-    def position(self) -> int:
-        """The end of the log."""
-        return self.forgotten + len(self.nodes)
+    def add(self, node: int) -> None:
+        """One more change."""
+        self.nodes.append(node)
+        self.position += 1
+
+    def forget(self) -> None:
+        """Drop what is kept."""
+        self.forgotten = self.position
+        self.nodes.clear()
 
     def since(self, position: int) -> list[int] | None:
         """What changed since; None where that is forgotten."""
@@ -96,7 +102,8 @@ class Book:
         self.version = 0
         self.free: Smalls = estate.free.copy()
         self.cell_free: Smalls = estate.cell_free.copy()
-        self.free_narrow = self.free.clip(0, NARROW).astype(np.uint16)  # up to what it holds; faster to compare
+        self.free_narrow: Shorts = self.free.clip(0, NARROW).astype(np.uint16)  # up to what it holds; faster to compare
+        self.cell_narrow: Shorts = self.cell_free.clip(0, NARROW).astype(np.uint16)
         self.left: list[list[int]] = self.free.tolist()
         self.cell_left: list[list[list[int]]] = self.cell_free.tolist()
         self.bandwidth: list[int] = list(estate.fabric.bandwidth)
@@ -151,7 +158,7 @@ class Book:
 
     def _touch(self, node: int) -> None:
         self.touched.append(node)
-        self.logs[self.estate.sector_of[node]].nodes.append(node)
+        self.logs[self.estate.sector_of[node]].add(node)
 
     def _set(self, r: int, node: int, left: int) -> None:
         self.left[r][node] = left
@@ -173,7 +180,7 @@ class Book:
         other = Book(self.estate)
         other.version = self.version
         other.free, other.cell_free = self.free.copy(), self.cell_free.copy()
-        other.free_narrow = self.free_narrow.copy()
+        other.free_narrow, other.cell_narrow = self.free_narrow.copy(), self.cell_narrow.copy()
         other.left = [x.copy() for x in self.left]
         other.cell_left = [[x.copy() for x in cell] for cell in self.cell_left]
         other.bandwidth = self.bandwidth.copy()
@@ -226,8 +233,9 @@ class Book:
 
     @staticmethod
     def _opened(sharer: Smalls, guarded: Bools, tenant: int, shares: int) -> Bools:
-        mine: Bools = (sharer == NOBODY) | (sharer == tenant)
-        return mine | ~guarded if shares == 1 else mine
+        mine: Bools = sharer == NOBODY
+        np.bitwise_or(mine, sharer == tenant, mine)
+        return np.bitwise_or(mine, ~guarded, mine) if shares == 1 else mine
 
     def fits(self, draft: Draft) -> bool:
         """Whether all that the draft takes is still there. Looks at what it touches only."""
@@ -267,8 +275,7 @@ class Book:
         if len(self.touched) > LOG:
             self.touched.clear()
             for log in self.logs:
-                log.forgotten += len(log.nodes)
-                log.nodes.clear()
+                log.forget()
         estate = self.estate
         used = draft.used
         if draft.opened:  # what the workers take of their servers goes with the first and last VNF in them
@@ -281,8 +288,9 @@ class Book:
         for (node, cell), amounts in draft.cell_used.items():
             for r, amount in enumerate(amounts):
                 if amount:
-                    self.cell_left[cell][r][node] -= sign * amount
-                    self.cell_free[cell, r, node] = self.cell_left[cell][r][node]
+                    left = self.cell_left[cell][r][node] - sign * amount
+                    self.cell_left[cell][r][node] = self.cell_free[cell, r, node] = left
+                    self.cell_narrow[cell, r, node] = min(max(left, 0), NARROW)
         for link, amount in draft.link_used.items():
             self.bandwidth[link] -= sign * amount
             above = estate.server_of_uplink.get(link)

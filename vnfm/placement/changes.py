@@ -14,7 +14,7 @@ from vnfm.placement.desk import Offers
 from vnfm.placement.domains import Impossible
 from vnfm.placement.hindrances import licences_at
 from vnfm.placement.openings import Refused
-from vnfm.placement.option import values_of
+from vnfm.placement.option import Values
 from vnfm.placement.placer import Effort
 from vnfm.placement.room import growths
 from vnfm.placement.rules import NOT_OFFERED
@@ -153,7 +153,7 @@ def _eased(task: Task, demand: Demand, refused: Refused) -> tuple[tuple[int, ...
             size += 70
         elif row.changed is not None:
             eased = row.changed(eased, option)
-            texts.append(row.change.format_map(values_of(demand, option)))
+            texts.append(row.change.format_map(Values(demand, option)))
             size += row.size
             short += row.short(demand, option)
         else:

@@ -6,8 +6,9 @@ import numpy as np
 
 from vnfm.placement.book import Book
 from vnfm.placement.estate import RESOURCES, Bools
-from vnfm.placement.kinds import Ground, Kind, unmet
+from vnfm.placement.kinds import Kind
 from vnfm.placement.statement import Vnf
+from vnfm.placement.ways import Ground, unmet
 
 
 def ground_of(book: Book) -> Ground:
@@ -42,7 +43,7 @@ def filter_counts(book: Book, vnf: Vnf, tenant: int) -> dict[str, int]:
         if names is not None:
             keep(cause, np.isin(codes, [known[x] for x in names if x in known]))
     ground = ground_of(book)
-    kind = Kind(vnf, tenant, ground.serving(vnf), book, ground)
+    kind = Kind(vnf, ground.stance(vnf, tenant), book, ground)
     some: Bools = np.zeros(estate.size, dtype=np.bool_)
     for way in kind.ways:
         some = some | way.allowed

@@ -11,10 +11,11 @@ from vnfm.placement.atlas import MEGA, Atlas, atlas_of
 from vnfm.placement.book import NOTHING, Amounts, Book, Draft, Seat
 from vnfm.placement.estate import DISK, UNLIMITED, Ints
 from vnfm.placement.network import Network
-from vnfm.placement.openings import Group, Opening, OpenKind, opening_of
+from vnfm.placement.openings import Group, Opening, OpenKind, opening_of, point_of
 from vnfm.placement.placer import Placer
 from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.sorts import Sorts
+from vnfm.placement.tallies import Tally
 from vnfm.placement.types import Demand, Host, HostKey, LinkReservation, Reservation
 from vnfm.placement.units import Units
 
@@ -60,7 +61,8 @@ class Desk:
 
     def follow(self, snapshot: Snapshot) -> None:
         """Enter what the snapshot holds, and take out what it does not."""
-        if (snapshot.reservations, snapshot.link_reservations) == self._followed:
+        hosts, links = self._followed
+        if snapshot.reservations is hosts and snapshot.link_reservations is links:
             self.placer.routes.renew()
             return
         gone, fresh = self._differences(snapshot)
@@ -90,8 +92,6 @@ class Desk:
     def _differences(self, snapshot: Snapshot) -> tuple[list[Held], list[tuple[Held, Reservation | LinkReservation]]]:
         """Keys of what is held no more, and what is held anew."""
         before, since = self._followed, snapshot.since
-        if snapshot.reservations is before[0] and snapshot.link_reservations is before[1]:
-            return [], []
         if since and since.reservations is before[0] and since.link_reservations is before[1]:
             return [_key(r) for r in since.gone if _key(r) in self._held], [(_key(r), r) for r in since.fresh]
         now: dict[Held, Reservation | LinkReservation] = {_key(r): r for r in snapshot.reservations}
@@ -162,7 +162,12 @@ class Offers:
             if len(at)
         ]
         self._openings: dict[object, Opening] = {}
-        self._kinds: dict[object, tuple[Book, OpenKind]] = {}
+        self._table: set[Opening] = set()  # those of them
+        self._kinds: dict[Opening, OpenKind] = {}
+        self._tallies: dict[Opening, Tally] = {}
+        self._point = point_of(desk.book.estate.size)
+        self._points: dict[int, OpenKind] = {}
+        self._book = desk.book  # that kinds and tallies are of
 
     def opening(self, demand: Demand) -> Opening:
         """What the table leaves to the demand."""
@@ -171,19 +176,49 @@ class Offers:
         if found is None:
             if len(self._openings) >= KEPT:
                 self._openings.clear()
-                self._kinds.clear()
+                self._table.clear()
+                self._forget()
             found = self._openings[key] = opening_of(demand, self.groups, self._desk.nodes, self._desk.book.estate.size)
+            self._table.add(found)
         return found
 
-    def kind(self, demand: Demand, opening: Opening, tenant: int, docks: int) -> OpenKind:
-        """The kind of a demand with that opening, kept where the opening is the table's."""
-        key = _asked(demand)
-        if self._openings.get(key) is not opening:
+    def _forget(self) -> None:
+        self._kinds.clear()
+        self._tallies.clear()
+        self._points.clear()
+
+    def _renew(self) -> None:
+        if self._book is not self._desk.book:
+            self._forget()
+            self._book = self._desk.book
+
+    def kind(self, opening: Opening, tenant: int, docks: int) -> OpenKind:
+        """The kind of demands of a tenant with that opening, kept where the opening is the table's."""
+        if opening not in self._table:
             return opening.kind(tenant, docks)
-        found = self._kinds.get(key)
-        if found is None or found[0] is not self._desk.book:
-            found = self._kinds[key] = self._desk.book, opening.kind(tenant, docks)
-        return found[1]
+        self._renew()
+        found = self._kinds.get(opening)
+        if found is None:
+            found = self._kinds[opening] = opening.kind(tenant, docks)
+        return found
+
+    def point(self, tenant: int, docks: int) -> OpenKind:
+        """The kind of what asks nothing but to be somewhere: an end without a host."""
+        self._renew()
+        found = self._points.get(tenant)
+        if found is None:
+            found = self._points[tenant] = self._point.kind(tenant, docks)
+        return found
+
+    def tally(self, opening: Opening, tenant: int) -> Tally:
+        """What there is to tell of demands of a tenant with that opening, kept where the opening is the table's."""
+        if opening not in self._table:
+            return Tally(opening, tenant, self._desk.book, self._desk.nodes)
+        self._renew()
+        found = self._tallies.get(opening)
+        if found is None:
+            found = self._tallies[opening] = Tally(opening, tenant, self._desk.book, self._desk.nodes)
+        return found
 
 
 def _amounts(values: Iterable[int]) -> Amounts:

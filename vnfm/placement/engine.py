@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from vnfm.model.placement import Runtime
-from vnfm.placement.book import Draft
+from vnfm.placement.choice import Choice, choices
 from vnfm.placement.openings import Opening
 from vnfm.placement.prices import is_closed, prices_of
 from vnfm.placement.refuse import refusal_of
@@ -26,13 +26,11 @@ from vnfm.placement.types import (
     Price,
     Refusal,
     Request,
-    Reservation,
 )
-from vnfm.placement.why import Why, chosen, why
+from vnfm.placement.why import UNTOLD, Why, whys
 
 Preferred = Mapping[str, tuple[HostKey, Runtime]]
 ANYWHERE: Preferred = {}
-UNTOLD = Why((), (), None, {}, {}, {})
 
 
 def place(
@@ -72,18 +70,20 @@ def _as_preferred(task: Task, preferred: Preferred) -> Sought | None:
 def _plan(sought: Sought, told: bool) -> Plan:
     task, draft = sought.task, sought.draft
     assert draft is not None
-    by_id = {d.id: d for d in task.demands}
     links = [
         PlannedLink(x.id, us, x.bandwidth_bps, edges) for x in task.request.links for us, edges in [link_us(sought, x)]
     ]
     laid = {x.id for x in sought.chain.vlinks}
-    prices = prices_of(sought)
+    found = choices(sought)
+    prices, said = prices_of(task, found), whys(sought, found) if told else dict.fromkeys(found, UNTOLD)
+    demands = task.request.demands
+    cells = {d.id: cell if (cell := draft.seats[sought.at[d.id]].cell) >= 0 else None for d in demands}
     return Plan(
         version=task.snapshot.version,
-        assignments=tuple(_assignment(sought, draft, by_id[d.id], prices[d.id], told) for d in task.request.demands),
+        assignments=tuple([_assignment(task, d, found[d.id], cells[d.id], prices[d.id], said[d.id]) for d in demands]),
         links=tuple(links),
-        ends=tuple(_end(sought, draft, e) for e in task.request.ends),
-        reservations=tuple(_held(sought, draft, by_id[d.id]) for d in task.request.demands),
+        ends=tuple([_end(sought, found, e) for e in task.request.ends]),
+        reservations=tuple([found[d.id].candidate.reserve(d, found[d.id].host, cells[d.id]) for d in demands]),
         link_reservations=tuple(
             LinkReservation(x.id, x.edges, x.bandwidth_bps)
             for x in links
@@ -92,9 +92,7 @@ def _plan(sought: Sought, told: bool) -> Plan:
     )
 
 
-def _assignment(sought: Sought, draft: Draft, demand: Demand, price: Price, told: bool) -> Assignment:
-    seat = draft.seats[sought.at[demand.id]]
-    choice, said = chosen(sought, demand, seat), why(sought, demand) if told else UNTOLD
+def _assignment(task: Task, demand: Demand, choice: Choice, cell: int | None, price: Price, said: Why) -> Assignment:
     return Assignment(
         id=demand.id,
         alias=demand.alias,
@@ -102,10 +100,10 @@ def _assignment(sought: Sought, draft: Draft, demand: Demand, price: Price, told
         vnfd_id=demand.vnfd_id,
         vim=choice.host.vim,
         host=choice.host.id,
-        host_path=tuple(key[1] for key in sought.task.snapshot.lineage[choice.host.key]),
+        host_path=tuple(key[1] for key in task.snapshot.lineage[choice.host.key]),
         runtime=choice.word[0],
         nested=choice.word[1],
-        cell=seat.cell if seat.cell >= 0 else None,
+        cell=cell,
         reasons=said.reasons,
         rejected=said.rejected,
         runner_up=said.runner_up,
@@ -115,22 +113,14 @@ def _assignment(sought: Sought, draft: Draft, demand: Demand, price: Price, told
         price=price,
         worker=None
         if choice.host.worker is None
-        else OpenedWorker(choice.host.parent, choice.host.worker, is_closed(sought.task, choice.host)),
+        else OpenedWorker(choice.host.parent, choice.host.worker, is_closed(task, choice.host)),
     )
 
 
-def _held(sought: Sought, draft: Draft, demand: Demand) -> Reservation:
-    seat = draft.seats[sought.at[demand.id]]
-    choice = chosen(sought, demand, seat)
-    return choice.candidate.reserve(demand, choice.host, seat.cell if seat.cell >= 0 else None)
-
-
-def _end(sought: Sought, draft: Draft, end: End) -> PlannedEnd:
+def _end(sought: Sought, found: Mapping[str, Choice], end: End) -> PlannedEnd:
     """Where an end is; one without a host is at the outermost machine that its neighbour's own VIM names."""
     if end.host or end.id not in sought.beside:
         return PlannedEnd(end.id, end.vim, end.host)
-    task = sought.task
-    demand = next(d for d in task.demands if d.id == sought.beside[end.id])
-    host = chosen(sought, demand, draft.seats[sought.at[demand.id]]).host
-    vim, name = next(k for k in task.snapshot.lineage[host.key] if k[0] == host.vim)
+    host = found[sought.beside[end.id]].host
+    vim, name = next(k for k in sought.task.snapshot.lineage[host.key] if k[0] == host.vim)
     return PlannedEnd(end.id, vim, name)

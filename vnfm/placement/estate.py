@@ -7,21 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vnfm.placement.fabric import Fabric, Spot, build_fabric, is_wide_area
 from vnfm.placement.statement import Cell, Instance, Node, NodeKind, Realization, Scope
 
+if TYPE_CHECKING:
+    from vnfm.placement.ways import Stance
+
 Ints = np.ndarray[tuple[Any, ...], np.dtype[np.int64]]
 Smalls = np.ndarray[tuple[Any, ...], np.dtype[np.int32]]
+Shorts = np.ndarray[tuple[Any, ...], np.dtype[np.uint16]]
 Key = tuple[object, ...]
 Bools = np.ndarray[tuple[Any, ...], np.dtype[np.bool_]]
 CPU, MEMORY, HUGEPAGES, VFS, GPUS, DISK = range(6)
 RESOURCES = ("cpu", "mem", "hugepages", "vfs", "gpus", "disk")
 UNLIMITED = 1 << 30
 KEPT = 512  # masks of one sort that are kept
+KEPT_STANCES = 8_192
 SECTOR = 4_096  # nodes that scores are worked out for at once at most, or somewhat more
 LEAST = 256  # nodes of a site that are worth a sector of their own
 GRAIN = 8  # the engine counts costs in such parts of a unit; what is below one unit only breaks ties
@@ -39,18 +44,21 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What is worked out of the estate when it is first asked for, and holds as long as the estate: see `Ground`."""
+    """What is worked out of the estate when it is first asked for, and holds as long as the estate: see `Ground`.
 
-    serving: dict[Key, tuple[int, ...]] = field(default_factory=dict)
+    `stances`: by what VNFs ask for; `alike`: the same by what that means here.
+    """
+
+    stances: dict[Key, Stance] = field(default_factory=dict)
+    alike: dict[Key, Stance] = field(default_factory=dict)
     hosts: dict[Key, Bools] = field(default_factory=dict)
     allowed: dict[Key, Bools] = field(default_factory=dict)
     fixed: dict[Key, Ints] = field(default_factory=dict)
-    paths: dict[Key, tuple[tuple[int, Realization, Bools], ...]] = field(default_factory=dict)
 
     def spare(self) -> None:
         """Forget all where it has become much."""
-        if max(len(self.fixed), len(self.allowed), len(self.serving)) > KEPT:
-            for of in (self.serving, self.hosts, self.allowed, self.fixed, self.paths):
+        if max(len(self.fixed), len(self.allowed)) > KEPT or len(self.stances) > KEPT_STANCES:
+            for of in (self.stances, self.alike, self.hosts, self.allowed, self.fixed):
                 of.clear()
 
 
@@ -93,6 +101,7 @@ class Estate:
     roots: Ints  # nodes that are servers
     dock: tuple[int, ...]
     starts: Ints
+    dock_bounds: tuple[int, ...]  # the same and the end
     sectors: tuple[Sector, ...]
     sector_of: tuple[int, ...]
     sector_of_dock: tuple[int, ...]
@@ -134,9 +143,7 @@ class Estate:
 
     def dock_slice(self, dock: int) -> tuple[int, int]:
         """The first node of a dock and the one after its last."""
-        starts = self.starts
-        end = int(starts[dock + 1]) if dock + 1 < len(starts) else len(self.ids)
-        return int(starts[dock]), end
+        return self.dock_bounds[dock], self.dock_bounds[dock + 1]
 
 
 def build_estate(instance: Instance) -> Estate:
@@ -182,6 +189,7 @@ def build_estate(instance: Instance) -> Estate:
         roots=roots,
         dock=tuple(dock.tolist()),
         starts=starts,
+        dock_bounds=(*starts.tolist(), len(nodes)),
         sectors=sectors,
         sector_of=tuple(i for i, x in enumerate(sectors) for _ in range(x.start, x.end)),
         sector_of_dock=tuple(i for i, x in enumerate(sectors) for _ in range(x.first_dock, x.end_dock)),

@@ -17,6 +17,7 @@ import numpy as np
 from vnfm.placement.statement import Instance, Link, NodeKind
 
 Ints = np.ndarray[tuple[Any, ...], np.dtype[np.int64]]
+Bools = np.ndarray[tuple[Any, ...], np.dtype[np.bool_]]
 FAR = 1 << 50  # a distance that no bound and no cost reaches
 NONE, SEVERAL = -1, -2  # links of a server
 _HOP = 1 << 40  # one hop outweighs any latency where hops come first
@@ -43,7 +44,7 @@ class Kept:
     walks: dict[tuple[int, int], list[Walk]] = field(default_factory=dict)
     rows: dict[int, tuple[Ints, Ints]] = field(default_factory=dict)
     costs: dict[tuple[int, bool, int], Ints] = field(default_factory=dict)
-    spans: dict[tuple[int, int, int, int], tuple[Ints, int]] = field(default_factory=dict)
+    spans: dict[tuple[int, int, int, int], tuple[Ints, int, dict[int, Bools]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

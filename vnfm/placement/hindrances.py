@@ -9,35 +9,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from vnfm.model.needs import Isolation
-from vnfm.placement.amounts import NAMES, quantity
+from vnfm.placement.amounts import quantity
 from vnfm.placement.atlas import HALVES, UNTOLD_US
 from vnfm.placement.book import NOTHING, Book, Draft
 from vnfm.placement.estate import DISK, Bools, Ints
 from vnfm.placement.extend import spot_of
 from vnfm.placement.fabric import FAR
-from vnfm.placement.kinds import Way, best_cell
+from vnfm.placement.kinds import best_cell
+from vnfm.placement.marks import BANDWIDTH, CELL, FITS, LATENCY, LICENCE, ROOM, RULE, Codes, Marked
 from vnfm.placement.openings import Candidate
 from vnfm.placement.seek import SCOPES, Sought, allowed_by_licence, allowed_by_rules, fixed
 from vnfm.placement.statement import Scope
+from vnfm.placement.tallies import Tally
 from vnfm.placement.types import Demand, Host, Rule, RuleKind
-
-Codes = npt.NDArray[np.uint8]
-
-# The smaller, the closer to fitting; a node counts at its largest.
-FITS, LATENCY, BANDWIDTH, RULE, LICENCE, KERNEL, CELL, ROOM = range(8)
-CLOSED = 255
-CAUSES = {
-    LATENCY: "latency",
-    BANDWIDTH: "bandwidth",
-    RULE: "rules",
-    LICENCE: "too few licences",
-    KERNEL: "kernel shared with another tenant",
-    CELL: "no NUMA cell large enough",
-    **{ROOM + r: f"insufficient {name}" for r, name in enumerate(NAMES)},
-}
+from vnfm.placement.ways import Way
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,40 +53,27 @@ class Hindrances:
         self._licensed = allowed_by_licence(self.task, demand, rest.licences)
         self._thin = self._by_bandwidth()
 
-    def codes(self, way: Way) -> Codes:
-        """By node, why the way is not open there, FITS where it is."""
-        book = self.book
-        code: Codes = np.zeros(self.estate.size, dtype=np.uint8)
-        for limit in self.limits:
-            late: Bools = limit.by_dock + limit.times * way.latency_us > limit.most
-            if late.any():
-                np.copyto(code, LATENCY, where=late[self.estate.dock_codes])
-        if self._thin is not None:
-            np.copyto(code, BANDWIDTH, where=self._thin)
-        if self._rules is not None:
-            np.copyto(code, RULE, where=~self._rules)
-        if self._licensed is not None:
-            np.copyto(code, LICENCE, where=~self._licensed)
-        tenant = book.tenant(self.demand.tenant)
-        if way.shares:
-            np.copyto(code, KERNEL, where=~kernels_open(book, tenant, way.shares))
-        if self.opening.strict:
-            np.copyto(code, CELL, where=~self._cells(way))
-        for r, amount in enumerate(way.amounts):
-            if amount:
-                np.copyto(code, ROOM + r, where=book.free[r] < amount)
-        np.copyto(code, CLOSED, where=~way.allowed)
-        return code
+    def marked(self, tally: Tally) -> Marked:
+        """By node, why each way is not open there. `tally`: of the demand's opening."""
+        return tally.beside(self._special())
 
-    def _cells(self, way: Way) -> Bools:
-        fits: Bools = np.zeros(self.estate.size, dtype=np.bool_)
-        for cell in self.book.cell_free:
-            ok: Bools = np.ones(self.estate.size, dtype=np.bool_)
-            for r in range(DISK):
-                if way.amounts[r]:
-                    ok &= cell[r] >= way.amounts[r]
-            fits |= ok
-        return fits
+    def _special(self) -> list[Codes] | None:
+        """What of it is this chain's own, by way; None: nothing."""
+        masks = ((BANDWIDTH, self._thin), (RULE, self._rules), (LICENCE, self._licensed))
+        if not self.limits and all(mask is None for _, mask in masks):
+            return None
+        found = []
+        for way in self.opening.ways:
+            code: Codes = np.full(self.estate.size, FITS, dtype=np.uint8)
+            for limit in self.limits:
+                late: Bools = limit.by_dock + limit.times * way.latency_us > limit.most
+                if late.any():
+                    np.copyto(code, LATENCY, where=late[self.estate.dock_codes])
+            for cause, allowed in masks:
+                if allowed is not None:
+                    np.copyto(code, cause, where=~allowed)
+            found.append(code)
+        return found
 
     def _by_rules(self) -> Bools | None:
         allowed = allowed_by_rules(self.task, self.demand.id)
@@ -121,13 +95,16 @@ class Hindrances:
                     yield i, v, other
 
     def _by_bandwidth(self) -> Bools | None:
+        """Where the way there has what the links ask for."""
         need = sum(self.ask.wires[i].bandwidth for i, _, _ in self._crossing())
-        return self.book.up_left < need if need else None
+        return self.book.up_left >= need if need else None
 
     # ---- latency ----
 
     def _limits(self) -> Iterator[Limit]:
         ask = self.ask
+        if not any(ask.timed[v] for v in self.movers):
+            return
         touched: dict[int, tuple[Ints | int, int]] = {}  # by wire: what it takes by dock, and how often we count
         for i, v, other in self._crossing():
             spot = spot_of(ask, self.book, self.rest, other)

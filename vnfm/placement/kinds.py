@@ -1,179 +1,65 @@
 """Kinds: what VNFs ask, told apart only by what matters; each with the cost of every node, kept up to date.
 
 A kind's `score[n]` is what a VNF of it would cost on node n now (`NEVER` where it does not fit), `dock_score` its
-minimum per dock. Scores are worked out sector by sector where they are needed; after a commit only the nodes that
-changed are looked at again. They count in `GRAIN` parts of a cost unit: what is below one unit only breaks ties, away
-from hardware that is there and not asked for.
+minimum per dock. Scores are worked out sector by sector where they are needed, for all kinds of a chain at once; after
+a commit only the nodes that changed are looked at again. They count in `GRAIN` parts of a cost unit: what is below one
+unit only breaks ties, away from hardware that is there and not asked for.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from vnfm.placement.book import NARROW, Amounts, Book
-from vnfm.placement.estate import CPU, DISK, GPUS, GRAIN, HUGEPAGES, MEMORY, VFS, Bools, Estate, Ints, Key
-from vnfm.placement.statement import Realization, Vnf
+from vnfm.placement.estate import CPU, DISK, GRAIN, MEMORY, Bools, Ints, Key, Shorts, Smalls
+from vnfm.placement.statement import Vnf
+from vnfm.placement.ways import NEVER, Ground, Stance, Way
 
-NEVER = 1 << 58
-UNHEARD = 1 << 55  # above all costs, below NEVER and what is added to it
 KEPT = 1024
 FEW = 6  # changed nodes up to which they are looked at one by one, beside a share of the sector's
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """One realization of a kind: what it takes in all, what it costs beside the node, where it is allowed."""
-
-    variant: int
-    amounts: Amounts
-    cost: int
-    latency_us: int
-    shares: int
-    allowed: Bools
-
-
-def unmet(real: Realization, vnf: Vnf) -> str:
-    """Why a realization cannot serve a VNF on whichever node; empty where it can."""
-    if real.name not in vnf.artefacts:
-        return "no artefact"
-    if real.isolation < vnf.isolation:
-        return f"isolation {real.isolation} < {vnf.isolation}"
-    if vnf.own_kernel and not real.own_kernel:
-        return "no kernel of its own"
-    if vnf.own_os and not real.own_os:
-        return "no operating system of its own"
-    if vnf.vfs and not real.sriov:
-        return "no SR-IOV"
-    if vnf.gpus and not real.gpu:
-        return "no GPU"
-    if vnf.pin and not real.pin:
-        return "no CPU pinning"
-    if vnf.max_start_ms is not None and real.start_ms > vnf.max_start_ms:
-        return f"start {real.start_ms} > {vnf.max_start_ms} ms"
-    if vnf.max_hop_us is not None and real.latency_us > vnf.max_hop_us:
-        return f"latency {real.latency_us} > {vnf.max_hop_us} us"
-    return ""
-
-
-def shares_of(real: Realization, vnf: Vnf) -> int:
-    """How a VNF so realized shares the node's kernel: 0 not, 1 with anyone, 2 within its tenant."""
-    return 0 if not real.shared_kernel else 2 if vnf.isolation >= 1 else 1
-
-
-class Ground:
-    """What kinds have in common: which variants serve which needs, and where they are allowed. Computed once each, and
-    kept with the estate."""
-
-    def __init__(self, estate: Estate) -> None:
-        self.estate = estate
-        kept = estate.kept
-        kept.spare()
-        self._serving, self._hosts, self._allowed = kept.serving, kept.hosts, kept.allowed
-        self._fixed, self._paths = kept.fixed, kept.paths
-        self.least_price = int(estate.price.min()) if estate.size else 0
-
-    def serving(self, vnf: Vnf) -> tuple[int, ...]:
-        """The variants that serve a VNF on some node."""
-        needs = (vnf.isolation, vnf.own_kernel, vnf.own_os, vnf.vfs > 0, vnf.gpus > 0, vnf.pin)
-        key = (vnf.artefacts, vnf.max_start_ms, vnf.max_hop_us, needs)
-        found = self._serving.get(key)
-        if found is None:
-            reals = self.estate.variants
-            found = self._serving[key] = tuple(i for i, real in enumerate(reals) if not unmet(real, vnf))
-        return found
-
-    def hosts(self, vnf: Vnf, tenant: int) -> tuple[Key, Bools]:
-        """The nodes that a VNF may be on by trust, tenant, site and zone."""
-        estate = self.estate
-        key = (vnf.trust, tenant if tenant < len(estate.tenants) else -2, vnf.sites, vnf.zones)
-        found = self._hosts.get(key)
-        if found is None:
-            found = estate.trust >= vnf.trust
-            found &= (estate.owner == -1) | (estate.owner == tenant)
-            for names, codes, known in (
-                (vnf.sites, estate.site_at, estate.sites),
-                (vnf.zones, estate.zone_at, estate.zones),
-            ):
-                if names is not None:
-                    found &= np.isin(codes, [known[x] for x in names if x in known])
-            self._hosts[key] = found
-        return key, found
-
-    def allowed(self, vnf: Vnf, tenant: int, variant: int) -> Bools:
-        """The nodes that a VNF may be on in that variant."""
-        estate = self.estate
-        where, hosts = self.hosts(vnf, tenant)
-        arch = vnf.arch.get(estate.variants[variant].name)
-        key = (where, variant, arch)
-        found = self._allowed.get(key)
-        if found is None:
-            found = hosts & estate.offers[variant]
-            if arch is not None:
-                found &= (estate.arch == -1) | (estate.arch == estate.arches.get(arch, -2))
-            self._allowed[key] = found
-        return found
-
-    def ways(self, vnf: Vnf, tenant: int, variants: tuple[int, ...]) -> tuple[Way, ...]:
-        """The ways to realize a VNF in these variants, the cheapest first; none that is allowed nowhere."""
-        key = (self.hosts(vnf, tenant)[0], variants, tuple(vnf.arch.items()) if vnf.arch else ())
-        paths = self._paths.get(key)
-        if paths is None:
-            reals = self.estate.variants
-            order = sorted(variants, key=lambda i: (reals[i].cost, reals[i].latency_us, i))
-            masks = [(i, reals[i], self.allowed(vnf, tenant, i)) for i in order]
-            paths = self._paths[key] = tuple([x for x in masks if x[2].any()])
-        cpu, memory = vnf.cpu_milli, vnf.memory_mib
-        rest = (vnf.hugepages_mib, vnf.vfs, vnf.gpus, vnf.disk_mib)
-        return tuple(
-            [
-                Way(
-                    i,
-                    (cpu + real.cpu_milli, memory + real.memory_mib, *rest),
-                    real.cost * GRAIN,
-                    real.latency_us,
-                    shares_of(real, vnf),
-                    allowed,
-                )
-                for i, real, allowed in paths
-            ]
-        )
-
-    def fixed(self, vnf: Vnf) -> Ints:
-        """What of the scores does not depend on what is free: price, and sparing hardware that is not asked for."""
-        key = (vnf.cpu_milli, vnf.gpus > 0, vnf.vfs > 0, vnf.hugepages_mib > 0)
-        found = self._fixed.get(key)
-        if found is None:
-            estate = self.estate
-            found = estate.price * (vnf.cpu_milli * GRAIN)
-            spared = ((vnf.gpus, GPUS, 4), (vnf.vfs, VFS, 2), (vnf.hugepages_mib, HUGEPAGES, 1))
-            for asked, resource, weight in spared:
-                if not asked:
-                    found += (estate.free[resource] > 0) * weight
-            self._fixed[key] = found
-        return found
-
-    def least_fixed(self, vnf: Vnf) -> int:
-        """No node's is less."""
-        return self.least_price * vnf.cpu_milli * GRAIN
+TOGETHER = 64  # ways that are looked at at once, or one kind's
+_SMALL = 254
 
 
 class Kind:
     """The nodes' costs for one kind of VNF. `score` and `dock_score` hold for the sectors that were looked at.
 
     `seen`: how far each sector's log was followed, -1 before the first look. No node costs less than `floor`.
+    `costs`: the ways' and NEVER.
     """
 
-    __slots__ = ("_fixed", "dock_score", "floor", "least_us", "never", "score", "seen", "strict", "tenant", "ways")
+    __slots__ = (
+        "_fixed",
+        "costs",
+        "dock_score",
+        "floor",
+        "least_us",
+        "never",
+        "score",
+        "seen",
+        "stance",
+        "strict",
+        "tenant",
+        "ways",
+    )
 
-    def __init__(self, vnf: Vnf, tenant: int, variants: tuple[int, ...], book: Book, ground: Ground) -> None:
-        self.tenant = tenant
+    def __init__(self, vnf: Vnf, stance: Stance, book: Book, ground: Ground) -> None:
+        self.stance = stance  # as long as the kind is kept, so that it stays the one that the kind is known by
+        self.tenant = stance.tenant
         self.strict = vnf.numa_strict
-        self.ways = ground.ways(vnf, tenant, variants)
-        self.least_us = min([w.latency_us for w in self.ways]) if self.ways else 0
+        cpu, memory = vnf.cpu_milli, vnf.memory_mib
+        huge, vfs, gpus, disk = vnf.hugepages_mib, vnf.vfs, vnf.gpus, vnf.disk_mib
+        self.ways = tuple(
+            [
+                Way(variant, (cpu + own_cpu, memory + own_memory, huge, vfs, gpus, disk), cost, us, shares, allowed)
+                for variant, own_cpu, own_memory, cost, us, shares, allowed in stance.paths
+            ]
+        )
+        self.costs = stance.costs
+        self.least_us = stance.least_us
         self._fixed = ground.fixed(vnf)
         self.never = NEVER
         self.score: Ints = np.empty(book.estate.size, dtype=np.int64)
@@ -201,24 +87,13 @@ class Kind:
 
     def refresh(self, book: Book, among: Iterable[int] | None = None) -> None:
         """Bring the scores of these sectors, by default of all, up to the book."""
-        seen = self.prepare(book)
-        at = range(len(book.logs)) if among is None else among
-        stale = [sector for sector in at if not self._kept_up(book, sector, seen)]
-        while stale:
-            run = 1
-            while run < len(stale) and stale[run] == stale[0] + run:
-                run += 1
-            self._look_whole(book, stale[0], stale[run - 1])
-            del stale[:run]
+        refresh((self,), book, range(len(book.logs)) if among is None else among)
 
-    def _kept_up(self, book: Book, sector: int, seen: list[int]) -> bool:
+    def kept_up(self, book: Book, sector: int, seen: list[int]) -> bool:
         """Bring a sector up node by node; False where that is no quicker than looking at all of it."""
         log = book.logs[sector]
-        position = log.position
-        if position == seen[sector]:
-            return True
         changed = log.since(seen[sector])
-        seen[sector] = position
+        seen[sector] = log.position
         if changed is None:
             return False
         at = book.estate.sectors[sector]
@@ -232,43 +107,6 @@ class Kind:
             start, end = book.estate.dock_slice(d)
             self.dock_score[d] = np.minimum.reduce(score[start:end])
         return True
-
-    def _look_whole(self, book: Book, first: int, last: int) -> None:
-        """Look at these sectors, each node's cheapest way that fits: from the dearest down, each sets its cost."""
-        sectors, starts = book.estate.sectors, book.estate.starts
-        start, end = sectors[first].start, sectors[last].end
-        docks = slice(sectors[first].first_dock, sectors[last].end_dock)
-        best = self.score[start:end]
-        best.fill(NEVER)
-        for way in reversed(self.ways):
-            opened = book.open_to(self.tenant, way.shares, first, last) if way.shares else None
-            np.putmask(best, self._fitting(book, way, start, end, opened), way.cost)  # twice as fast as np.copyto
-        best += self._fixed[start:end]
-        if book.any_off:
-            best += book.on_wide[start:end]
-        within = sectors[first].starts if first == last else starts[docks] - start
-        np.minimum.reduceat(best, within, out=self.dock_score[docks])
-
-    def _fitting(self, book: Book, way: Way, start: int, end: int, opened: Bools | None) -> Bools:
-        """Where among these nodes a way fits. `opened`: where its kernel is open to it."""
-        ok: Bools = way.allowed[start:end].copy()
-        if opened is not None:
-            ok &= opened
-        for r, amount in enumerate(way.amounts):
-            if amount:
-                free = book.free_narrow if amount < NARROW else book.free
-                ok &= free[r, start:end] >= amount
-        if self.strict:
-            ok &= self._cell_fits(book, way, slice(start, end))
-        return ok
-
-    def _cell_fits(self, book: Book, way: Way, at: slice) -> Bools:
-        fits = book.cell_free[:, CPU, at] >= way.amounts[CPU]
-        for r in range(MEMORY, DISK):
-            if way.amounts[r]:
-                fits &= book.cell_free[:, r, at] >= way.amounts[r]
-        some: Bools = np.logical_or.reduce(fits, axis=0)
-        return some
 
     def _score(self, book: Book, n: int) -> int:
         left = book.left
@@ -286,6 +124,116 @@ class Kind:
                 continue
             return way.cost + int(self._fixed[n]) + book.on_left[n] * GRAIN
         return self.never
+
+    def enter(self, book: Book, first: int, last: int, order: Ints) -> None:
+        """Enter the scores of these sectors. `order`: by node the cheapest way that fits, beyond them for none."""
+        sectors, starts = book.estate.sectors, book.estate.starts
+        start, end = sectors[first].start, sectors[last].end
+        docks = slice(sectors[first].first_dock, sectors[last].end_dock)
+        score = self.score[start:end]
+        self.costs.take(order, None, score, "clip")
+        np.add(score, self._fixed[start:end], score)
+        if book.any_off:
+            np.add(score, book.on_wide[start:end], score)
+        within = sectors[first].starts if first == last else starts[docks] - start
+        np.minimum.reduceat(score, within, out=self.dock_score[docks])
+
+
+def refresh(kinds: Iterable[Kind], book: Book, among: Iterable[int]) -> None:
+    """Bring the scores of these kinds in these sectors up to the book; those to be looked at as a whole at once."""
+    stale: dict[tuple[int, int], list[Kind]] = {}
+    for kind in kinds:
+        runs: list[tuple[int, int]] = []
+        seen = kind.prepare(book)
+        for sector in among:
+            if seen[sector] != book.logs[sector].position and not kind.kept_up(book, sector, seen):
+                if runs and runs[-1][1] == sector - 1:
+                    runs[-1] = runs[-1][0], sector
+                else:
+                    runs.append((sector, sector))
+        for run in runs:
+            stale.setdefault(run, []).append(kind)
+    for (first, last), of in stale.items():
+        several: list[Kind] = []
+        count = 0
+        for kind in of:
+            if count and count + len(kind.ways) > TOGETHER:
+                _look(several, book, first, last)
+                several, count = [], 0
+            several.append(kind)
+            count += len(kind.ways)
+        _look(several, book, first, last)
+
+
+def _look(kinds: Sequence[Kind], book: Book, first: int, last: int) -> None:
+    """Look at all nodes of these sectors, for all ways of these kinds together."""
+    sectors = book.estate.sectors
+    ways = [(kind, way) for kind in kinds for way in kind.ways]
+    most = max([len(kind.ways) for kind in kinds])
+    fits = _fits(ways, book, first, last)
+    # By way and node: the way's position among its kind's where it fits, else more than any.
+    order = fits.view(np.uint8) if most <= _SMALL else fits.astype(np.uint16)
+    np.subtract(order, 1, order)
+    positions = [i for kind in kinds for i in range(len(kind.ways))]
+    np.bitwise_or(order, np.array(positions, order.dtype).reshape(-1, 1), order)
+    row = 0
+    for kind in kinds:
+        end = row + len(kind.ways)
+        if end - row > 1:
+            kind.enter(book, first, last, np.minimum.reduce(order[row:end], axis=0))
+        elif end > row:
+            kind.enter(book, first, last, order[row])
+        else:
+            kind.score[sectors[first].start : sectors[last].end] = NEVER
+            kind.dock_score[sectors[first].first_dock : sectors[last].end_dock] = NEVER
+        row = end
+
+
+def _fits(ways: Sequence[tuple[Kind, Way]], book: Book, first: int, last: int) -> Bools:
+    """By way and node."""
+    sectors = book.estate.sectors
+    start, end = sectors[first].start, sectors[last].end
+    fits: Bools = np.empty((len(ways), end - start), dtype=np.bool_)
+    opened: dict[tuple[int, int], Bools] = {}
+    strict: list[int] = []
+    for i, (kind, way) in enumerate(ways):
+        if way.shares:
+            of = kind.tenant, way.shares
+            mask = opened.get(of)
+            if mask is None:
+                mask = opened[of] = book.open_to(*of, first, last)
+            np.bitwise_and(way.allowed[start:end], mask, fits[i])
+        else:
+            fits[i] = way.allowed[start:end]
+        if kind.strict:
+            strict.append(i)
+    for r, asked in enumerate(zip(*[way.amounts for _, way in ways], strict=True)):
+        if any(asked):
+            np.bitwise_and(fits, _enough(asked, book.free_narrow[r, start:end], book.free[r, start:end]), fits)
+    if strict:
+        fits[strict] &= _cell_fits(book, [ways[i][1].amounts for i in strict], start, end)
+    return fits
+
+
+def _cell_fits(book: Book, amounts: list[Amounts], start: int, end: int) -> Bools:
+    """By amounts and node: whether some cell holds them."""
+    narrow, wide = book.cell_narrow[:, :, start:end], book.cell_free[:, :, start:end]
+    columns = list(zip(*amounts, strict=True))
+    fits = _enough(columns[CPU], narrow[:, CPU], wide[:, CPU])
+    for r in range(MEMORY, DISK):
+        if any(columns[r]):
+            np.bitwise_and(fits, _enough(columns[r], narrow[:, r], wide[:, r]), fits)
+    some: Bools = np.logical_or.reduce(fits, axis=1)
+    return some
+
+
+def _enough(asked: Sequence[int], narrow: Shorts, wide: Smalls) -> Bools:
+    """By amount asked and node (or cell and node): whether so much is left."""
+    if max(asked) < NARROW:
+        small: Bools = narrow >= np.array(asked, np.uint16).reshape(-1, *(1,) * narrow.ndim)
+        return small
+    large: Bools = wide >= np.array(asked, np.int64).reshape(-1, *(1,) * wide.ndim)
+    return large
 
 
 def best_cell(book: Book, n: int, amounts: Amounts, used: dict[tuple[int, int], Amounts]) -> int:
@@ -323,27 +271,12 @@ class Kinds:
 
         Two VNFs are of one kind where all that the scores rest on is equal.
         """
-        variants = self.ground.serving(vnf)
-        key = (
-            tenant,
-            vnf.cpu_milli,
-            vnf.memory_mib,
-            variants,
-            vnf.isolation >= 1,
-            vnf.trust,
-            vnf.sites,
-            vnf.zones,
-            vnf.vfs,
-            vnf.gpus,
-            vnf.hugepages_mib,
-            vnf.numa_strict,
-            vnf.disk_mib,
-            tuple(vnf.arch.items()) if vnf.arch else (),
-        )
+        stance = self.ground.stance(vnf, tenant)
+        sizes = (vnf.cpu_milli, vnf.memory_mib, vnf.hugepages_mib, vnf.vfs, vnf.gpus, vnf.disk_mib, vnf.numa_strict)
+        key = (stance, sizes)
         kind = self._met.get(key)
         if kind is None:
-            self.ground.estate.kept.spare()
-            kind = self._met[key] = Kind(vnf, tenant, variants, self.book, self.ground)
+            kind = self._met[key] = Kind(vnf, stance, self.book, self.ground)
             if len(self._met) > self.kept:
                 self._met.popitem(last=False)
         else:

@@ -14,12 +14,13 @@ from vnfm.placement.amounts import amounts_of, reserve, shares_of
 from vnfm.placement.atlas import HALVES, SCALE
 from vnfm.placement.book import Amounts
 from vnfm.placement.estate import Bools, Ints
-from vnfm.placement.kinds import NEVER, Kind, Way
+from vnfm.placement.kinds import Kind
 from vnfm.placement.option import Option
 from vnfm.placement.rules import ISOLATION, Row, judge
 from vnfm.placement.score import price_score, realization_score
 from vnfm.placement.snapshot import cost_of
 from vnfm.placement.types import Demand, Host, Reservation
+from vnfm.placement.ways import NEVER, Way, costs_of
 
 NOWHERE = -1
 
@@ -62,14 +63,15 @@ class Refused:
     rows: tuple[Row, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Opening:
-    """The ways to realize a demand, cheapest first. `hosts`: by way and node the position of the host that it stands
-    for; `candidates`: by way, what it is on hosts of one sort or another."""
+    """The ways to realize a demand, cheapest first. An opening is equal to itself only. `hosts`: by way and node the
+    position of the host that it stands
+    for; `candidates`: by way and sort of hosts, what it is there."""
 
     ways: tuple[Way, ...]
     hosts: tuple[Ints, ...]
-    candidates: tuple[tuple[Candidate, ...], ...]
+    candidates: tuple[Mapping[int, Candidate], ...]
     refused: tuple[Refused, ...]
     fixed: Ints
     strict: bool
@@ -78,22 +80,24 @@ class Opening:
 
     def word(self, way: int) -> tuple[Runtime, bool]:
         """Which realization a way is: runtime, and whether nested in a VM."""
-        option = self.candidates[way][0].option
+        option = next(iter(self.candidates[way].values())).option
         return option.runtime, option.nested
 
     def candidate(self, way: int, sort: int) -> Candidate:
         """What a way is on hosts of a sort that it stands for."""
-        return next(c for c in self.candidates[way] if c.group.sort == sort)
+        return self.candidates[way][sort]
 
     def only(self, host: int, node: int, runtime: Runtime) -> Opening:
         """Only that runtime on that host."""
-        kept: list[tuple[Way, Ints, tuple[Candidate, ...]]] = []
+        kept: list[tuple[Way, Ints, Mapping[int, Candidate]]] = []
         for way, hosts, candidates in zip(self.ways, self.hosts, self.candidates, strict=True):
-            mine = tuple(c for c in candidates if c.option.runtime is runtime and (c.group.at == host).any())
+            mine = {
+                sort: c for sort, c in candidates.items() if c.option.runtime is runtime and (c.group.at == host).any()
+            }
             if mine:
                 mask: Bools = np.zeros(len(hosts), dtype=np.bool_)
                 mask[node] = True
-                kept.append((replace(way, variant=len(kept), allowed=mask), np.where(mask, host, NOWHERE), mine))
+                kept.append((way._replace(variant=len(kept), allowed=mask), np.where(mask, host, NOWHERE), mine))
         return replace(
             self,
             ways=tuple(k[0] for k in kept),
@@ -105,29 +109,30 @@ class Opening:
         """As a kind of the search; `allowed`: only there."""
         ways = self.ways
         if allowed is not None:
-            ways = tuple(replace(w, allowed=left) for w in ways if (left := w.allowed & allowed).any())
+            ways = tuple(w._replace(allowed=left) for w in ways if (left := w.allowed & allowed).any())
         return OpenKind(ways, self.fixed, self.strict, tenant, docks)
 
 
 class OpenKind(Kind):
     """A kind whose ways were worked out by the table."""
 
-    __slots__ = ("_own",)
+    __slots__ = ()
 
     def __init__(self, ways: tuple[Way, ...], fixed: Ints, strict: bool, tenant: int, docks: int) -> None:
         self.tenant = tenant
         self.strict = strict
         self.ways = ways
+        self.costs = costs_of([w.cost for w in ways])
         self.least_us = min((w.latency_us for w in ways), default=0)
-        self._fixed = self._own = fixed
+        self._fixed = fixed
         self.never = NEVER
         self.score = fixed
         self.dock_score: Ints = np.empty(docks, dtype=np.int64)
         self.seen = -1
 
-    def by(self, ways: tuple[Way, ...]) -> OpenKind:
-        """The same with these ways only, to be tried on single nodes: its scores are not worked out."""
-        return OpenKind(ways, self._own, self.strict, self.tenant, 0)
+    def only(self, way: int) -> OpenKind:
+        """With that way only, to be tried on single nodes: its scores are not worked out."""
+        return OpenKind(tuple(w for w in self.ways if w.variant == way), self._fixed, self.strict, self.tenant, 0)
 
 
 def judged(demand: Demand, groups: Iterable[Group]) -> tuple[list[Candidate], list[Refused]]:
@@ -149,7 +154,7 @@ def opening_of(demand: Demand, groups: Sequence[Group], nodes: Ints, size: int) 
     """The opening of a demand on these hosts. `nodes`: by host, the node that it is, of `size` nodes."""
     left, refused = judged(demand, groups)
     left.sort(key=lambda c: (_cost(c) + price_score(demand, c.option.host), c.option.host.key, c.option.runtime))
-    found: dict[tuple[int, int, Amounts, int, str, bool], tuple[Bools, Ints, list[Candidate]]] = {}
+    found: dict[tuple[int, int, Amounts, int, str, bool], tuple[Bools, Ints, dict[int, Candidate]]] = {}
     fixed: Ints = np.zeros(size, dtype=np.int64)
     for candidate in left:
         first, at = candidate.option.host, nodes[candidate.group.at]
@@ -159,18 +164,18 @@ def opening_of(demand: Demand, groups: Sequence[Group], nodes: Ints, size: int) 
         cost = _cost(candidate) * SCALE
         way = (cost, half_us, amounts_of(held), shares_of(held), str(option.runtime), option.nested)
         if way not in found:
-            found[way] = np.zeros(size, dtype=np.bool_), np.full(size, NOWHERE, dtype=np.int64), []
+            found[way] = np.zeros(size, dtype=np.bool_), np.full(size, NOWHERE, dtype=np.int64), {}
         mask, hosts, candidates = found[way]
         mask[at] = True
         new = hosts[at] == NOWHERE
         hosts[at[new]] = candidate.group.at[new]
         fixed[at] = price_score(demand, first) * SCALE
-        candidates.append(candidate)
+        candidates.setdefault(candidate.group.sort, candidate)
     ordered = sorted(found)
     return Opening(
         ways=tuple(Way(i, w[2], w[0], w[1], w[3], found[w][0]) for i, w in enumerate(ordered)),
         hosts=tuple(found[w][1] for w in ordered),
-        candidates=tuple(tuple(found[w][2]) for w in ordered),
+        candidates=tuple(found[w][2] for w in ordered),
         refused=tuple(refused),
         fixed=fixed,
         strict=demand.needs.numa_strict,
@@ -184,7 +189,7 @@ def point_of(size: int) -> Opening:
     everywhere: Bools = np.ones(size, dtype=np.bool_)
     none: Ints = np.zeros(size, dtype=np.int64)
     way = Way(0, (0,) * 6, 0, 0, 0, everywhere)
-    return Opening((way,), (none,), ((),), (), none, strict=False, some=none, closed={})
+    return Opening((way,), (none,), ({},), (), none, strict=False, some=none, closed={})
 
 
 def _joined(positions: list[Ints]) -> Ints:

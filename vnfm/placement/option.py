@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from vnfm.model.needs import Isolation
@@ -52,44 +52,16 @@ class Option:
         return not self.nested and what in self.host.hardware.get(self.runtime, default)
 
 
-def values_of(demand: Demand, option: Option) -> Mapping[str, object]:
-    """What the texts of the table are filled in with."""
-    n, h, c = demand.needs, option.host, option.cost
-    return {
-        "alias": demand.alias,
-        "vdu": demand.vdu,
-        "tenant": demand.tenant,
-        "runtime": option.runtime,
-        "word": option.word,
-        "host": h.id,
-        "vim": h.vim,
-        "isolation": n.isolation.name.lower(),
-        "isolation_asks": _ASKS[n.isolation],
-        "option_level": option.level.name.lower(),
-        "shares": _shares(option),
-        "gives": _gives(demand, option),
-        "max_startup_ms": n.max_startup_ms,
-        "start_ms": c.start_ms,
-        "start_source": _source(option, "start_ms"),
-        "max_hop_us": n.max_hop_us,
-        "hop_us": c.hop_us,
-        "hop_source": _source(option, "hop_us"),
-        "image": "disk image" if option.runtime is Runtime.VM else "container image",
-        "refusal": f": {h.refusals[option.runtime]}" if option.runtime in h.refusals else "",
-        "sriov_ports": n.sriov_ports,
-        "gpus": n.gpus,
-        "hugepage_mib": n.hugepage_bytes // MIB,
-        "arch": n.arch,
-        "image_arch": demand.image_arch(option.runtime),
-        "host_arch": h.arch,
-        "min_trust": n.min_trust,
-        "trust": h.trust,
-        "vims": ", ".join(sorted(demand.vims)),
-        "sites": ", ".join(sorted(demand.sites)),
-        "zones": ", ".join(sorted(demand.zones)),
-        "site": h.site or "no site",
-        "zone": h.zone or "no zone",
-    }
+class Values(dict[str, object]):
+    """What the texts of the table are filled in with; each is worked out when a text asks for it."""
+
+    def __init__(self, demand: Demand, option: Option) -> None:
+        super().__init__()
+        self._demand, self._option = demand, option
+
+    def __missing__(self, name: str) -> object:
+        value = self[name] = _VALUES[name](self._demand, self._option)
+        return value
 
 
 _ASKS: Mapping[Isolation, str] = {
@@ -120,3 +92,40 @@ def _source(option: Option, name: str) -> str:
     if option.runtime not in option.host.costs:
         return ", assumed"
     return ", measured" if option.cost.measured else ""
+
+
+_VALUES: Mapping[str, Callable[[Demand, Option], object]] = {
+    "alias": lambda d, o: d.alias,
+    "vdu": lambda d, o: d.vdu,
+    "tenant": lambda d, o: d.tenant,
+    "runtime": lambda d, o: o.runtime,
+    "word": lambda d, o: o.word,
+    "host": lambda d, o: o.host.id,
+    "vim": lambda d, o: o.host.vim,
+    "isolation": lambda d, o: d.needs.isolation.name.lower(),
+    "isolation_asks": lambda d, o: _ASKS[d.needs.isolation],
+    "option_level": lambda d, o: o.level.name.lower(),
+    "shares": lambda d, o: _shares(o),
+    "gives": lambda d, o: _gives(d, o),
+    "max_startup_ms": lambda d, o: d.needs.max_startup_ms,
+    "start_ms": lambda d, o: o.cost.start_ms,
+    "start_source": lambda d, o: _source(o, "start_ms"),
+    "max_hop_us": lambda d, o: d.needs.max_hop_us,
+    "hop_us": lambda d, o: o.cost.hop_us,
+    "hop_source": lambda d, o: _source(o, "hop_us"),
+    "image": lambda d, o: "disk image" if o.runtime is Runtime.VM else "container image",
+    "refusal": lambda d, o: f": {o.host.refusals[o.runtime]}" if o.runtime in o.host.refusals else "",
+    "sriov_ports": lambda d, o: d.needs.sriov_ports,
+    "gpus": lambda d, o: d.needs.gpus,
+    "hugepage_mib": lambda d, o: d.needs.hugepage_bytes // MIB,
+    "arch": lambda d, o: d.needs.arch,
+    "image_arch": lambda d, o: d.image_arch(o.runtime),
+    "host_arch": lambda d, o: o.host.arch,
+    "min_trust": lambda d, o: d.needs.min_trust,
+    "trust": lambda d, o: o.host.trust,
+    "vims": lambda d, o: ", ".join(sorted(d.vims)),
+    "sites": lambda d, o: ", ".join(sorted(d.sites)),
+    "zones": lambda d, o: ", ".join(sorted(d.zones)),
+    "site": lambda d, o: o.host.site or "no site",
+    "zone": lambda d, o: o.host.zone or "no zone",
+}

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from vnfm.placement.seek import Sought
+from collections.abc import Mapping
+
+from vnfm.placement.choice import Choice
 from vnfm.placement.task import Task
 from vnfm.placement.types import Host, HostKey, Price
-from vnfm.placement.why import chosen
 
 
-def prices_of(sought: Sought) -> dict[str, Price]:
+def prices_of(task: Task, choices: Mapping[str, Choice]) -> dict[str, Price]:
     """By demand, in the request's order."""
-    task, draft = sought.task, sought.draft
-    assert draft is not None
     found: dict[str, Price] = {}
     switched: set[HostKey] = set()
     opened: set[HostKey] = set()
     for demand in task.request.demands:
-        host = chosen(sought, demand, draft.seats[sought.at[demand.id]]).host
+        host = choices[demand.id].host
         root = task.snapshot.root(host.key)
         server = task.snapshot.by_key[root]
         first = not server.active and root not in switched and not task.desk.book.seated(task.desk.node(server))

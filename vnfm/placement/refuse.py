@@ -15,14 +15,16 @@ from vnfm.placement.amounts import quantity, total
 from vnfm.placement.atlas import HALVES, UNTOLD_US
 from vnfm.placement.book import Amounts, Draft
 from vnfm.placement.changes import Change, Tries, latencies, smallest_change, without
+from vnfm.placement.choice import choice
 from vnfm.placement.domains import Impossible
 from vnfm.placement.estate import UNLIMITED
-from vnfm.placement.hindrances import CLOSED, ROOM, Hindrances
+from vnfm.placement.hindrances import Hindrances
+from vnfm.placement.marks import CLOSED, ROOM
 from vnfm.placement.rules import refusal_text
 from vnfm.placement.seek import Sought, allowed_by_licence, allowed_by_rules, alone
 from vnfm.placement.task import Task
 from vnfm.placement.types import Demand, Proof, Refusal, Rule
-from vnfm.placement.why import choice, filters
+from vnfm.placement.why import filters
 
 NOT_FOUND = "not found"
 
@@ -44,7 +46,7 @@ def _why(task: Task, sought: Sought | None) -> Refusal:
     for demand in task.demands:
         if not task.openings[demand.id].ways:
             proof, detail = _no_option(task, demand)
-            facts: dict[str, object] = {"vnf": task.names[demand.id], "filters": filters(task, demand, ())}
+            facts: dict[str, object] = {"vnf": task.names[demand.id], "filters": filters(task, demand, None)}
             return Refusal(proof, detail, "", demand_id=demand.id, facts=facts)
     assert sought is not None
     for demand in task.demands:
@@ -104,7 +106,8 @@ def _nowhere(sought: Sought, demand: Demand, proof: Proof) -> Refusal:
     task = sought.task
     hindrances = Hindrances(sought, demand, Draft(sought.ask.tenant), sought.movers(demand.id))
     ways = task.openings[demand.id].ways
-    codes = [hindrances.codes(way) for way in ways]
+    marked = hindrances.marked(task.offers.tally(task.openings[demand.id], hindrances.book.tenant(demand.tenant)))
+    codes = [marks.array for marks in marked.ways]
     least = np.minimum.reduce(codes)
     texts: Counter[str] = Counter()
     for code in np.unique(least[least != CLOSED]).tolist():
@@ -115,7 +118,7 @@ def _nowhere(sought: Sought, demand: Demand, proof: Proof) -> Refusal:
         host, way = there.host, ways[w]
         texts[hindrances.text(host, there.candidate, node, way)] += len(nodes)
     name, what = task.names[demand.id], "no host has room for" if proof is Proof.HOST else "no host for"
-    facts = {"vnf": name, "filters": filters(task, demand, codes)}
+    facts = {"vnf": name, "filters": filters(task, demand, marked)}
     return Refusal(proof, f"{what} VNF {name}: {_counted(texts, 4)}", "", demand_id=demand.id, facts=facts)
 
 

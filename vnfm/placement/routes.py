@@ -16,6 +16,7 @@ WALKS = 8  # equally short ones kept for a pair
 FAR_HOPS = 1 << 20
 MANY_WALKS = 1 << 16  # pairs whose walks are kept
 KEPT = 2048  # rows of costs and of latencies
+MANY_BOUNDS = 64  # masks kept of each of the latter
 
 if TYPE_CHECKING:
     from vnfm.placement.ask import Ask
@@ -24,7 +25,12 @@ Route = Walk  # links from a to b, latency
 
 
 class Routes:
-    """Finds routes on a book; distances and walks are kept, since the graph does not change."""
+    """Finds routes on a book; distances and walks are kept, since the graph does not change.
+
+    `crowded`: whether what is left around a dock is looked at before it is gone to, see `closed` and `holds`.
+    """
+
+    crowded = False
 
     def __init__(self, book: Book) -> None:
         self.book = book
@@ -69,16 +75,25 @@ class Routes:
             row = self._costs[key] = self.rows(spot)[0] * hop_cost
         return row
 
-    def within(self, a: Spot, b: Spot | None, most_us: int) -> Bools | None:
-        """The docks with a server to which it is no further than that from a, or from a and on to b; None: all."""
+    def beyond(self, a: Spot, b: Spot | None, most_us: int) -> Bools | None:
+        """The docks with no server to which it is no further than that from a, or from a and on to b; None: there are
+        none. Not to be written to."""
         key = (a.vertex, a.uplink_us, -1 if b is None else b.vertex, 0 if b is None else b.uplink_us)
         found = self._spans.get(key)
         if found is None:
             if len(self._spans) >= KEPT:
                 self._spans.clear()
             span = self._span(a) if b is None else self._span(a) + self._span(b)
-            found = self._spans[key] = span, int(span.max(initial=0))
-        return None if found[1] <= most_us else found[0] <= most_us
+            found = self._spans[key] = span, int(span.max(initial=0)), {}
+        span, longest, masks = found
+        if longest <= most_us:
+            return None
+        mask = masks.get(most_us)
+        if mask is None:
+            if len(masks) >= MANY_BOUNDS:
+                masks.clear()
+            mask = masks[most_us] = span > most_us
+        return mask
 
     def _span(self, spot: Spot) -> Ints:
         """The least latency to each dock; the spot's own server is nearer than its rack."""

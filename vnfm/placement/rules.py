@@ -25,7 +25,7 @@ from typing import Any
 from vnfm.model.needs import Isolation, Trait
 from vnfm.model.placement import Runtime
 from vnfm.placement.demand import is_wish
-from vnfm.placement.option import Option, values_of
+from vnfm.placement.option import Option, Values
 from vnfm.placement.types import Demand, Hardware
 
 _ARCHES = {"amd64": "x86_64", "x86": "x86_64", "x86-64": "x86_64", "arm64": "aarch64"}
@@ -41,7 +41,7 @@ class Row:
 
     need: the field of Needs it looks at; where that is only wished for, a refusal becomes a wish not met; empty: never
     asked: whether the demand says anything about it;  refuses: whether this option will not do
-    refused, met: the reason texts, filled in from `values_of`; an empty `met` says nothing
+    refused, met: the reason texts, filled in from `option.Values`; an empty `met` says nothing
     of_host: it is the host that fails, so another host may do;  otherwise the realization fails
     mere: it only speaks for a realization, and is never more than a wish
     change, changed: the smallest change of the demand that makes the row accept the option, its text and what it makes
@@ -356,12 +356,12 @@ def judge(demand: Demand, option: Option) -> Verdict:
 
 def refusal_text(row: Row, demand: Demand, option: Option) -> str:
     """Why the row refuses the option."""
-    return row.refused.format_map(values_of(demand, option))
+    return row.refused.format_map(Values(demand, option))
 
 
 def met_texts(demand: Demand, option: Option, unmet: tuple[Row, ...]) -> tuple[str, ...]:
     """What the option has going for it, and which wishes it does not meet."""
-    values = values_of(demand, option)
+    values = Values(demand, option)
     met = [r.met.format_map(values) for r in TABLE if r.met and r not in unmet and r.asked(demand)]
     dropped = [f"a wish was dropped: {r.refused.format_map(values)}" for r in unmet]
     return (*met, *dropped)

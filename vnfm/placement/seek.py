@@ -15,7 +15,7 @@ from vnfm.placement.domains import Impossible
 from vnfm.placement.estate import Bools
 from vnfm.placement.fabric import FAR
 from vnfm.placement.kinds import Kind
-from vnfm.placement.openings import OpenKind, point_of
+from vnfm.placement.openings import OpenKind
 from vnfm.placement.placer import SMALL, THOROUGH, Effort
 from vnfm.placement.statement import Chain, PathBound, Rule, RuleKind, Scope, VirtualLink, Vnf
 from vnfm.placement.statement import End as FixedEnd
@@ -66,10 +66,10 @@ def solve(task: Task, effort: Effort | None = None) -> Sought:
     for demand in task.demands:
         opening, of = task.openings[demand.id], desk.book.tenant(demand.tenant)
         allowed = allowed_by_rules(task, demand.id)
-        kept = task.offers.kind(demand, opening, of, docks) if allowed is None else opening.kind(of, docks, allowed)
+        kept = task.offers.kind(opening, of, docks) if allowed is None else opening.kind(of, docks, allowed)
         kinds[task.names[demand.id]] = kept
     if beside:
-        point = point_of(desk.book.estate.size).kind(tenant, docks)
+        point = task.offers.point(tenant, docks)
         kinds.update((task.names[e], point) for e in beside)
     placer = desk.placer
     placer.kinds = _Given(kinds)  # type: ignore[assignment]
@@ -86,9 +86,8 @@ def alone(task: Task, demand_id: str) -> OpenKind:
     """The kind of a demand by itself, up to date."""
     desk = task.desk
     demand = next(d for d in task.demands if d.id == demand_id)
-    kind = task.offers.kind(
-        demand, task.openings[demand_id], desk.book.tenant(demand.tenant), len(desk.book.estate.starts)
-    )
+    tenant = desk.book.tenant(demand.tenant)
+    kind = task.offers.kind(task.openings[demand_id], tenant, len(desk.book.estate.starts))
     kind.refresh(desk.book)
     return kind
 

@@ -68,6 +68,14 @@ class Since:
 
 
 @dataclass(frozen=True, slots=True)
+class CostsSince:
+    """How what was seen to cost differs from what it was at an earlier look, known by its very tuple."""
+
+    observed: tuple[ObservedCost, ...]
+    fresh: tuple[ObservedCost, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Hosts sorted by key, what we hold on them, and the networks between. Made by `Snapshot.of`.
 
@@ -153,12 +161,21 @@ class Snapshot:
             changed[key] = replace(host, costs={**host.costs, seen.runtime: cost})
         if not changed:
             return self
-        by_key = {**self.by_key, **changed}
-        again = replace(self, hosts=tuple(by_key[h.key] for h in self.hosts), by_key=by_key, kept=Kept(self.kept))
+        at = self._positions()
+        hosts = list(self.hosts)
+        for key, host in changed.items():
+            hosts[at[key]] = host
+        again = replace(self, hosts=tuple(hosts), by_key={**self.by_key, **changed}, kept=Kept(self.kept))
         if (sorts := self.kept.made.get("sorts")) is not None:
-            at = {h.key: i for i, h in enumerate(self.hosts) if h.key in changed}
-            again.kept.made["sorts"] = sorts.changed({i: changed[key] for key, i in at.items()})
+            again.kept.made["sorts"] = sorts.changed({at[key]: host for key, host in changed.items()})
         return again
+
+    def _positions(self) -> Mapping[HostKey, int]:
+        """Of the hosts, by key; they stay where they are whatever they cost."""
+        found: Mapping[HostKey, int] | None = self.kept.apart.get("positions")
+        if found is None:
+            found = self.kept.apart["positions"] = {h.key: i for i, h in enumerate(self.hosts)}
+        return found
 
     def holding(
         self, reservations: Iterable[Reservation], link_reservations: Iterable[LinkReservation] = ()

@@ -17,8 +17,8 @@ from vnfm.placement.ask import Ask
 from vnfm.placement.book import Book, Draft
 from vnfm.placement.estate import Bools, Estate, Ints
 from vnfm.placement.fabric import FAR, Spot
-from vnfm.placement.kinds import NEVER
 from vnfm.placement.routes import FAR_HOPS, Route, Routes
+from vnfm.placement.ways import NEVER
 
 LOAD = 1.0
 GRADE = 10  # Mbit/s: tables of distances are kept for wires of so much each
@@ -29,6 +29,8 @@ Table = np.ndarray[tuple[Any, ...], np.dtype[np.int32]]
 
 class WideRoutes(Routes):
     """Routes that follow the load. `around`: by dock, the bandwidth left on the links of its vertex."""
+
+    crowded = True
 
     def __init__(self, book: Book) -> None:
         super().__init__(book)

@@ -118,6 +118,8 @@ def check_port(found: Findings, port: pb.Port, field: str) -> None:
     check_handle(found, port.link, f"{field}.link")
     for address in port.ips:
         found.expect(_interface(address), f"{field}.ips", f"{address!r}: expected an address with its prefix length")
+    for address in port.shared_ips:
+        found.expect(_address(address), f"{field}.shared_ips", f"{address!r} is no address")
     found.expect(
         not (port.l2_transparent and (port.ips or port.routes)),
         f"{field}.l2_transparent",

@@ -13,7 +13,7 @@ from vnfm.pluginkit import check
 from vnfm.pluginkit.digest import spec_digest
 from vnfm.pluginkit.fence import Fences
 from vnfm.pluginkit.handlers import Plugin, Report, Stamped
-from vnfm.pluginkit.inflight import Flights, Hear, Key, Verb, Work
+from vnfm.pluginkit.inflight import Flight, Flights, Key, Verb, Work
 from vnfm.pluginkit.problems import (
     PluginError,
     already_exists,
@@ -148,10 +148,17 @@ class Core:
         async for progress in self.flights.run(asked.key, asked.verb, asked.digest, asked.work):
             yield progress
 
-    async def result(self, asked: Asked, hear: Hear) -> pb.Resource:
-        """The same for who wants to be told of progress rather than wait for it."""
+    def begin(self, asked: Asked) -> Flight | None:
+        """The same for who wants to be told rather than wait; None where something has to be waited for before."""
+        if not self.fences.known(asked.owner.manager_id):
+            return None
+        self.fences.check(asked.owner)
+        return self.flights.begin(asked.key, asked.verb, asked.digest, asked.work)
+
+    async def enter(self, asked: Asked) -> Flight:
+        """The same, waiting for it."""
         await self.admit(asked.owner)
-        return await self.flights.result(asked.key, asked.verb, asked.digest, asked.work, hear)
+        return await self.flights.enter(asked.key, asked.verb, asked.digest, asked.work)
 
 
 def checked(request: Request) -> check.Findings:

@@ -30,7 +30,7 @@ class Flights:
     """At most one piece of work a resource at a time; each may have many who wait for it."""
 
     def __init__(self) -> None:
-        self._calls: dict[Key, _Call] = {}
+        self._calls: dict[Key, Flight] = {}
 
     async def run(self, key: Key, verb: Verb, digest: str, work: Work) -> AsyncIterator[pb.Progress]:
         """Start `work`, or join it where an equal one (same verb and digest) is in flight; yields up to `done`.
@@ -38,7 +38,7 @@ class Flights:
         Leaving (closing the iterator) does not disturb the others; when the last one leaves, the work is cancelled.
         Raises what the work raises; ALREADY_EXISTS where an allocation with another spec is in flight.
         """
-        call = await self._enter(key, verb, digest, work)
+        call = await self.enter(key, verb, digest, work)
         queue: asyncio.Queue[pb.Progress.Update | None] = asyncio.Queue()
         hear = queue.put_nowait
         call.task.add_done_callback(lambda _: queue.put_nowait(None))
@@ -50,15 +50,32 @@ class Flights:
         finally:
             call.leave(hear)
 
-    async def result(self, key: Key, verb: Verb, digest: str, work: Work, hear: Hear) -> pb.Resource:
-        """The same for one who is told of progress; leaving is being cancelled."""
-        call = await self._enter(key, verb, digest, work)
-        call.join(hear)
-        try:
-            await asyncio.wait((call.task,))
-            return call.result()
-        finally:
-            call.leave(hear)
+    def begin(self, key: Key, verb: Verb, digest: str, work: Work) -> Flight | None:
+        """Start `work`, or take what it is to be joined with; None where something else has to end before it. Raises
+        ALREADY_EXISTS where an allocation with another spec is in flight."""
+        running = self._calls.get(key)
+        if running is None:
+            flight = self._calls[key] = Flight(key[1], verb, digest, work)
+            flight.task.add_done_callback(lambda _: self._forget(key, flight))
+            return flight
+        if running.ending:
+            return None
+        if (running.verb, running.digest) == (verb, digest):
+            return running
+        if verb is Verb.ALLOCATE and running.verb is Verb.ALLOCATE:
+            raise already_exists(key[1], f"{key[1]!r} is being allocated with another specification")
+        return None
+
+    async def enter(self, key: Key, verb: Verb, digest: str, work: Work) -> Flight:
+        """The same, waiting for what has to end before it."""
+        while (flight := self.begin(key, verb, digest, work)) is None:
+            running = self._calls[key]
+            if verb is Verb.TERMINATE and not running.ending:
+                running.end()
+            await asyncio.wait({running.task})
+            if self._calls.get(key) is running:  # its callback comes a turn of the loop later
+                del self._calls[key]
+        return flight
 
     async def close(self) -> None:
         """Cancel all work and wait until it has ended."""
@@ -67,29 +84,14 @@ class Flights:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _enter(self, key: Key, verb: Verb, digest: str, work: Work) -> _Call:
-        while (running := self._calls.get(key)) is not None:
-            if not running.ending:
-                if (running.verb, running.digest) == (verb, digest):
-                    return running
-                if verb is Verb.TERMINATE:
-                    running.end()
-                elif verb is Verb.ALLOCATE and running.verb is Verb.ALLOCATE:
-                    raise already_exists(key[1], f"{key[1]!r} is being allocated with another specification")
-            await asyncio.wait({running.task})
-            if self._calls.get(key) is running:  # its callback comes a turn of the loop later
-                del self._calls[key]
-        call = _Call(key[1], verb, digest, work)
-        self._calls[key] = call
-        call.task.add_done_callback(lambda _: self._forget(key, call))
-        return call
-
-    def _forget(self, key: Key, call: _Call) -> None:
+    def _forget(self, key: Key, call: Flight) -> None:
         if self._calls.get(key) is call:
             del self._calls[key]
 
 
-class _Call:
+class Flight:
+    """A piece of work in flight, with those who wait for it."""
+
     def __init__(self, resource_id: str, verb: Verb, digest: str, work: Work) -> None:
         self.verb = verb
         self.digest = digest
@@ -110,20 +112,24 @@ class _Call:
             hear(update)
 
     def join(self, hear: Hear) -> None:
+        """Be told of its progress, and keep it going until `leave`."""
         if self._latest is not None:
             hear(self._latest)
         self._hear.append(hear)
 
     def leave(self, hear: Hear) -> None:
+        """Where nobody is left, it ends."""
         self._hear.remove(hear)
         if not self._hear and not self.task.done():
             self.end()
 
     def end(self) -> None:
+        """Break it off; its task sees to its end."""
         self.ending = True
         self.task.cancel()
 
     def result(self) -> pb.Resource:
+        """Of what has ended. Raises what the work raised."""
         if self.task.cancelled():
             raise cancelled(
                 "the call was cut short: by Terminate, or because the plugin stops", instance=self._resource_id

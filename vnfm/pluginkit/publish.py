@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-
-from google.protobuf.timestamp_pb2 import Timestamp
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 
@@ -101,8 +99,8 @@ class ResourcePublisher:
 
     def __init__(self, clock_ns: Callable[[], int] = time.time_ns) -> None:
         self._clock_ns = clock_ns
-        self._watchers: set[_Watcher] = set()
-        self._since: dict[tuple[str, str], tuple[pb.State.ValueType, Timestamp]] = {}
+        self._watchers: set[Watcher] = set()
+        self._since: dict[tuple[str, str], tuple[pb.State.ValueType, int]] = {}  # state, nanoseconds
 
     def publish(self, resource: pb.Resource) -> None:
         """Tell the watchers; `resource.owner` decides who hears it, STATE_ABSENT says that it is gone.
@@ -110,28 +108,41 @@ class ResourcePublisher:
         The kit itself publishes the results of calls; a plugin publishes what happens by itself (a guest died), with
         `changed_at` where it knows better than now when that was.
         """
-        told = self.dated(resource)
-        if told.state == pb.STATE_ABSENT:
-            self._since.pop(_key(told), None)
-        for watcher in self._watchers:
-            watcher.put(told)
+        listening = [watcher for watcher in self._watchers if watcher.wants(resource)]
+        if listening:
+            told = self.dated(resource)
+            for watcher in listening:
+                watcher.put(told)
+        else:
+            self._entered_ns(resource)
+        if resource.state == pb.STATE_ABSENT:
+            self._since.pop(_key(resource), None)
 
     def dated(self, resource: pb.Resource) -> pb.Resource:
         """A copy with `changed_at`: as the plugin says, else when it was first seen in this state."""
         copy = pb.Resource()
         copy.CopyFrom(resource)
-        state, since = self._since.get(_key(copy), (pb.STATE_UNSPECIFIED, Timestamp()))
+        since_ns = self._entered_ns(resource)
         if not copy.HasField("changed_at"):
-            if state != copy.state:
-                since = Timestamp()
-                since.FromNanoseconds(self._clock_ns())
-            copy.changed_at.CopyFrom(since)
-        self._since[_key(copy)] = (copy.state, copy.changed_at)
+            copy.changed_at.FromNanoseconds(since_ns)
         return copy
 
-    def subscribe(self) -> _Watcher:
-        """Begin to collect changes now; iterate over the result, and `close` it."""
-        watcher = _Watcher(self._watchers.discard)
+    def _entered_ns(self, resource: pb.Resource) -> int:
+        """When it entered its state; from now on that is known."""
+        key, state = _key(resource), resource.state
+        if resource.HasField("changed_at"):
+            since_ns = resource.changed_at.ToNanoseconds()
+        else:
+            known, since_ns = self._since.get(key, (pb.STATE_UNSPECIFIED, 0))
+            if known == state:
+                return since_ns
+            since_ns = self._clock_ns()
+        self._since[key] = (state, since_ns)
+        return since_ns
+
+    def subscribe(self, kinds: Collection[int] = ()) -> Watcher:
+        """Begin to collect changes now, of these kinds, or of all; iterate over the result, and `close` it."""
+        watcher = Watcher(self._watchers.discard, frozenset(kinds))
         self._watchers.add(watcher)
         return watcher
 
@@ -140,19 +151,28 @@ def _key(resource: pb.Resource) -> tuple[str, str]:
     return resource.owner.manager_id, resource.handle.resource_id
 
 
-class _Watcher:
-    def __init__(self, leave: Callable[[_Watcher], None]) -> None:
+class Watcher:
+    """One who has subscribed; what has changed since is kept for it, the newest state of each."""
+
+    def __init__(self, leave: Callable[[Watcher], None], kinds: frozenset[int]) -> None:
         self._leave = leave
+        self._kinds = kinds
         self._pending: dict[tuple[str, str], pb.Resource] = {}
         self._wake = asyncio.Event()
 
+    def wants(self, resource: pb.Resource) -> bool:
+        """Whether it is of a kind that is watched."""
+        return not self._kinds or resource.kind in self._kinds
+
     def put(self, resource: pb.Resource) -> None:
+        """It has changed."""
         key = _key(resource)
         self._pending.pop(key, None)
         self._pending[key] = resource
         self._wake.set()
 
     def close(self) -> None:
+        """Collect no more."""
         self._leave(self)
 
     def drain(self) -> list[pb.Resource]:
@@ -163,8 +183,16 @@ class _Watcher:
         return changed
 
     async def changes(self) -> AsyncIterator[pb.Resource]:
+        """One after the other, waiting for them."""
         while True:
             await self._wake.wait()
             self._wake.clear()
             while self._pending:
                 yield self._pending.pop(next(iter(self._pending)))
+
+    async def gathered(self) -> AsyncIterator[list[pb.Resource]]:
+        """The same, all that is there at a moment together."""
+        while True:
+            await self._wake.wait()
+            if changed := self.drain():
+                yield changed

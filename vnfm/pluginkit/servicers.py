@@ -19,8 +19,10 @@ from vnfm.pluginkit import calls, check
 from vnfm.pluginkit.core import Core, asked_for
 from vnfm.pluginkit.handlers import ImageSink
 from vnfm.pluginkit.problems import SAME_CALL, PluginError, guarded, invalid
+from vnfm.pluginkit.publish import Watcher
 
 API_VERSIONS = (1,)
+MOST_GATHERED = 256  # changes in one message
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -120,14 +122,13 @@ class ResourcesServicer(rpc.ResourcesServicer):
         async with guarded(context, "WatchResources"):
             self._check(request)
             changes = self.core.plugin.changes
-            watcher = changes.subscribe()
+            watcher = changes.subscribe(request.kinds)
             try:
                 for resource in await self._present(request):
                     yield changes.dated(resource)
                 yield pb.Resource(listed=True)
-                async for resource in watcher.changes():
-                    if asked_for(resource, request.owner, request.resource_ids, request.kinds):
-                        yield resource
+                async for message in _gathered(watcher, request) if request.gathered else _each(watcher, request):
+                    yield message
             finally:
                 watcher.close()
 
@@ -155,6 +156,27 @@ class ResourcesServicer(rpc.ResourcesServicer):
             for stamped in every
             if asked_for(stamped.resource, request.owner, request.resource_ids, request.kinds)
         ]
+
+
+def _watched(resource: pb.Resource, request: pb.QueryRequest) -> bool:
+    return asked_for(resource, request.owner, request.resource_ids, request.kinds)
+
+
+async def _each(watcher: Watcher, request: pb.QueryRequest) -> AsyncIterator[pb.Resource]:
+    async for resource in watcher.changes():
+        if _watched(resource, request):
+            yield resource
+
+
+async def _gathered(watcher: Watcher, request: pb.QueryRequest) -> AsyncIterator[pb.Resource]:
+    """Changes of one moment in one message: a message costs more than what is in it."""
+    async for several in watcher.gathered():
+        wanted = [each for each in several if _watched(each, request)]
+        for begin in range(0, len(wanted), MOST_GATHERED):
+            message = pb.Resource()
+            message.CopyFrom(wanted[begin])
+            message.later.extend(wanted[begin + 1 : begin + MOST_GATHERED])
+            yield message
 
 
 _HEAR_OUT_S = 20.0

@@ -6,12 +6,12 @@ only adds to it, and only after a few probes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, case, select
+from sqlalchemy import Connection, bindparam, case, select
 
 from vnfm.model.placement import Runtime
 from vnfm.placement.types import ObservedCost
@@ -21,17 +21,26 @@ from vnfm.store.prepared import write
 from vnfm.store.statements import upsert
 
 WINDOW = 8  # observations that the mean remembers
+MANY = 64  # costs from which on all are read at once
 HOP_SAMPLES = 3  # before these, a latency is no better than the plugin's prior
 ENDS_A_ROUND_TRIP = 4  # a probe enters and leaves a VNF on its way there and on its way back
 
 
 _COST = t.observed_cost.c
 _ALL = select(t.observed_cost)
+_ONE = _ALL.where(
+    _COST.vim == bindparam("of_vim"), _COST.host == bindparam("of_host"), _COST.runtime == bindparam("of_runtime")
+)
+
+
+CostKey = tuple[str, str, Runtime]  # VIM, host, runtime
 
 
 @dataclass(frozen=True, slots=True)
 class CostsChanged:
     """Told when something was taken in (see group.tell)."""
+
+    keys: frozenset[CostKey]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +113,21 @@ def _crossed(dialect: str) -> Any:
 def _merge(c: Connection, statement: Any, rows: list[dict[str, Any]]) -> None:
     if rows:
         write(c, statement, rows)
-        tell(c, CostsChanged())
+        tell(c, CostsChanged(frozenset((r["vim"], r["host"], Runtime(r["runtime"])) for r in rows)))
 
 
 def _here(vim: str, host: str, runtime: Runtime) -> dict[str, Any]:
     return {"vim": vim, "host": host, "runtime": runtime.value}
 
 
-def observed(c: Connection) -> tuple[ObservedCost, ...]:
-    """Everything that was seen often enough."""
-    return tuple(_cost(r) for r in c.execute(_ALL).mappings())
+def observed(c: Connection, keys: Collection[CostKey] | None = None) -> dict[CostKey, ObservedCost]:
+    """What was seen often enough: of these, by itself of all."""
+    if keys is None or len(keys) > MANY:
+        rows = c.execute(_ALL).mappings().all()
+    else:
+        asked = [{"of_vim": vim, "of_host": host, "of_runtime": runtime.value} for vim, host, runtime in sorted(keys)]
+        rows = [row for one in asked for row in c.execute(_ONE, one).mappings()]
+    return {(cost.vim, cost.host, cost.runtime): cost for cost in map(_cost, rows)}
 
 
 def _cost(row: Any) -> ObservedCost:

@@ -16,6 +16,8 @@ from vnfm.model.problem import Retry, problem
 from vnfm.store.group import GroupWriter
 
 T = TypeVar("T")
+CACHE_KIB = 16 * 1024  # most, of a connection
+WAL_PAGES = 4000  # 16 MiB, before they are taken over into the database itself
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -32,6 +34,9 @@ def newest_version() -> str:
 def _pragmas(connection: Any, _record: object) -> None:
     # FULL: an id is promised to be on disk before the call that uses it
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
+        connection.execute(f"PRAGMA {pragma}")
+    # ids are random, so that rows land anywhere: pages are read and written over again where few are kept
+    for pragma in (f"cache_size=-{CACHE_KIB}", f"wal_autocheckpoint={WAL_PAGES}"):
         connection.execute(f"PRAGMA {pragma}")
 
 
@@ -99,6 +104,27 @@ class Database:
             # the thread cannot be called back: whoever comes next has to find its transaction ended
             await asyncio.wait([running])
             raise
+
+    async def write_over(self, work: Callable[[Connection], T]) -> T:
+        """`write`, and what was there before is overwritten on the disk, too, as far as the database can."""
+        if self.engine.dialect.name != "sqlite":
+            return await self.write(work)
+
+        def zeroing(c: Connection) -> T:
+            c.exec_driver_sql("PRAGMA secure_delete=ON")
+            try:
+                return work(c)
+            finally:
+                c.exec_driver_sql("PRAGMA secure_delete=OFF")
+
+        done = await self.write(zeroing)
+        await asyncio.get_running_loop().run_in_executor(self._reader, self._empty_log)
+        return done
+
+    def _empty_log(self) -> None:
+        """The write-ahead log holds pages as they were."""
+        with self.engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run `work` on a reader thread; all that it reads is of one moment, whatever is written meanwhile."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from vnfm.lcm.grants.world import StandingChain
-from vnfm.lcm.planning import PackageFacts
 from vnfm.lcm.recipes.terminate import Standing
+from vnfm.lcm.shapes import PackageFacts
 from vnfm.model.lcm import VnfInstance
 from vnfm.model.realization import Realization
 from vnfm.store.holdings import Holdings

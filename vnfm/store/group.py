@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Lock
@@ -55,6 +55,7 @@ class GroupWriter:
         self._waiting: deque[Piece] = deque()
         self._lock = Lock()
         self._writing = False
+        self._connection: Connection | None = None  # kept from one transaction to the next; the thread's own
 
     def submit(self, work: Callable[[Connection], Any]) -> asyncio.Future[Any]:
         """Its answer, once it is durable."""
@@ -70,6 +71,7 @@ class GroupWriter:
     def close(self) -> None:
         """Let what was submitted end."""
         self._thread.shutdown(wait=True)
+        self._let_go()
 
     def _write_all(self, loop: asyncio.AbstractEventLoop) -> None:
         while True:
@@ -96,8 +98,7 @@ class GroupWriter:
         """All in one transaction. False where one of them, or the database over one of them, gave up: nothing is
         written then, and it has to be tried in another way."""
         try:
-            with self._engine.connect() as connection:
-                self._begin(connection)
+            with self._transaction() as connection:
                 for piece in group:
                     connection.info[_FACTS] = piece.facts
                     run(connection, piece)
@@ -132,8 +133,7 @@ class GroupWriter:
 
     def _alone(self, piece: Piece) -> None:
         try:
-            with self._engine.connect() as connection:
-                self._begin(connection)
+            with self._transaction() as connection:
                 connection.info[_FACTS] = piece.facts
                 piece.result = piece.work(connection)
                 _commit(connection)
@@ -157,10 +157,26 @@ class GroupWriter:
             else:
                 piece.future.set_result(piece.result)
 
-    def _begin(self, connection: Connection) -> None:
-        if self._engine.dialect.name == "sqlite":
-            # the driver would begin at the first change only, and take the end of a savepoint before it for the end
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        """Within it something is committed, or raised: then the next one gets another connection."""
+        connection = self._connection = self._connection or self._engine.connect()
+        try:
+            if self._engine.dialect.name == "sqlite":
+                # the driver would begin at the first change only, and take the end of a savepoint before it for the end
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield connection
+        except BaseException:
+            self._let_go()
+            raise
+        if connection.in_transaction() or connection.invalidated:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Whatever was not committed is taken back."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
 
 def _commit(connection: Connection) -> None:

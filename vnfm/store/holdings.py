@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, select
 
 from vnfm.model.codec import decode
-from vnfm.placement.snapshot import Since
+from vnfm.placement.snapshot import CostsSince, Since
 from vnfm.placement.types import LinkReservation, ObservedCost, Reservation
 from vnfm.store import tables as t
-from vnfm.store.costs import CostsChanged, observed
+from vnfm.store.costs import CostKey, CostsChanged, observed
 from vnfm.store.database import Database
 from vnfm.store.group import tell
 
@@ -35,6 +35,7 @@ class Holdings:
     link_reservations: tuple[LinkReservation, ...]
     observed: tuple[ObservedCost, ...]
     since: Since | None = None  # how it differs from what it was before
+    costs_since: CostsSince | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class _Memory:
         for resource_id, kind in keys:
             self._out(kind, resource_id, (self.hosts if kind == "host" else self.links).pop(resource_id, None))
 
-    def tell(self, observed: tuple[ObservedCost, ...]) -> Holdings:
+    def tell(self, observed: tuple[ObservedCost, ...], costs_since: CostsSince | None = None) -> Holdings:
         """What is held; tuples that did not change are the same ones as before."""
         before = self.told
         if before is None or self.gone or self.fresh:
@@ -95,7 +96,7 @@ class _Memory:
             self.since = Since(*before, tuple(self.gone.values()), tuple(self.fresh.values())) if before else None
             self.gone, self.fresh = {}, {}
         assert self.told
-        return Holdings(*self.told, observed, self.since)
+        return Holdings(*self.told, observed, self.since, costs_since)
 
     def _out(self, kind: str, resource_id: str, item: Reservation | LinkReservation | None) -> None:
         """What was told of and is no more; of what came and went meanwhile nobody needs to hear."""
@@ -112,27 +113,37 @@ class HeldNow:
     def __init__(self, database: Database, seconds: Callable[[], float] = time.monotonic) -> None:
         self._db = database
         self._memory: _Memory | None = None
+        self._costs: dict[CostKey, ObservedCost] = {}
         self._seen: tuple[ObservedCost, ...] = ()
-        self._costs_changed = True
+        self._costs_since: CostsSince | None = None
+        self._costs_changed: set[CostKey] | None = None  # None: all of them have to be read
         self._next_s = 0.0
         self._seconds = seconds
         database.listeners.append(self._hear)
 
     async def holdings(self) -> Holdings:
         """As of the newest commit; tuples that did not change are the same ones as before."""
-        if self._costs_changed and self._seconds() >= self._next_s:
+        if self._costs_changed != set() and self._seconds() >= self._next_s:
             await self._read_costs()
         while (memory := self._memory) is None:
             await self._db.write(_read)  # in line with the transactions: what comes after it is told after it
-        return memory.tell(self._seen)
+        return memory.tell(self._seen, self._costs_since)
 
     async def _read_costs(self) -> None:
-        self._costs_changed, begun = False, self._seconds()
+        """Those that changed. Values that are what they were before are no change."""
+        begun, keys = self._seconds(), self._costs_changed
+        self._costs_changed = set()
         try:
-            self._seen = await self._db.read(observed)
+            read = await self._db.read(lambda c: observed(c, keys))
         except BaseException:
-            self._costs_changed = True
+            self._costs_changed = None
             raise
+        fresh = tuple(cost for key, cost in read.items() if self._costs.get(key) != cost)
+        if fresh:
+            before = self._seen
+            self._costs.update(read)
+            self._seen = tuple(self._costs.values())
+            self._costs_since = CostsSince(before, fresh)
         ended = self._seconds()
         self._next_s = ended + REST * (ended - begun)
 
@@ -154,8 +165,8 @@ class HeldNow:
                 memory.hold(fact)
             case Freed() if memory:
                 memory.free(fact.keys)
-            case CostsChanged():
-                self._costs_changed = True
+            case CostsChanged() if self._costs_changed is not None:
+                self._costs_changed |= fact.keys
 
 
 def _read(c: Connection) -> None:

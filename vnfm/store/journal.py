@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -25,7 +25,7 @@ from vnfm.store.database import Database
 from vnfm.store.group import tell
 from vnfm.store.holdings import Freed, Held
 from vnfm.store.outcomes import apply_outcome
-from vnfm.store.prepared import first, write
+from vnfm.store.prepared import document, first, write
 from vnfm.store.rows import announce, operations_of
 from vnfm.store.statements import (
     KEY,
@@ -49,6 +49,7 @@ AS_KNOWN = select(
     .label("lines"),
 ).where(t.operation.c.id == bindparam(KEY))
 ONE_MORE_GRANT = update(t.chain).where(t.chain.c.id == bindparam(KEY)).values(grants=t.chain.c.grants + 1)
+NOTHING: Mapping[str, Any] = {}
 OPEN = (LcmOperationState.STARTING, LcmOperationState.PROCESSING, LcmOperationState.ROLLING_BACK)
 
 
@@ -76,14 +77,14 @@ class SqlJournal:
         def work(c: Connection) -> Operation:
             _expect_unchanged(c, operation)
             granted = _grant(c, operation, design, at)
-            _append(c, granted, entries)
+            _change_chain(c, operation, _append(c, granted, entries))
             return replace(granted, log=granted.log + entries)
 
         return await self._db.write(work)
 
     async def append(self, operation: Operation, entries: tuple[LogEntry, ...]) -> Operation:
         """Add lines to the intent log and keep the record of what may exist."""
-        await self._db.write(lambda c: _append(c, operation, entries))
+        await self._db.write(lambda c: _change_chain(c, operation, _append(c, operation, entries)))
         return replace(operation, log=operation.log + entries)
 
     async def enter(
@@ -99,8 +100,8 @@ class SqlJournal:
 
         def work(c: Connection) -> Operation:
             _expect_unchanged(c, operation)
-            _append(c, operation, entries)
-            return _enter(c, replace(operation, log=operation.log + entries), state, at, error)
+            chain = _append(c, operation, entries)
+            return _enter(c, replace(operation, log=operation.log + entries), state, at, error, chain=chain)
 
         return await self._db.write(work)
 
@@ -112,7 +113,7 @@ class SqlJournal:
 
         def work(c: Connection) -> Operation:
             _expect_unchanged(c, operation)
-            _append(c, operation, entries)
+            _change_chain(c, operation, _append(c, operation, entries))
             c.execute(update(t.operation).where(t.operation.c.id == operation.id).values(cancel_mode=None))
             changed = replace(operation, log=operation.log + entries, cancel_mode=None)
             return _enter(c, changed, state, at, operation.error)
@@ -161,8 +162,6 @@ def _late(operation: Operation) -> ProblemError:
 
 
 def _grant(c: Connection, operation: Operation, design: Design, at: datetime) -> Operation:
-    known = {KEY: operation.id, "steps": design.steps, "desired": design.desired}
-    write(c, change_where(t.operation.c.id), known)
     _hold(c, operation, design)
     if operation.chain_id:
         values: dict[str, Any] = {}
@@ -171,7 +170,8 @@ def _grant(c: Connection, operation: Operation, design: Design, at: datetime) ->
         if design.plan:
             values["plan"] = design.plan
         write(c, ONE_MORE_GRANT, {KEY: operation.chain_id, **values})
-    granted = _enter(c, replace(operation, steps=design.steps), LcmOperationState.PROCESSING, at, None)
+    decided = {"steps": design.steps, "desired": design.desired}
+    granted = _enter(c, replace(operation, steps=design.steps), LcmOperationState.PROCESSING, at, None, decided)
     return _enter(c, granted, LcmOperationState.FAILED_TEMP, at, design.held) if design.held else granted
 
 
@@ -192,9 +192,10 @@ def _hold(c: Connection, operation: Operation, design: Design) -> None:
         tell(c, Held(tuple(design.reservations), tuple(design.link_reservations)))
 
 
-def _append(c: Connection, operation: Operation, entries: tuple[LogEntry, ...]) -> None:
+def _append(c: Connection, operation: Operation, entries: tuple[LogEntry, ...]) -> dict[str, Any]:
+    """What follows from them for the chain's row is not written, but handed back: the row is large, and more may be."""
     if not entries:
-        return
+        return {}
     lines = [
         {
             "operation_id": operation.id,
@@ -208,6 +209,12 @@ def _append(c: Connection, operation: Operation, entries: tuple[LogEntry, ...]) 
     ]
     write(c, new_row(t.step_event), lines)
     _keep_records(c, operation, entries)
+    return _probed(c, operation, entries)
+
+
+def _change_chain(c: Connection, operation: Operation, values: Mapping[str, Any]) -> None:
+    if values:
+        write(c, change_where(t.chain.c.id), {KEY: operation.chain_id, **values})
 
 
 def _keep_records(c: Connection, operation: Operation, entries: tuple[LogEntry, ...]) -> None:
@@ -235,10 +242,6 @@ def _keep(c: Connection, operation: Operation, told: Sequence[tuple[Step, LogEnt
         elif step.removal and entry.to is St.DONE:
             _forget(c, step.removal.resource_id)
             _free(c, delete(t.reservation).where(_held_for(step.removal.resource_id)))
-        if step.kind is StepKind.PROBE and entry.to is St.DONE and entry.output and entry.output.probe:
-            path = _path_name(c, operation, step)
-            record_probe(c, operation.chain_id, path, entry.at, encode(entry.output.probe))
-            _observe_hops(c, operation, entry.output.probe)
 
 
 def _free(c: Connection, removal: Delete) -> None:
@@ -249,11 +252,34 @@ def _free(c: Connection, removal: Delete) -> None:
 
 def record_probe(c: Connection, chain_id: str, path: str, at: datetime, probe: dict[str, Any]) -> None:
     """What a probe of a path counted, kept with the chain: the latest of each path, and the latest of all."""
-    body = c.scalar(value_where(t.chain.c.body, t.chain.c.id), {KEY: chain_id})
+    body = _body(c, chain_id)
     if body is not None:
-        told = {"at": at.isoformat(), **probe, "passings": []}
-        body = dict(body) | {"probe": told, "probes": {**body.get("probes", {}), path: told}}
-        write(c, change_where(t.chain.c.id), {KEY: chain_id, "body": body})
+        write(c, change_where(t.chain.c.id), {KEY: chain_id, "body": _with_probe(body, path, at, probe)})
+
+
+def _body(c: Connection, chain_id: str) -> dict[str, Any] | None:
+    found: dict[str, Any] | None = document(c, value_where(t.chain.c.body, t.chain.c.id), {KEY: chain_id})
+    return found
+
+
+def _with_probe(body: dict[str, Any], path: str, at: datetime, probe: dict[str, Any]) -> dict[str, Any]:
+    told = {"at": at.isoformat(), **probe, "passings": []}
+    return body | {"probe": told, "probes": {**body.get("probes", {}), path: told}}
+
+
+def _probed(c: Connection, operation: Operation, entries: Sequence[LogEntry]) -> dict[str, Any]:
+    """The chain's `body` after the probes among these lines; nothing where there are none."""
+    probes = {s.key: s for s in operation.steps if s.kind is StepKind.PROBE}
+    body: dict[str, Any] | None = None
+    for entry in entries:
+        step = probes.get(entry.step)
+        if step is None or entry.to is not St.DONE or not entry.output or not entry.output.probe:
+            continue
+        _observe_hops(c, operation, entry.output.probe)
+        body = body or _body(c, operation.chain_id)
+        if body is not None:
+            body = _with_probe(body, _path_name(c, operation, step), entry.at, encode(entry.output.probe))
+    return {"body": body} if body is not None else {}
 
 
 def _path_name(c: Connection, operation: Operation, step: Step) -> str:
@@ -322,18 +348,23 @@ def _held_for(resource_id: str) -> ColumnElement[bool]:
 
 
 def _enter(
-    c: Connection, operation: Operation, state: LcmOperationState, at: datetime, error: Problem | None
+    c: Connection,
+    operation: Operation,
+    state: LcmOperationState,
+    at: datetime,
+    error: Problem | None,
+    also: Mapping[str, Any] = NOTHING,
+    chain: Mapping[str, Any] = NOTHING,
 ) -> Operation:
+    """`also` and `chain`: what else changes in the rows of the operation and of its chain, each written once."""
     changed = replace(operation, state=state, state_entered_at=at, error=error)
-    entered = {
-        "state": state.value,
-        "state_entered_at": at.isoformat(),
-        "error": error,
-    }
+    entered = {"state": state.value, "state_entered_at": at.isoformat(), "error": error, **also}
     write(c, change_where(t.operation.c.id), {KEY: operation.id, **entered})
     if state.final:
         write(c, change_where(t.op_subject.c.operation_id), {KEY: operation.id, "open": False})
-        apply_outcome(c, changed)
+        apply_outcome(c, changed, chain)
+    else:
+        _change_chain(c, operation, chain)
     notice = _notification(changed)
     lanes = [
         notice | {"vnf_instance_id": subject, "alias": lane} for subject, lane in operation.subjects.items() if lane

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, exists, func, select, update
 
@@ -20,7 +21,7 @@ from vnfm.store import realizations
 from vnfm.store import tables as t
 from vnfm.store.group import tell
 from vnfm.store.holdings import Freed
-from vnfm.store.prepared import write
+from vnfm.store.prepared import document, every, write
 from vnfm.store.statements import KEY, KEYS, change_where, rows_where, value_where
 
 _Known = tuple[Handle, tuple[str, ...]]
@@ -39,8 +40,8 @@ _HANDLES = select(t.resource.c.id, t.resource.c.handle, t.resource.c.addresses).
 REMOVALS = (LcmOperationType.CHAIN_TERMINATE, LcmOperationType.TERMINATE)
 
 
-def apply_outcome(c: Connection, operation: Operation) -> None:
-    """`operation` has just entered a final state."""
+def apply_outcome(c: Connection, operation: Operation, chain: Mapping[str, Any]) -> None:
+    """`operation` has just entered a final state; `chain`: what else changes in its chain's row."""
     _free_capacity(c, operation)
     if operation.type is LcmOperationType.MODIFY_INFO:
         if operation.state is LcmOperationState.COMPLETED:
@@ -53,7 +54,8 @@ def apply_outcome(c: Connection, operation: Operation) -> None:
         c.execute(delete(t.chain).where(t.chain.c.id == chain_id))
         c.execute(delete(t.vnf_instance).where(t.vnf_instance.c.id.in_(instances)))
         return
-    standing = _stands(c, operation, {"state": result.chain.value} if result.chain else {})
+    state = {"state": result.chain.value} if result.chain else {}
+    standing = _stands(c, operation, {**state, **chain})
     serves = operation.state is LcmOperationState.COMPLETED or (
         operation.state is LcmOperationState.FAILED and switched(operation.steps, operation.status)
     )
@@ -75,12 +77,11 @@ def apply_outcome(c: Connection, operation: Operation) -> None:
 
 def _free_capacity(c: Connection, operation: Operation) -> None:
     """Capacity whose resource never came to be, or is gone, is free again."""
-    rows = c.execute(_UNFOUNDED, {KEY: operation.id}).all()
-    if rows:
-        tell(c, Freed(tuple((r.resource_id, r.kind) for r in rows)))
+    if rows := every(c, _UNFOUNDED, {KEY: operation.id}):
+        tell(c, Freed(tuple((str(resource_id), str(kind)) for resource_id, kind in rows)))
 
 
-def _stands(c: Connection, operation: Operation, also: Mapping[str, str]) -> Realization:
+def _stands(c: Connection, operation: Operation, also: Mapping[str, Any]) -> Realization:
     """What stands from now on, kept with the chain or the VNF; `also`: what else changes in its row."""
     table = t.chain if operation.chain_id else t.vnf_instance
     subject = operation.chain_id or operation.target_id
@@ -104,7 +105,7 @@ def _forget_instances(c: Connection, operation: Operation, serves: bool) -> set[
 
 
 def _apply_desired(c: Connection, operation: Operation) -> None:
-    data = c.scalar(value_where(t.operation.c.desired, t.operation.c.id), {KEY: operation.id})
+    data = document(c, value_where(t.operation.c.desired, t.operation.c.id), {KEY: operation.id})
     if data is None:
         return
     desired = decode(Desired, data)

@@ -14,8 +14,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Delete, Dialect, Insert, Select, Update
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.dml import ReturningDelete
 
-Statement = Insert | Update | Delete | Select[Any]
+from vnfm.model.codec import loads
+
+Statement = Insert | Update | Delete | Select[Any] | ReturningDelete[Any]
 Row = Mapping[str, Any]
 _REMEMBERED = 1024
 
@@ -54,6 +57,20 @@ def first(c: Connection, statement: Select[Any], row: Row) -> Sequence[Any] | No
     cursor = _run(c, prepared.text, [prepared.bound(row)])
     found: Sequence[Any] | None = cursor.fetchone()
     return found
+
+
+def every(c: Connection, statement: Select[Any] | ReturningDelete[Any], row: Row) -> list[Sequence[Any]]:
+    """All its rows; as `first`."""
+    prepared = _prepared(statement, tuple(row), c.dialect)
+    found: list[Sequence[Any]] = _run(c, prepared.text, [prepared.bound(row)]).fetchall()
+    return found
+
+
+def document(c: Connection, statement: Select[Any], row: Row) -> Any:
+    """The JSON value in the one column of its first row; None where there is none. As `first`."""
+    found = first(c, statement, row)
+    value = found[0] if found else None
+    return loads(value) if isinstance(value, str) else value  # a driver may have read it already
 
 
 @lru_cache(_REMEMBERED)

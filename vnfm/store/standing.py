@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select
 
 from vnfm.lcm.foresight.running import Running
 from vnfm.lcm.grants.world import StandingChain
-from vnfm.lcm.planning import PackageFacts
+from vnfm.lcm.shapes import PackageFacts
 from vnfm.model.chain import ServiceChain
 from vnfm.model.codec import decode
 from vnfm.model.lcm import ChainState, InstantiationState, VnfInstance

@@ -184,5 +184,6 @@ vim = Table(  # VIM connections that were added at run time
     metadata,
     Column("name", String, primary_key=True),
     Column("kind", String, nullable=False),
-    Column("config", JSON, nullable=False),
+    Column("config", JSON, nullable=False),  # without secrets
+    Column("sealed", JSON(none_as_null=True)),  # the secrets, see sealing.py
 )

@@ -241,9 +241,13 @@ def _logical_nodes(found: _Found, holder: View) -> None:
     for _, node in holder.children("logical_node"):
         for key, value in node.mapping("logical_node_requirements").items():
             word = key.lower()
+            if ":" in key:  # a VIM's own word, such as hw:numa_nodes: it is handed on beside what we make of it
+                found.other[key] = value
             if "gpu" in word:
                 found.needs = replace(found.needs, gpus=found.needs.gpus + _count(value))
-            elif "numa" in word and value.strip().lower() not in ("false", "0", "no", ""):
+            elif word.endswith(":numa_nodes"):  # spread over several, it is not held to one
+                found.needs = replace(found.needs, numa_strict=found.needs.numa_strict or value.strip() == "1")
+            elif "numa" in word and ":" not in key and value.strip().lower() not in ("false", "0", "no", ""):
                 found.needs = replace(found.needs, numa_strict=True)
             elif "cpu_policy" in word or "cpu-pinning" in word or "cpu_pinning" in word:
                 pinned = value.strip().lower() in ("dedicated", "static", "true")

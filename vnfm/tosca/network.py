@@ -14,6 +14,8 @@ from vnfm.tosca.template import Entity, Template
 from vnfm.tosca.types import NODE
 from vnfm.tosca.view import View
 
+MAX_VLAN = 4094
+
 _SHARED = (VIRTUAL_CP, VIP_CP)
 VNIC_TYPES = (
     "normal",
@@ -166,8 +168,25 @@ def _vdu_cp(template: Template, node: Entity, mtu: dict[str, int]) -> Cpd:
         description=properties.text("description"),
         trunk=properties.flag("trunk_mode"),
         trunk_cp=trunk,
+        vlan_id=_vlan_id(properties),
         addresses=address_specs(properties),
     )
+
+
+def _vlan_id(properties: View) -> int:
+    """A VduSubCp's segmentation_id (SOL001 6.8.18), where it is a VLAN's."""
+    if "segmentation_id" not in properties or properties.text("segmentation_type") == "inherit":
+        return 0
+    number = properties.whole("segmentation_id", must=True)
+    if number > MAX_VLAN:
+        properties.notes.error(
+            "value-vlan",
+            f"{properties.path}.segmentation_id: {number} is no VLAN's",
+            properties.at("segmentation_id"),
+            f"expected 1 to {MAX_VLAN}",
+        )
+        return 0
+    return number
 
 
 def _binding(template: Template, node: Entity) -> tuple[str, str]:

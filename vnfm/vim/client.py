@@ -212,13 +212,15 @@ class VimClient:
     async def watch_resources(self) -> AsyncGenerator[Resource | None, None]:
         """Every compute of ours that is there, then None, then each change as it happens. Raises ProblemError
         `vim-unreachable` when the plugin is lost: watch again, and what is there comes anew."""
-        request = pb.QueryRequest(owner=self._owner(ANYONE), kinds=[pb.KIND_COMPUTE])
+        request = pb.QueryRequest(owner=self._owner(ANYONE), kinds=[pb.KIND_COMPUTE], gathered=True)
         answers = self._stream(
             "WatchResources", lambda ch: self._stub(rpc.ResourcesStub, ch).WatchResources(request), FOREVER_S
         )
         async with contextlib.aclosing(answers):
             async for message in answers:
                 yield None if message.listed else convert.resource_in(message)
+                for later in message.later:
+                    yield convert.resource_in(later)
 
     async def watch_stats(
         self, owner: Owner, resource_ids: Sequence[str], interval_ms: int, count: int
@@ -300,8 +302,7 @@ class VimClient:
 
     def offers(self, capability: pb.Capability.ValueType) -> bool:
         """Whether the plugin that is connected said so in its handshake."""
-        handshake = self.connection.handshake
-        return handshake is not None and capability in handshake.capabilities
+        return capability in self.connection.capabilities
 
     def expect(self, capability: pb.Capability.ValueType) -> None:
         """Raises ProblemError `not-offered`."""

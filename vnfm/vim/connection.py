@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import structlog
 from google.protobuf import json_format, struct_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from vnfm.model.confidential import Parted, hidden, part
 from vnfm.model.problem import Problem, ProblemError, Retry, problem
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.pb.vim.v1 import vim_pb2_grpc as rpc
@@ -50,7 +51,9 @@ class VimSettings:
 
     name: str
     kind: str
-    config: Mapping[str, Any]
+    config: Mapping[str, Any] = field(repr=False)
+    locked: Problem | None = None
+    """Why its secrets are not in `config`: it is not connected then."""
 
 
 class VimConnection:
@@ -61,6 +64,8 @@ class VimConnection:
         self.state = VimState.STARTING
         self.problem: Problem | None = None
         self.handshake: pb.HandshakeResponse | None = None
+        self.capabilities: frozenset[int] = frozenset()  # as the handshake has them
+        self.offered: frozenset[str] = frozenset()  # by name, those that are known here
         self.inventory = InventoryStore(settings.name)
         self.restarts = 0
         self.generation = 0  # rises with every connection made
@@ -74,6 +79,10 @@ class VimConnection:
 
     def open(self) -> None:
         """Begin to connect, in the background."""
+        if self.settings.locked:
+            self.state, self.problem = VimState.FAILED, self.settings.locked
+            log.error("VIM not connected", vim=self.settings.name, problem=self.settings.locked.detail)
+            return
         self._keeper = asyncio.create_task(self._keep(), name=f"vim {self.settings.name}")
 
     async def close(self, grace_s: float = 5.0) -> None:
@@ -195,25 +204,54 @@ class VimConnection:
             ],
         )
         identity = rpc.IdentityStub(self._channel)
-        config = struct_pb2.Struct()
-        config.update(own)
         try:
             self.handshake = await identity.Handshake(
                 pb.HandshakeRequest(api_versions=API_VERSIONS, manager_id=self._manager_id),
                 timeout=HANDSHAKE_S,
                 wait_for_ready=True,
             )
-            self._check_config(own)
-            await identity.Configure(pb.ConfigureRequest(config=config), timeout=60)
+            self.capabilities = frozenset(self.handshake.capabilities)
+            self.offered = _names(self.capabilities)
+            await self._configure(identity, own)
         except grpc.aio.AioRpcError as error:
             if found := problem_of(error, self.settings.name):
-                raise ProblemError(found) from error
+                raise ProblemError(replace(found, detail=hidden(found.detail, self._secrets()))) from error
             if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and not self._process:
                 raise ProblemError(self._nobody_at(address)) from error
             raise unexplained(error, self.settings.name, "Handshake") from error
         self.generation += 1
         self.problem = None
         await self._set(VimState.CONNECTED)
+
+    async def _configure(self, identity: rpc.IdentityAsyncStub, own: Mapping[str, Any]) -> None:
+        """What the plugin's schema calls a secret goes apart from the rest."""
+        schema = self.schema
+        parted = part(own, schema, by_name=False)
+        self._check_config(own, schema, parted.secrets.values())
+        if parted.secrets and self._process is None:
+            self._expect_loopback(parted)
+        config = struct_pb2.Struct()
+        config.update(parted.plain)
+        await identity.Configure(pb.ConfigureRequest(config=config, secrets=parted.secrets), timeout=60)
+
+    @property
+    def schema(self) -> Mapping[str, Any]:
+        """The JSON Schema of the plugin's configuration; empty where it has told none."""
+        return json_format.MessageToDict(self.handshake.config_schema) if self.handshake else {}
+
+    def _secrets(self) -> Iterable[str]:
+        return part(self.settings.config, self.schema).secrets.values()
+
+    def _expect_loopback(self, parted: Parted) -> None:
+        """Secrets do not go over a network in the clear."""
+        host = self.settings.kind.removeprefix("grpc:").rpartition(":")[0].strip("[]")
+        if host not in ("localhost", "::1") and not host.startswith(("127.", "unix")):
+            raise problem(
+                "vim-config",
+                f"VIM {self.settings.name}: {', '.join(sorted(parted.secrets))}: secrets are not sent to {host} "
+                "without TLS: run the plugin on this host, or leave them in a file on its host",
+                instance=self.settings.name,
+            )
 
     def _nobody_at(self, address: str) -> Problem:
         return problem(
@@ -223,11 +261,9 @@ class VimConnection:
             retry=Retry.SAME_CALL,
         ).problem
 
-    def _check_config(self, config: Mapping[str, Any]) -> None:
+    def _check_config(self, config: Mapping[str, Any], schema: Mapping[str, Any], secrets: Iterable[str]) -> None:
         import jsonschema
 
-        assert self.handshake
-        schema = json_format.MessageToDict(self.handshake.config_schema)
         if not schema:
             return
         try:
@@ -236,9 +272,9 @@ class VimConnection:
             where = ".".join(str(p) for p in error.absolute_path) or "the configuration"
             raise problem(
                 "vim-config",
-                f"configuration of VIM {self.settings.name}: {where}: {error.message}",
+                f"configuration of VIM {self.settings.name}: {where}: {hidden(error.message, secrets)}",
                 instance=self.settings.name,
-            ) from error
+            ) from None  # it quotes what it was about
 
     async def _watch(self) -> str:
         """Until the plugin is gone; says how."""
@@ -293,3 +329,8 @@ class VimConnection:
         async with self._changed:
             self.state = state
             self._changed.notify_all()
+
+
+def _names(capabilities: Iterable[int]) -> frozenset[str]:
+    known = pb.Capability.items()
+    return frozenset(name.removeprefix("CAPABILITY_") for name, number in known if number in capabilities)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+from collections import deque
 from collections.abc import AsyncIterable
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +39,10 @@ _FIELDS: dict[type, str] = {
     pb.TerminateRequest: "terminate",
     pb.JoinLinkRequest: "join",
 }
+EXCHANGE = f"/{pb.DESCRIPTOR.services_by_name['Calls'].full_name}/Exchange"
 MOST_BYTES = 4 << 20  # of one message: more calls than that wait for the next one
+CROWD, CROWD_S = 6, 0.2  # so many messages in so short a time: from there on more calls are waited for
+GATHER_S = 0.02
 
 
 class StreamLost(Exception):
@@ -54,6 +58,7 @@ class StreamLost(Exception):
 class _Waiter:
     future: asyncio.Future[pb.Answer]
     say: Say
+    due_s: float  # by the loop's clock
 
 
 class Exchange:
@@ -64,9 +69,10 @@ class Exchange:
         self._channel = channel
         self._ids = itertools.count(1)
         self._waiting: dict[int, _Waiter] = {}
-        self._unsent: list[pb.Call] = []
+        self._unsent: list[bytes] = []
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._look_s = float("inf")  # when somebody's time may be over
 
     async def call(self, request: Asking, say: Say, timeout_s: float) -> pb.Answer:
         """The last answer: `done`, `probed` or `failed`; updates before it are said. Raises StreamLost, and
@@ -75,23 +81,42 @@ class Exchange:
             self._task = asyncio.create_task(self._run(), name="calls of a VIM")
         call_id = next(self._ids)
         loop = asyncio.get_running_loop()
-        waiter = self._waiting[call_id] = _Waiter(loop.create_future(), say)
-        timer = loop.call_later(timeout_s, _too_late, waiter.future)
-        self._send(pb.Call(id=call_id, **{_FIELDS[type(request)]: request}))  # type: ignore[arg-type]
+        waiter = self._waiting[call_id] = _Waiter(loop.create_future(), say, loop.time() + timeout_s)
+        self._watch_time(loop, waiter.due_s)
+        batch = pb.CallBatch()
+        batch.calls.add(id=call_id, **{_FIELDS[type(request)]: request})
+        self._send(batch)
         try:
             return await waiter.future
         finally:
-            timer.cancel()
             if self._waiting.pop(call_id, None) and not self.lost:
-                self._send(pb.Call(id=call_id, leave=True))
+                self._send(pb.CallBatch(calls=[pb.Call(id=call_id, leave=True)]))
 
-    def _send(self, call: pb.Call) -> None:
-        self._unsent.append(call)
+    def _watch_time(self, loop: asyncio.AbstractEventLoop, due_s: float) -> None:
+        """One timer for all: hardly any call is ever late."""
+        if due_s < self._look_s:
+            self._look_s = due_s
+            loop.call_at(due_s, self._look, loop, due_s)
+
+    def _look(self, loop: asyncio.AbstractEventLoop, due_s: float) -> None:
+        if due_s != self._look_s:
+            return  # there is an earlier one, which looks for all
+        self._look_s = float("inf")
+        for waiter in self._waiting.values():
+            if waiter.due_s > due_s:
+                self._watch_time(loop, waiter.due_s)
+            elif not waiter.future.done():
+                waiter.future.set_exception(TimeoutError())
+
+    def _send(self, batch: pb.CallBatch) -> None:
+        # put into bytes once: batches of one call each, one after the other, are a batch of these calls
+        self._unsent.append(batch.SerializeToString())
         self._wake.set()
 
     async def _run(self) -> None:
         error: grpc.aio.AioRpcError | None = None
-        stream: Any = rpc.CallsStub(self._channel).Exchange()  # type: ignore[call-arg]  # the stubs know iterators only
+        begin: Any = self._channel.stream_stream(EXCHANGE, bytes, pb.AnswerBatch.FromString)
+        stream = begin()  # the stubs know iterators only
         writer = asyncio.create_task(self._write(stream))
         try:
             while isinstance(batch := await stream.read(), pb.AnswerBatch):
@@ -109,35 +134,35 @@ class Exchange:
                     waiter.future.set_exception(StreamLost(error))
 
     async def _write(self, stream: Any) -> None:
+        loop, written_s = asyncio.get_running_loop(), deque[float](maxlen=CROWD)
         # a write into a stream that has ended says nothing that reading does not say better
         with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
             while True:
                 await self._wake.wait()
+                now_s = loop.time()
+                if len(written_s) == CROWD and now_s - written_s[0] < CROWD_S:
+                    await asyncio.sleep(GATHER_S)
                 self._wake.clear()
                 while self._unsent:
-                    await stream.write(pb.CallBatch(calls=self._next()))
+                    await stream.write(self._next())
+                written_s.append(now_s)
 
-    def _next(self) -> list[pb.Call]:
+    def _next(self) -> bytes:
         unsent, size = self._unsent, 0
         for number, call in enumerate(unsent):
-            size += call.ByteSize()
+            size += len(call)
             if size > MOST_BYTES and number:
                 self._unsent = unsent[number:]
-                return unsent[:number]
+                return b"".join(unsent[:number])
         self._unsent = []
-        return unsent
+        return b"".join(unsent)
 
     def _hear(self, answer: pb.Answer) -> None:
-        if answer.WhichOneof("told") == "update":
+        if answer.HasField("update"):
             if waiter := self._waiting.get(answer.id):
                 waiter.say(answer.update.message)
         elif (waiter := self._waiting.pop(answer.id, None)) and not waiter.future.done():
             waiter.future.set_result(answer)
-
-
-def _too_late(future: asyncio.Future[pb.Answer]) -> None:
-    if not future.done():
-        future.set_exception(TimeoutError())
 
 
 async def alone(channel: grpc.aio.Channel, request: Asking, say: Say, timeout_s: float) -> pb.Answer:

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from vnfm.lcm.ports import JoinedInventory
 from vnfm.lcm.steps import Step
 from vnfm.model.problem import problem
-from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.placement.types import Host
 from vnfm.vim.client import VimClient
 from vnfm.vim.connection import VimConnection, VimSettings
 
 INVENTORY_S = 30.0
 _Part = tuple[str, int, tuple[Host, ...]]
-
-
-def _offered(connection: VimConnection) -> frozenset[str]:
-    told = connection.handshake.capabilities if connection.handshake else ()
-    known = [c for c in told if c in pb.Capability.values()]
-    return frozenset(pb.Capability.Name(c).removeprefix("CAPABILITY_") for c in known)
 
 
 def _same(parts: list[_Part], before: list[_Part]) -> bool:
@@ -84,6 +77,8 @@ class VimRegistry:
         """Waits for those that start; leaves out those that stay away, and says why. Where nothing has changed it is
         the same one as before."""
         connections = list(self.connections())
+        if all(c.ready for c in connections):
+            return self._as_told(connections, {})
         settled = await asyncio.gather(*(c.settled(INVENTORY_S) for c in connections))
         here = [c for c, ok in zip(connections, settled, strict=True) if ok]
         absent = {
@@ -91,7 +86,10 @@ class VimRegistry:
             for c, ok in zip(connections, settled, strict=True)
             if not ok
         }
-        capabilities = {c.settings.name: _offered(c) for c in here if c.handshake}
+        return self._as_told(here, absent)
+
+    def _as_told(self, here: Sequence[VimConnection], absent: Mapping[str, str]) -> JoinedInventory:
+        capabilities = {c.settings.name: c.offered for c in here if c.handshake}
         joined, (base, told) = self._join(here), self._told
         if joined is not base or (absent, capabilities) != (told.absent, told.capabilities):
             told = replace(joined, absent=absent, capabilities=capabilities)

@@ -14,12 +14,6 @@ def is_on(spec: LinkSpec, resource_id: str) -> bool:
     return any(member.resource_id == resource_id for member in (*spec.members, *spec.late))
 
 
-def has_port(spec: LinkSpec, resource_id: str, cp_id: str) -> bool:
-    """Whether this very port is on the link."""
-    every = (*spec.members, *spec.late)
-    return any((member.resource_id, member.cp_id) == (resource_id, cp_id) for member in every)
-
-
 def is_member(links: Mapping[str, LinkSpec], resource_id: str) -> bool:
     """Whether the resource is on any of the links."""
     return any(is_on(spec, resource_id) for spec in links.values())

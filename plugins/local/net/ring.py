@@ -84,10 +84,6 @@ class Ring:
         self._socket.close()
         return int(dropped)
 
-    def is_down(self) -> bool:
-        """Whether the device went down or away since this was asked last."""
-        return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
-
     def frames(self) -> Iterator[Frame]:
         """What has come by now."""
         while True:

@@ -53,6 +53,7 @@ class Vim:
         self.computes = rpc.ComputeStub(channel)
         self.resources = rpc.ResourcesStub(channel)
         self.images = rpc.ImagesStub(channel)
+        self.storage = rpc.StorageStub(channel)
         self.inventory = rpc.InventoryStub(channel)
 
     def owner(self) -> Owner:

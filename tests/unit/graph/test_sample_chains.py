@@ -15,7 +15,7 @@ SHORT = sorted(p.stem for p in CHAINS.glob("*.yaml") if not p.stem.endswith("-ns
 
 def test_there_are_samples_with_one_path_and_with_several() -> None:
     counts = {name: len(read_chain((CHAINS / f"{name}.yaml").read_bytes()).paths) for name in SHORT}
-    assert counts == {"vcpe": 1, "vcpe-paths": 3}
+    assert counts == {"vcpe": 1, "vcpe-paths": 3, "vcpe-two-vims": 1}
 
 
 @pytest.mark.parametrize("name", SHORT)

@@ -10,12 +10,12 @@ from lcm_samples import hosts, packages, planned, vnfd
 
 from vnfm.graph.edit import edited, with_instances
 from vnfm.lcm.changing import Changed, Renewal, Wanted, change
-from vnfm.lcm.planning import PackageFacts, graph_of, lanes_of, paths_of
 from vnfm.lcm.realizing import expected
 from vnfm.lcm.recipes.chain_create import chain_create
 from vnfm.lcm.recipes.computes import Lane
 from vnfm.lcm.routes import PathLayout
 from vnfm.lcm.scaling import scaled_hop
+from vnfm.lcm.shapes import PackageFacts, graph_of, lanes_of, paths_of
 from vnfm.model.chain import ServiceChain
 from vnfm.model.change import ChainChange, Reorder, Replace, Scale
 from vnfm.model.connectivity import Cpd, ExtCpd

@@ -12,9 +12,10 @@ from lcm_samples import chain
 from vnfm.lcm.foresight.moving import Sight
 from vnfm.lcm.foresight.running import Running
 from vnfm.lcm.grants.world import StandingChain
-from vnfm.lcm.planning import PackageFacts, plan_chain
+from vnfm.lcm.planning import plan_chain
 from vnfm.lcm.realizing import expected
 from vnfm.lcm.recipes.chain_create import chain_create
+from vnfm.lcm.shapes import PackageFacts
 from vnfm.model.lcm import InstantiationState, VnfInstance
 from vnfm.model.needs import Isolation
 from vnfm.model.placement import Runtime

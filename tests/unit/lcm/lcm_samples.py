@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from vnfm.graph.chainfile import read_chain
-from vnfm.lcm.planning import PackageFacts, Planned, plan_chain
+from vnfm.lcm.planning import Planned, plan_chain
+from vnfm.lcm.shapes import PackageFacts
 from vnfm.model.chain import ServiceChain
 from vnfm.model.connectivity import Cpd, ExtCpd, VirtualLinkDesc
 from vnfm.model.needs import Isolation, Needs

@@ -9,7 +9,7 @@ import pytest
 
 from vnfm.lcm.borders import assign, ties, why_not
 from vnfm.lcm.placing import Ground, Spread, place_over
-from vnfm.lcm.planning import graph_of
+from vnfm.lcm.shapes import graph_of
 from vnfm.model.chain import ChainEnd, ChainVnf, ForwardingPath, Match, PathHop, ServiceChain
 from vnfm.model.needs import Isolation, Needs
 from vnfm.model.placement import Runtime

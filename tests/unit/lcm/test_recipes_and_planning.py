@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from ipaddress import ip_interface, ip_network
+from uuid import UUID, uuid4, uuid5
 
 import networkx as nx
 import pytest
@@ -14,7 +15,7 @@ from vnfm.graph.chainfile import read_chain
 from vnfm.lcm.planning import Planned, refused
 from vnfm.lcm.recipes.chain_create import chain_create
 from vnfm.lcm.recipes.terminate import Standing, terminate
-from vnfm.lcm.steps import Step, StepKind, nodes
+from vnfm.lcm.steps import Step, StepKind, mint, nodes
 from vnfm.model.codec import decode, encode
 from vnfm.model.needs import Isolation
 from vnfm.model.placement import Runtime
@@ -254,3 +255,9 @@ def test_a_wave_that_is_empty_does_not_break_the_order() -> None:
 
 def test_nothing_standing_is_nothing_to_do() -> None:
     assert terminate([]) == ()
+
+
+def test_ids_are_those_of_rfc_4122_by_name() -> None:
+    for n in range(50):
+        operation = str(uuid4())
+        assert mint(operation, "compute", "fw", str(n)) == str(uuid5(UUID(operation), f"compute/fw/{n}"))

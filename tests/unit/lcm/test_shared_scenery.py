@@ -10,7 +10,7 @@ from vnfm.lcm.grants.scenery import REST, Scenery
 from vnfm.lcm.ports import JoinedInventory
 from vnfm.model.needs import Isolation
 from vnfm.model.placement import Runtime
-from vnfm.placement.snapshot import Since
+from vnfm.placement.snapshot import CostsSince, Since
 from vnfm.placement.types import LinkReservation, ObservedCost, Reservation
 
 
@@ -20,6 +20,7 @@ class Holding:
     link_reservations: tuple[LinkReservation, ...] = ()
     observed: tuple[ObservedCost, ...] = ()
     since: Since | None = None
+    costs_since: CostsSince | None = None
 
 
 class Watch:
@@ -75,3 +76,30 @@ def test_costs_are_taken_in_again_when_enough_time_has_passed() -> None:
     assert started_ms(scenery, told, changed) == 111
     watch.now_s += REST + 1
     assert started_ms(scenery, told, changed) == 222
+
+
+def test_a_cost_that_is_nearly_what_it_was_changes_nothing() -> None:
+    watch, told = Watch(), inventory()
+    scenery = Scenery(watch)
+    base = scenery.snapshot(told, Holding(observed=(cost(100),)))
+    watch.now_s += REST + 1
+    assert scenery.snapshot(told, Holding(observed=(cost(109),))).kept is base.kept
+    watch.now_s += REST + 1
+    changed = scenery.snapshot(told, Holding(observed=(cost(111),)))
+    assert changed.hosts[0].costs[Runtime.CONTAINER].start_ms == 111
+    assert changed.hosts[1] is base.hosts[1]
+
+
+def test_of_costs_only_those_are_looked_at_that_differ() -> None:
+    watch, told = Watch(), inventory()
+    scenery = Scenery(watch)
+    first = (cost(100),)
+    scenery.snapshot(told, Holding(observed=first))
+    watch.now_s += REST + 1
+    # what the whole would say is not looked at where the difference is known
+    later = Holding(observed=(cost(200),), costs_since=CostsSince(first, (cost(300),)))
+    assert started_ms(scenery, told, later) == 300
+    watch.now_s += REST + 1
+    # one look was missed: the difference is from what was never seen
+    missed = Holding(observed=(cost(400),), costs_since=CostsSince((cost(350),), ()))
+    assert started_ms(scenery, told, missed) == 400

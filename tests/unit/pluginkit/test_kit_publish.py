@@ -117,3 +117,28 @@ def test_what_waits_is_drained_without_waiting() -> None:
     publisher.publish(_resource("a", pb.STATE_FAILED))
     assert [each.state for each in watcher.drain()] == [pb.STATE_FAILED]
     assert watcher.drain() == []
+
+
+def test_what_changes_at_one_moment_is_told_together_and_only_of_the_kinds_that_are_watched() -> None:
+    async def story() -> None:
+        publisher = ResourcePublisher()
+        watcher = publisher.subscribe([pb.KIND_COMPUTE])
+        for name, kind in (("a", pb.KIND_COMPUTE), ("link", pb.KIND_LINK), ("b", pb.KIND_COMPUTE)):
+            resource = _resource(name, pb.STATE_RUNNING)
+            resource.kind = kind
+            publisher.publish(resource)
+        several = await anext(watcher.gathered())
+        assert [each.handle.resource_id for each in several] == ["a", "b"]
+        assert all(each.HasField("changed_at") for each in several)
+        watcher.close()
+
+    asyncio.run(story())
+
+
+def test_when_a_resource_entered_its_state_is_known_though_nobody_watched() -> None:
+    now_ns = 5_000_000_000
+    publisher = ResourcePublisher(lambda: now_ns)
+    publisher.publish(_resource("a", pb.STATE_RUNNING))
+    now_ns = 9_000_000_000
+    assert publisher.dated(_resource("a", pb.STATE_RUNNING)).changed_at.seconds == 5
+    assert publisher.dated(_resource("a", pb.STATE_FAILED)).changed_at.seconds == 9

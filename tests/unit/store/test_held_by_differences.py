@@ -12,8 +12,9 @@ from vnfm.lcm.operation import Design
 from vnfm.model.needs import Isolation
 from vnfm.model.placement import Runtime
 from vnfm.placement.types import LinkReservation, Reservation
+from vnfm.store.costs import Start, observe
 from vnfm.store.group import tell
-from vnfm.store.holdings import Freed, Holdings
+from vnfm.store.holdings import Freed, HeldNow, Holdings
 
 
 def host(name: str, size: int) -> Reservation:
@@ -91,5 +92,29 @@ def test_after_what_was_held_too_soon_everything_is_to_be_compared(tmp_path: Pat
         told = await bench.resources.holdings()
         assert told.reservations == ()
         assert told.since is None
+
+    played(tmp_path, story)
+
+
+def test_of_what_was_seen_only_what_changed_is_told(tmp_path: Path) -> None:
+    clock = [0.0]
+
+    async def story(bench: Bench) -> None:
+        async def see(start_ms: int, *hosts: str) -> Holdings:
+            starts = [Start("m", h, Runtime.CONTAINER, start_ms, 1000) for h in hosts]
+            await bench.database.write(lambda c: observe(c, starts))
+            clock[0] += 1  # past any rest
+            return await held.holdings()
+
+        held = HeldNow(bench.database, lambda: clock[0])
+        both = await see(100, "a", "b")
+        assert {(c.host, c.start_ms) for c in both.observed} == {("a", 100), ("b", 100)}
+        same = await see(100, "a")
+        assert same.observed is both.observed
+        other = await see(300, "b")
+        assert other.costs_since
+        assert other.costs_since.observed is both.observed
+        assert [(c.host, c.start_ms) for c in other.costs_since.fresh] == [("b", 200)]
+        assert {(c.host, c.start_ms) for c in other.observed} == {("a", 100), ("b", 200)}
 
     played(tmp_path, story)

@@ -157,7 +157,7 @@ def test_costs_are_a_running_mean_that_follows_a_change(tmp_path: Path) -> None:
     async def story(bench: Bench) -> None:
         async def see(start_ms: int) -> int:
             await bench.database.write(lambda c: observe(c, [Start("m", "h", Runtime.KATA, start_ms, 1000)]))
-            (cost,) = await bench.database.read(observed)
+            (cost,) = (await bench.database.read(observed)).values()
             assert cost.start_ms is not None
             return cost.start_ms
 
@@ -263,9 +263,9 @@ def test_vims_are_kept_and_replaced(tmp_path: Path) -> None:
 
     async def story(bench: Bench) -> None:
         vims = VimStore(bench.database)
-        await vims.put("m", "mock", {"hosts": 2})
-        await vims.put("m", "mock", {"hosts": 3})
-        assert await vims.all() == [("m", "mock", {"hosts": 3})]
+        await vims.put("m", "mock", {"hosts": 2}, {})
+        await vims.put("m", "mock", {"hosts": 3}, {})
+        assert [(vim.name, vim.kind, vim.config) for vim in await vims.all()] == [("m", "mock", {"hosts": 3})]
         await vims.delete("m")
         await vims.delete("m")
         assert await vims.all() == []

@@ -18,6 +18,7 @@ from vnfm.model.resources import Handle, LinkSpec, Owner
 from vnfm.pb.common.v1 import common_pb2 as cpb
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.pb.vim.v1 import vim_pb2_grpc as rpc
+from vnfm.vim import exchange as exchange_module
 from vnfm.vim.client import VimClient
 from vnfm.vim.exchange import Exchange, StreamLost
 
@@ -148,6 +149,46 @@ def test_what_is_asked_at_the_same_moment_is_one_message_and_each_gets_its_own_a
         assert [len(batch) for batch in recorder.batches] == [MANY]
 
     asyncio.run(recorded(tmp_path, recorder, story))
+
+
+def test_where_message_follows_message_calls_of_different_moments_share_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange_module, "CROWD_S", 1e6)
+    monkeypatch.setattr(exchange_module, "GATHER_S", 1.0)
+    recorder = Recorder()
+
+    async def story(exchange: Exchange) -> None:
+        for n in range(exchange_module.CROWD):
+            await exchange.call(request(f"alone{n}"), mute, 20)
+        first = asyncio.create_task(exchange.call(request("first"), mute, 20))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        await asyncio.gather(first, exchange.call(request("second"), mute, 20))
+        assert [len(batch) for batch in recorder.batches] == [1] * exchange_module.CROWD + [2]
+
+    asyncio.run(recorded(tmp_path, recorder, story))
+
+
+def test_each_call_is_given_up_at_its_own_time(tmp_path: Path) -> None:
+    class Slow(Recorder):
+        async def Exchange(
+            self, request_iterator: AsyncIterator[pb.CallBatch], context: Any
+        ) -> AsyncIterator[pb.AnswerBatch]:
+            async for batch in request_iterator:
+                for call in batch.calls:
+                    if call.leave:  # the late one: only then the patient one is answered
+                        done = pb.Resource(handle=cpb.Handle(resource_id="patient"))
+                        yield pb.AnswerBatch(answers=[pb.Answer(id=1, done=done)])
+
+    async def story(exchange: Exchange) -> None:
+        patient = asyncio.create_task(exchange.call(request("patient"), mute, 60))
+        await asyncio.sleep(0)
+        late = [asyncio.create_task(exchange.call(request("late"), mute, s)) for s in (0.2, 0.1)]
+        assert [type(e) for e in await asyncio.gather(*late, return_exceptions=True)] == [TimeoutError] * 2
+        assert (await patient).done.handle.resource_id == "patient"
+
+    asyncio.run(recorded(tmp_path, Slow(), story))
 
 
 def test_a_stream_that_ends_with_an_error_ends_every_call_with_it(tmp_path: Path) -> None:

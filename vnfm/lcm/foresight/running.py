@@ -11,8 +11,8 @@ from uuid import UUID, uuid5
 
 from vnfm.lcm.changing import Wanted
 from vnfm.lcm.grants.world import StandingChain, flavour_of
-from vnfm.lcm.planning import PackageFacts, graph_of, held_to, lanes_of, paths_of
 from vnfm.lcm.recipes.computes import Lane
+from vnfm.lcm.shapes import PackageFacts, graph_of, held_to, lanes_of, paths_of
 from vnfm.model.lcm import VnfInstance
 from vnfm.model.realization import Realization, VnfcThere
 from vnfm.placement.types import HostKey

@@ -11,12 +11,12 @@ from vnfm.lcm.changes import change_of
 from vnfm.lcm.changing import Changed, Renewal, Wanted, change
 from vnfm.lcm.grants.world import StandingChain, World
 from vnfm.lcm.operation import Design, Desired, Operation
-from vnfm.lcm.planning import PackageFacts, graph_of, lanes_of, paths_of
 from vnfm.lcm.ports import JoinedInventory
 from vnfm.lcm.realizing import expected
 from vnfm.lcm.recipes.computes import Lane
 from vnfm.lcm.routes import PathLayout
 from vnfm.lcm.scaling import scaled_by_aspect, scaled_hop
+from vnfm.lcm.shapes import PackageFacts, graph_of, lanes_of, paths_of
 from vnfm.lcm.told import changed_links, changed_plan
 from vnfm.model.chain import ServiceChain
 from vnfm.model.change import Reorder, Replace, Scale

@@ -9,10 +9,11 @@ from vnfm.graph.build import instances_at
 from vnfm.lcm.grants.world import World, flavour_of
 from vnfm.lcm.operation import Design, Desired, Operation
 from vnfm.lcm.placing import Ground, place_over
-from vnfm.lcm.planning import held_to, kept_together, lane_demands, refused
+from vnfm.lcm.planning import kept_together, lane_demands, refused
 from vnfm.lcm.recipes.computes import Lane, LaneIds, compute_steps
 from vnfm.lcm.recipes.images import image_steps
 from vnfm.lcm.scaling import initial_level
+from vnfm.lcm.shapes import held_to
 from vnfm.model.chain import ChainVnf
 from vnfm.model.problem import problem
 from vnfm.model.vnfd import Flavour

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from vnfm.lcm.changing import Renewal, Wanted, change
 from vnfm.lcm.grants.world import World, flavour_of
 from vnfm.lcm.operation import Design, Desired, Operation
-from vnfm.lcm.planning import held_to
 from vnfm.lcm.recipes.computes import Lane
 from vnfm.lcm.scaling import scaled_by_aspect
+from vnfm.lcm.shapes import held_to
 from vnfm.model.lcm import LcmOperationType
 from vnfm.model.problem import problem
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from vnfm.lcm.grants.scenery import HeldCapacity, Scenery
-from vnfm.lcm.planning import PackageFacts
 from vnfm.lcm.ports import JoinedInventory, Vims
 from vnfm.lcm.recipes.terminate import Standing
+from vnfm.lcm.shapes import PackageFacts
 from vnfm.model.chain import ServiceChain
 from vnfm.model.lcm import VnfInstance
 from vnfm.model.problem import problem

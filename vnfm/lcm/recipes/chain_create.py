@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from vnfm.graph.servicegraph import Attachment
 from vnfm.lcm.borders import Placed, Tie, cut, piece_name, pieces_of
@@ -20,13 +21,20 @@ from vnfm.model.chain import ServiceChain
 from vnfm.model.connectivity import Cpd
 from vnfm.model.placement import Runtime
 from vnfm.model.resources import HopSpec, LinkMember, LinkSpec, PathSpec, PortSpec, Route, SapSpec, Segment
-from vnfm.placement.types import Plan
+from vnfm.placement.types import Assignment, Plan, PlannedEnd
 
 MTU_BYTES = 1500
 PROBE_PACKETS = 5
 PATIENCE_S = 60.0
 SWITCH_PATIENCE_S = 15.0  # where nothing was built, so that nothing may still be booting
 GUEST_PATIENCE_S = 180.0  # a guest without an agent may still be booting
+
+
+class Member(NamedTuple):
+    """Who is at a port of a link, and the VIM that it is in."""
+
+    at: LinkMember
+    vim: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +48,17 @@ class ChainFacts:
     plan: Plan
     generation: int = 0  # of the chain's paths: a base, to which starts are added
     ties: Mapping[str, Tie] = field(default_factory=dict)  # of links between VIMs, by key
+    members: Mapping[Attachment, Member] = field(init=False, repr=False, compare=False)  # of all links, by port
+
+    def __post_init__(self) -> None:
+        placed = {a.id: a for a in self.plan.assignments} | {e.id: e for e in self.plan.ends}
+        ports = (port for link in self.layout.links for port in link.ports)
+        object.__setattr__(self, "members", {port: _located(self, port, placed) for port in ports})
+
+    def member(self, port: Attachment) -> Member:
+        """Who is at a port, which need not be on a link: that of a further instance, say."""
+        found = self.members.get(port)
+        return found or _located(self, port, {a.id: a for a in self.plan.assignments})
 
 
 def link_id(operation_id: str, link: LinkLayout) -> str:
@@ -59,11 +78,18 @@ def path_id(operation_id: str, path: str) -> str:
 
 def vim_at(facts: ChainFacts, port: Attachment) -> str:
     """The VIM that a port is in."""
+    return facts.member(port).vim
+
+
+def _located(facts: ChainFacts, port: Attachment, placed: Mapping[str, Assignment | PlannedEnd]) -> Member:
     if not port.cp:
-        return next(e for e in facts.plan.ends if e.id == sap_id(facts.operation_id, port.owner)).vim
-    assignment = facts.plan.assignment(_member(facts, port).resource_id)
-    assert assignment
-    return assignment.vim
+        end = placed[sap_id(facts.operation_id, port.owner)]
+        return Member(LinkMember(end.id, port.owner, None, end.host), end.vim)
+    lane = facts.lanes[port.owner]
+    cpd = lane.cpd_of_external(port.cp)
+    at = placed[LaneIds(facts.operation_id).compute(lane.alias, cpd.vdu_id, port.index)]
+    assert isinstance(at, Assignment)
+    return Member(LinkMember(at.id, cpd.id, at.runtime, at.host), at.vim)
 
 
 def piece_id(facts: ChainFacts, link: LinkLayout, vim: str) -> str:
@@ -101,7 +127,7 @@ def _link_steps(facts: ChainFacts, link: LinkLayout, needs: tuple[str, ...]) -> 
             resource_id=piece_id(facts, link, vim),
             mtu_bytes=mtu_of(tie),
             cidrs=(link.cidr,),
-            members=tuple(_member(facts, p) for p in link.ports if vim_at(facts, p) == vim),
+            members=tuple(facts.member(p).at for p in link.ports if vim_at(facts, p) == vim),
             steered=link.steered,
             segment=Segment(tie.encap, tie.network) if tie else None,
             leads=tie is not None and tie.leads == vim,
@@ -127,18 +153,6 @@ def _join_steps(facts: ChainFacts, link: LinkLayout) -> list[Step]:
 def join_step(name: str, vim: str, order: JoinOrder, needs: tuple[str, ...]) -> Step:
     """A piece of a link, joined with the other ones."""
     return Step(f"join {name}", StepKind.JOIN, f"join {name}", vim, needs, join=order)
-
-
-def _member(facts: ChainFacts, port: Attachment) -> LinkMember:
-    if not port.cp:
-        end = next(e for e in facts.plan.ends if e.id == sap_id(facts.operation_id, port.owner))
-        return LinkMember(end.id, port.owner, None, end.host)
-    lane = facts.lanes[port.owner]
-    cpd = lane.cpd_of_external(port.cp)
-    resource_id = LaneIds(facts.operation_id).compute(lane.alias, cpd.vdu_id, port.index)
-    assignment = facts.plan.assignment(resource_id)
-    assert assignment
-    return LinkMember(resource_id, cpd.id, assignment.runtime, assignment.host)
 
 
 def _sap_steps(facts: ChainFacts, links: Iterable[Step]) -> list[Step]:
@@ -195,6 +209,7 @@ def chain_port(cpd: Cpd, link: str, address: str, routes: tuple[Route, ...], mtu
         bandwidth_bps=cpd.bandwidth_bps,
         routes=routes,
         l2_transparent=cpd.l2_transparent,
+        vlan=cpd.vlan_id,
     )
 
 
@@ -230,10 +245,10 @@ def path_step(name: str, vim: str, spec: PathSpec, needs: tuple[str, ...], forme
 def _hop(facts: ChainFacts, position: Position) -> HopSpec:
     at = position.ingress or position.egress
     assert at
-    members = [_member(facts, at)]
+    members = [facts.member(at).at]
     lane = facts.lanes.get(position.name)
     if lane and (vdu := lane.facing(p for path in facts.layout.paths for p in path.positions)):
-        members = [_member(facts, replace(at, index=n)) for n in range(lane.counts.get(vdu, 1))]
+        members = [facts.member(replace(at, index=n)).at for n in range(lane.counts.get(vdu, 1))]
     return HopSpec(
         name=position.name,
         resource_id=members[0].resource_id,
@@ -247,7 +262,7 @@ def _hop(facts: ChainFacts, position: Position) -> HopSpec:
 def _cp(facts: ChainFacts, port: Attachment | None) -> str:
     if port is None:
         return ""
-    return _member(facts, port).cp_id
+    return facts.member(port).at.cp_id
 
 
 def _probe_steps(facts: ChainFacts, paths: Iterable[Step]) -> list[Step]:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
+from vnfm.lcm.recipes.annotations import annotations_of
+from vnfm.lcm.recipes.sharing import has_port, shared_ips
 from vnfm.lcm.routes import Position
 from vnfm.lcm.steps import Step, StepKind, mint
 from vnfm.model.connectivity import Cpd, VirtualLinkDesc
@@ -117,7 +119,7 @@ def _internal_link(
 ) -> Step | None:
     members: list[LinkMember] = []
     vim = ""
-    for cpd in (c for c in lane.flavour.cps if c.virtual_link == link.id):
+    for cpd in (c for c in lane.flavour.cps if c.virtual_link == link.id and has_port(c)):
         for instance in range(lane.counts.get(cpd.vdu_id, 1)):
             assignment = plan.assignment(ids.compute(lane.alias, cpd.vdu_id, instance))
             if assignment:
@@ -164,7 +166,7 @@ def _ports_of(
 
 def cps_of(flavour: Flavour, vdu_id: str) -> list[Cpd]:
     """A VDU's CPs in their order."""
-    return sorted((c for c in flavour.cps if c.vdu_id == vdu_id), key=lambda c: (c.order, c.id))
+    return sorted((c for c in flavour.cps if c.vdu_id == vdu_id and has_port(c)), key=lambda c: (c.order, c.id))
 
 
 def internal_port(lane: Lane, cpd: Cpd, index: int, link_id: str, address: str = "") -> PortSpec:
@@ -173,7 +175,7 @@ def internal_port(lane: Lane, cpd: Cpd, index: int, link_id: str, address: str =
     position, link = next((n, v) for n, v in enumerate(lane.flavour.virtual_links) if v.id == cpd.virtual_link)
     network = ip_network(_internal_cidr(link, position))
     before = 0
-    for other in (c for c in lane.flavour.cps if c.virtual_link == link.id):
+    for other in (c for c in lane.flavour.cps if c.virtual_link == link.id and has_port(c)):
         if other.id == cpd.id:
             break
         before += lane.counts.get(other.vdu_id, 1)
@@ -185,12 +187,15 @@ def internal_port(lane: Lane, cpd: Cpd, index: int, link_id: str, address: str =
         mtu_bytes=cpd.mtu_bytes or link.mtu_bytes or MTU_BYTES,
         vnic_type=cpd.vnic_type,
         bandwidth_bps=cpd.bandwidth_bps,
+        vlan=cpd.vlan_id,
+        shared_ips=shared_ips(lane.flavour, cpd),
     )
 
 
 def _address(lane: Lane, link: VirtualLinkDesc, network: Network, number: int) -> IPv4Address | IPv6Address:
     """Low addresses are left to gateways where there is room for that. Raises ProblemError `no-addresses`."""
-    ports = sum(lane.counts.get(c.vdu_id, 1) for c in lane.flavour.cps if c.virtual_link == link.id)
+    at = (c for c in lane.flavour.cps if c.virtual_link == link.id and has_port(c))
+    ports = sum(lane.counts.get(c.vdu_id, 1) for c in at)
     last = network.num_addresses - (2 if network.version == 4 else 1)
     first = FIRST_HOST if FIRST_HOST + ports - 1 <= last else 1
     if first + ports - 1 > last:
@@ -235,7 +240,7 @@ def compute_step(
             boot=_disk(lane, vdu) if vm else None,
             user_data_b64=base64.b64encode(vdu.user_data).decode() if vm else "",
             ports=tuple(ports),
-            annotations=dict(vdu.annotations),
+            annotations=annotations_of(lane.flavour, vdu, lane.instance_id, at.runtime),
             worker=WorkerSpec(at.worker.host, at.worker.size.id) if at.worker else None,
         ),
     )

@@ -1082,6 +1082,7 @@ class Port(_message.Message):
     VLAN_SUB_PORT_FIELD_NUMBER: _builtins.int
     ROUTES_FIELD_NUMBER: _builtins.int
     L2_TRANSPARENT_FIELD_NUMBER: _builtins.int
+    SHARED_IPS_FIELD_NUMBER: _builtins.int
     cp_id: _builtins.str
     """also the interface's name inside where the realization can name it"""
     mac: _builtins.str
@@ -1103,6 +1104,10 @@ class Port(_message.Message):
     def routes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Route]:
         """out of this port"""
 
+    @_builtins.property
+    def shared_ips(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """addresses that it may answer for beside its own (a VipCp's), without length"""
+
     def __init__(
         self,
         *,
@@ -1116,10 +1121,11 @@ class Port(_message.Message):
         vlan_sub_port: _builtins.int = ...,
         routes: _abc.Iterable[Global___Route] | None = ...,
         l2_transparent: _builtins.bool = ...,
+        shared_ips: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["link", b"link"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bandwidth_bps", b"bandwidth_bps", "cp_id", b"cp_id", "ips", b"ips", "l2_transparent", b"l2_transparent", "link", b"link", "mac", b"mac", "mtu_bytes", b"mtu_bytes", "routes", b"routes", "vlan_sub_port", b"vlan_sub_port", "vnic", b"vnic"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bandwidth_bps", b"bandwidth_bps", "cp_id", b"cp_id", "ips", b"ips", "l2_transparent", b"l2_transparent", "link", b"link", "mac", b"mac", "mtu_bytes", b"mtu_bytes", "routes", b"routes", "shared_ips", b"shared_ips", "vlan_sub_port", b"vlan_sub_port", "vnic", b"vnic"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2350,6 +2356,9 @@ class QueryRequest(_message.Message):
     OWNER_FIELD_NUMBER: _builtins.int
     RESOURCE_IDS_FIELD_NUMBER: _builtins.int
     KINDS_FIELD_NUMBER: _builtins.int
+    GATHERED_FIELD_NUMBER: _builtins.int
+    gathered: _builtins.bool
+    """WatchResources: changes that are there at the same moment may share a message"""
     @_builtins.property
     def owner(self) -> _common_pb2.Owner:
         """empty fields match anything of this manager"""
@@ -2366,10 +2375,11 @@ class QueryRequest(_message.Message):
         owner: _common_pb2.Owner | None = ...,
         resource_ids: _abc.Iterable[_builtins.str] | None = ...,
         kinds: _abc.Iterable[Global___Kind.ValueType] | None = ...,
+        gathered: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kinds", b"kinds", "owner", b"owner", "resource_ids", b"resource_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gathered", b"gathered", "kinds", b"kinds", "owner", b"owner", "resource_ids", b"resource_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2439,6 +2449,7 @@ class Resource(_message.Message):
     OVERHEAD_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     CHANGED_AT_FIELD_NUMBER: _builtins.int
     LISTED_FIELD_NUMBER: _builtins.int
+    LATER_FIELD_NUMBER: _builtins.int
     state: Global___State.ValueType
     reason: _builtins.str
     host_id: _builtins.str
@@ -2463,6 +2474,10 @@ class Resource(_message.Message):
     def changed_at(self) -> _timestamp_pb2.Timestamp:
         """WatchResources: when the plugin saw it enter this state"""
 
+    @_builtins.property
+    def later(self) -> _containers.RepeatedCompositeFieldContainer[Global___Resource]:
+        """WatchResources, where it may be gathered: what changed after this one"""
+
     def __init__(
         self,
         *,
@@ -2478,10 +2493,11 @@ class Resource(_message.Message):
         overhead_memory_bytes: _builtins.int = ...,
         changed_at: _timestamp_pb2.Timestamp | None = ...,
         listed: _builtins.bool = ...,
+        later: _abc.Iterable[Global___Resource] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at", "handle", b"handle", "link_end", b"link_end", "owner", b"owner"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "changed_at", b"changed_at", "handle", b"handle", "host_id", b"host_id", "kind", b"kind", "link_end", b"link_end", "listed", b"listed", "overhead_memory_bytes", b"overhead_memory_bytes", "owner", b"owner", "reason", b"reason", "start_ms", b"start_ms", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "changed_at", b"changed_at", "handle", b"handle", "host_id", b"host_id", "kind", b"kind", "later", b"later", "link_end", b"link_end", "listed", b"listed", "overhead_memory_bytes", b"overhead_memory_bytes", "owner", b"owner", "reason", b"reason", "start_ms", b"start_ms", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
