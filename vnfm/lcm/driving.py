@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from vnfm.lcm.machine import BROKEN, Run, St, move
@@ -38,6 +39,17 @@ class Driven:
         self.status = operation.status
         self.ahead = set(ahead)
         self.unwritten, self.handles = (), None
+
+    async def woken(self, within_s: float | None) -> bool:
+        """Wait until somebody wakes us; False where that takes longer."""
+        if not self.wake.is_set():
+            if within_s is None:
+                await self.wake.wait()
+            else:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(within_s):
+                        await self.wake.wait()
+        return self.wake.is_set()
 
     def add(self, entries: tuple[LogEntry, ...], at_s: float) -> None:
         """Lines that are to be written."""

@@ -7,7 +7,6 @@ open operation is resumed from it.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -321,18 +320,15 @@ class Runner:
         if not driven.tasks and not driven.wake.is_set():
             raise RuntimeError("an operation that is not settled has nothing to run")
         left_s = driven.since_s + WRITE_WITHIN_S - self._seconds() if driven.unwritten else None
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(left_s):
-                await driven.wake.wait()
-        if not driven.wake.is_set():
+        if not await driven.woken(left_s):
             return await self._write(operation, driven)
         self._take_ended(driven)
         if len(self._driven) >= CROWD:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(GATHER_S):
-                    while driven.tasks and not driven.cancel and self._wants_the_disk(operation, driven):
-                        await driven.wake.wait()
-                        self._take_ended(driven)
+            end_s = self._seconds() + GATHER_S
+            while driven.tasks and not driven.cancel and self._wants_the_disk(operation, driven):
+                if not await driven.woken(end_s - self._seconds()):
+                    break
+                self._take_ended(driven)
         return operation
 
     def _wants_the_disk(self, operation: Operation, driven: Driven) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 from heapq import heapify, heappop, heappush
 
 import numpy as np
@@ -12,7 +11,7 @@ from vnfm.placement.ahead import Ahead, Horizon, known_now, unlicensed
 from vnfm.placement.ask import Apart, Ask
 from vnfm.placement.book import Book, Draft
 from vnfm.placement.estate import GRAIN, Ints
-from vnfm.placement.extend import Miss, extend, spot_of
+from vnfm.placement.extend import Miss, extend
 from vnfm.placement.reach import beyond_reach
 from vnfm.placement.routes import Routes
 from vnfm.placement.statement import Scope
@@ -72,13 +71,13 @@ class Candidates:
             closed = routes.closed(self.need)
             if closed is not None:
                 np.putmask(total, closed, NEVER_MASKED)
-        if seats:
-            spot_at = partial(spot_of, ask, book, draft)
-            for v in self.unit.members:
-                if ask.timed[v]:
-                    far = beyond_reach(ask, routes, v, spot_at, draft.latency)
-                    if far is not None:
-                        np.putmask(total, far, NEVER_MASKED)
+        timed = [v for v in self.unit.members if ask.timed[v]]
+        if timed and seats:
+            placed = {point: estate.spots[seat.node] for point, seat in seats.items()}
+            for v in timed:
+                far = beyond_reach(ask, routes, v, placed, draft.latency)
+                if far is not None:
+                    np.putmask(total, far, NEVER_MASKED)
         for root, saved in saving.items():
             self._beside(draft, root, saved)
         if len(self.nearby) > 1:

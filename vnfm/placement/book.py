@@ -59,12 +59,12 @@ class Draft:
             self.cost,
             self.seats.copy(),
             self.routes.copy(),
-            self.latency.copy(),
+            self.latency.copy() if self.latency else {},
             self.used.copy(),
-            self.cell_used.copy(),
+            self.cell_used.copy() if self.cell_used else {},
             self.link_used.copy(),
             self.shares.copy(),
-            self.licences.copy(),
+            self.licences.copy() if self.licences else {},
             self.opened.copy() if self.opened else {},
         )
 
@@ -72,16 +72,22 @@ class Draft:
 class Log:
     """Nodes of one sector that changed, in order, some repeatedly; `forgotten` were dropped before those kept."""
 
-    __slots__ = ("forgotten", "nodes")
+    __slots__ = ("forgotten", "nodes", "position")
 
     def __init__(self) -> None:
         self.forgotten = 0
         self.nodes: list[int] = []
+        self.position = 0  # the end of the log
 
-    @property
-    def position(self) -> int:
-        """The end of the log."""
-        return self.forgotten + len(self.nodes)
+    def add(self, node: int) -> None:
+        """One more change."""
+        self.nodes.append(node)
+        self.position += 1
+
+    def forget(self) -> None:
+        """Drop what is kept."""
+        self.forgotten = self.position
+        self.nodes.clear()
 
     def since(self, position: int) -> list[int] | None:
         """What changed since; None where that is forgotten."""
@@ -152,7 +158,7 @@ class Book:
 
     def _touch(self, node: int) -> None:
         self.touched.append(node)
-        self.logs[self.estate.sector_of[node]].nodes.append(node)
+        self.logs[self.estate.sector_of[node]].add(node)
 
     def _set(self, r: int, node: int, left: int) -> None:
         self.left[r][node] = left
@@ -269,8 +275,7 @@ class Book:
         if len(self.touched) > LOG:
             self.touched.clear()
             for log in self.logs:
-                log.forgotten += len(log.nodes)
-                log.nodes.clear()
+                log.forget()
         estate = self.estate
         used = draft.used
         if draft.opened:  # what the workers take of their servers goes with the first and last VNF in them

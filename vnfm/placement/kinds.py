@@ -89,15 +89,11 @@ class Kind:
         """Bring the scores of these sectors, by default of all, up to the book."""
         refresh((self,), book, range(len(book.logs)) if among is None else among)
 
-    def kept_up(self, book: Book, sector: int) -> bool:
+    def kept_up(self, book: Book, sector: int, seen: list[int]) -> bool:
         """Bring a sector up node by node; False where that is no quicker than looking at all of it."""
-        seen = self.prepare(book)
         log = book.logs[sector]
-        position = log.position
-        if position == seen[sector]:
-            return True
         changed = log.since(seen[sector])
-        seen[sector] = position
+        seen[sector] = log.position
         if changed is None:
             return False
         at = book.estate.sectors[sector]
@@ -148,8 +144,9 @@ def refresh(kinds: Iterable[Kind], book: Book, among: Iterable[int]) -> None:
     stale: dict[tuple[int, int], list[Kind]] = {}
     for kind in kinds:
         runs: list[tuple[int, int]] = []
+        seen = kind.prepare(book)
         for sector in among:
-            if not kind.kept_up(book, sector):
+            if seen[sector] != book.logs[sector].position and not kind.kept_up(book, sector, seen):
                 if runs and runs[-1][1] == sector - 1:
                     runs[-1] = runs[-1][0], sector
                 else:
@@ -279,7 +276,6 @@ class Kinds:
         key = (stance, sizes)
         kind = self._met.get(key)
         if kind is None:
-            self.ground.kept.spare()
             kind = self._met[key] = Kind(vnf, stance, self.book, self.ground)
             if len(self._met) > self.kept:
                 self._met.popitem(last=False)

@@ -19,7 +19,7 @@ from vnfm.placement.units import Units
 
 if TYPE_CHECKING:
     from vnfm.placement.domains import Impossible
-    from vnfm.placement.refusals import Refusal
+    from vnfm.placement.refusals import Reason
 
 SMALL = 64  # up to so many nodes a wide search costs less than it gains
 
@@ -96,9 +96,9 @@ class Placer:
                 break
         return Found(ask, ahead, draft, book.version, why)
 
-    def refusal(self, found: Found) -> Refusal:
+    def refusal(self, found: Found) -> Reason:
         """What is told about a chain for which nothing was found."""
-        from vnfm.placement.refusals import Refusal, smallest_change
+        from vnfm.placement.refusals import Reason, smallest_change
 
         why = found.why
 
@@ -111,8 +111,8 @@ class Placer:
         change = smallest_change(found.ask.chain, self.book, found.ask.tenant, why, admits)
         if why is None:
             text = "nothing was found within the search's effort; that it is impossible is not proved"
-            return Refusal("", text, {}, change)
-        return Refusal(why.proof, why.detail, why.facts, change)
+            return Reason("", text, {}, change)
+        return Reason(why.proof, why.detail, why.facts, change)
 
     def _proof(self, ask: Ask) -> Impossible | None:
         from vnfm.placement.refusals import proof_of  # not needed before something is refused

@@ -25,7 +25,7 @@ NOT_FOUND = "not found"
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class Reason:
     """`proof` is empty where nothing was proved; `minimal_change` was tried, or says that none was found."""
 
     proof: str

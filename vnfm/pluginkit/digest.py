@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from functools import cache
 
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from vnfm.pb.common.v1.common_pb2 import Handle, Owner
+
+_STRIPPED = frozenset({Owner.DESCRIPTOR.full_name, Handle.DESCRIPTOR.full_name})
 
 
 def spec_digest(request: Message) -> str:
@@ -26,19 +29,32 @@ def spec_digest(request: Message) -> str:
 
 
 def _strip(message: Message) -> None:
-    if isinstance(message, Owner):
+    kind = type(message)
+    if kind is Owner:
         message.ClearField("op_occ_id")
         message.ClearField("fence")
-        return
-    if isinstance(message, Handle):
-        resource_id = message.resource_id
+    elif kind is Handle:
+        resource_id = message.resource_id  # type: ignore[attr-defined]
         message.Clear()
-        message.resource_id = resource_id
-        return
-    for field, value in message.ListFields():
-        if field.type == FieldDescriptor.TYPE_MESSAGE:
-            for part in _messages(value):
-                _strip(part)
+        message.resource_id = resource_id  # type: ignore[attr-defined]
+    elif wanted := _holding(message.DESCRIPTOR):
+        for field, value in message.ListFields():
+            if field.number in wanted:
+                for part in _messages(value):
+                    _strip(part)
+
+
+@cache
+def _holding(kind: Descriptor) -> frozenset[int]:
+    """Numbers of the fields in which an owner or a handle may stand."""
+    return frozenset(f.number for f in kind.fields if f.message_type and _reaches(f.message_type, frozenset()))
+
+
+def _reaches(kind: Descriptor, above: frozenset[str]) -> bool:
+    if kind.full_name in _STRIPPED:
+        return True
+    parts = (f.message_type for f in kind.fields if f.message_type and f.message_type.full_name not in above)
+    return any(_reaches(part, above | {kind.full_name}) for part in parts)
 
 
 def _messages(value: object) -> Iterable[Message]:

@@ -83,12 +83,14 @@ class Exchange:
         loop = asyncio.get_running_loop()
         waiter = self._waiting[call_id] = _Waiter(loop.create_future(), say, loop.time() + timeout_s)
         self._watch_time(loop, waiter.due_s)
-        self._send(pb.Call(id=call_id, **{_FIELDS[type(request)]: request}))  # type: ignore[arg-type]
+        batch = pb.CallBatch()
+        batch.calls.add(id=call_id, **{_FIELDS[type(request)]: request})
+        self._send(batch)
         try:
             return await waiter.future
         finally:
             if self._waiting.pop(call_id, None) and not self.lost:
-                self._send(pb.Call(id=call_id, leave=True))
+                self._send(pb.CallBatch(calls=[pb.Call(id=call_id, leave=True)]))
 
     def _watch_time(self, loop: asyncio.AbstractEventLoop, due_s: float) -> None:
         """One timer for all: hardly any call is ever late."""
@@ -106,9 +108,9 @@ class Exchange:
             elif not waiter.future.done():
                 waiter.future.set_exception(TimeoutError())
 
-    def _send(self, call: pb.Call) -> None:
+    def _send(self, batch: pb.CallBatch) -> None:
         # put into bytes once: batches of one call each, one after the other, are a batch of these calls
-        self._unsent.append(pb.CallBatch(calls=(call,)).SerializeToString())
+        self._unsent.append(batch.SerializeToString())
         self._wake.set()
 
     async def _run(self) -> None:

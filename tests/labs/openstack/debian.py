@@ -46,7 +46,6 @@ PACKAGES = (
     "neutron-metadata-agent",
     "dnsmasq-base",
     "iproute2",
-    "nftables",
     "iputils-ping",
     # the guest
     "linux-image-cloud-amd64",
