@@ -18,6 +18,8 @@ VERSION = "2018-08-31"
 METADATA = "169.254.169.254"
 _VNIC = {pb.Port.DIRECT: "direct", pb.Port.MACVTAP: "macvtap", pb.Port.VHOST_USER: "normal"}
 GROUP = "server_group"
+_WITH_PORTS = frozenset({"tcp", "udp", "sctp", "dccp", "udplite", "6", "17", "33", "132", "136"})
+_MOST_PORT = 65535
 META_ID, META_MANAGER, META_WANTED = "vnfm_resource_id", "vnfm_manager_id", "vnfm_wanted"
 
 
@@ -56,6 +58,7 @@ def corrected(hot: Hot, request: pb.AllocateComputeRequest, facts: Facts) -> Hot
     hot = placed(hot, facts.zone, facts.group_id)
     for number, (port, wire) in enumerate(zip(request.ports, facts.wires, strict=True)):
         hot = wired(hot, number, port, wire)
+        hot = admitting(hot, number, port)
     hot = trunked(hot, request.ports)
     hot = attached(hot, request.volumes, facts.volume_ids)
     hot = unwired(hot, len(request.ports))
@@ -131,6 +134,34 @@ def security(port: pb.Port, group_id: str) -> dict[str, object]:
     if port.l2_transparent:
         return {"port_security_enabled": False, "security_groups": []}
     return {"security_groups": [group_id]} if group_id else {}
+
+
+def admitting(hot: Hot, number: int, port: pb.Port) -> Hot:
+    """A port with rules of its own has a group of its own, in place of its link's, which admits everything. Where no
+    rule is for a way, everything goes that way: Neutron says so by itself of what leaves."""
+    if not port.admits or port.l2_transparent:
+        return hot
+    rules = [traffic_rule(rule) for rule in port.admits]
+    if all(rule.egress for rule in port.admits):
+        rules += [{"direction": "ingress", "ethertype": kind} for kind in ("IPv4", "IPv6")]
+    group = f"group{number}"
+    hot = _resource(hot, group, "OS::Neutron::SecurityGroup", {"rules": rules})
+    properties = {"security_groups": [{"get_resource": group}]}
+    return _resource(hot, port_name(number), "OS::Neutron::Port", properties)
+
+
+def traffic_rule(rule: pb.TrafficRule) -> dict[str, object]:
+    """In Neutron's words. Only some protocols have ports; every port is said by none."""
+    found: dict[str, object] = {
+        "direction": "egress" if rule.egress else "ingress",
+        "ethertype": "IPv6" if rule.ipv6 else "IPv4",
+    }
+    if rule.protocol:
+        found["protocol"] = rule.protocol
+    every = rule.port_min <= 1 and rule.port_max in (0, _MOST_PORT)
+    if rule.protocol in _WITH_PORTS and not every:
+        found |= {"port_range_min": max(1, rule.port_min), "port_range_max": rule.port_max}
+    return found
 
 
 def route_options(port: pb.Port, dhcp: str = "") -> list[dict[str, object]]:

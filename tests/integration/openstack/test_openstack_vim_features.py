@@ -90,6 +90,23 @@ def test_a_shared_address_stays_with_its_ports_over_a_paths_life(vim: Vim, stage
     assert pairs_of(stage, ids["right"]) == []
 
 
+def test_a_port_with_rules_is_in_a_group_that_admits_just_that(vim: Vim, stage: Stage) -> None:
+    link = vim.link("10.91.0.0/24")
+    rules = [
+        pb.TrafficRule(protocol="tcp", port_min=443, port_max=443),
+        pb.TrafficRule(protocol="icmp", port_max=65535),
+    ]
+    made = vim.compute(SIMULATED, vim.image(BARE, "raw"), port("in", link, "10.91.0.5/24", admits=rules))
+    (native,) = stage.admin.network.ports(device_id=made.handle.native_id)
+    (group_id,) = native.security_group_ids
+    kept = stage.admin.network.get_security_group(group_id).security_group_rules
+    inward = {(r["protocol"], r["port_range_min"]) for r in kept if r["direction"] == "ingress"}
+    assert inward == {("tcp", 443), ("icmp", None)}
+    assert {r["ethertype"] for r in kept if r["direction"] == "egress"} == {"IPv4", "IPv6"}
+    vim.terminate(made.handle.resource_id)
+    assert stage.admin.network.find_security_group(group_id) is None
+
+
 def test_a_tenant_of_ours_has_its_own_project(cloud: Cloud, stage: Stage) -> None:
     if cloud.second is None:
         pytest.skip("needs a second project")
