@@ -42,8 +42,7 @@ class Scope(StrEnum):
 # ---- what there is ----
 
 
-@dataclass(frozen=True, slots=True)
-class Realization:
+class Realization(NamedTuple):
     """A way to run a VNF: what an instance takes beside the VNF's own demand, and what it hands on.
 
     `latency_us` is added once per end of a virtual link that sits in such an instance.
@@ -62,6 +61,9 @@ class Realization:
     gpu: bool = False
     pin: bool = False
     shared_kernel: bool = False
+
+
+NOTHING_OWN: Mapping[str, Realization] = {}
 
 
 class Cell(NamedTuple):
@@ -93,8 +95,7 @@ class WorkerSize(NamedTuple):
     disk_mib: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """A server, or a worker VM on `parent`. `on_cost` is paid by the first VNF where `active` is false.
 
     `arch` empty: any. `disk_mib` None: not limited. `catalogue`: this node's own values where they differ from the
@@ -116,7 +117,7 @@ class Node:
     parent: str | None = None
     arch: str = ""
     disk_mib: int | None = None
-    catalogue: Mapping[str, Realization] = field(default_factory=dict)
+    catalogue: Mapping[str, Realization] = NOTHING_OWN
     opens: tuple[str, ...] = ()
 
 
@@ -267,8 +268,7 @@ class Answer:
     reason: Mapping[str, object] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Solution:
+class Solution(NamedTuple):
     """The answers to an instance's chains, in its order; the figures where they are known."""
 
     instance: str

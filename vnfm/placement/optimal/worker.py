@@ -50,7 +50,7 @@ def fast_path(instance: Instance) -> Callable[[Sequence[Chain]], Iterator[Answer
     from vnfm.placement.placer import Placer, answer_of
 
     if any(n.opens for n in instance.nodes):
-        instance = replace(instance, nodes=tuple(replace(n, opens=()) for n in instance.nodes))
+        instance = replace(instance, nodes=tuple(n._replace(opens=()) for n in instance.nodes))
     estate = build_estate(instance)
 
     def place(chains: Sequence[Chain]) -> Iterator[Answer]:
