@@ -72,6 +72,7 @@ log = structlog.get_logger(__name__)
 STOP_S = 8.0  # after SIGTERM; what is not over by then is resumed like after a crash
 KEEP_EVENTS = timedelta(days=30)
 PRUNE_EVERY_S = 3600.0
+SWITCH_S = 0.0005  # how long a thread keeps those waiting that SQLite or a plan let go of the interpreter for a moment
 WRONG_SETTINGS = (
     "vim-config",
     "vim-kind",
@@ -394,6 +395,7 @@ def run(
                 rules,
                 seal,
             )
+            sys.setswitchinterval(SWITCH_S)
             asyncio.run(serve(settings))
     except ProblemError as error:
         sys.stderr.write(f"vnfm: {error.problem.title}: {error.problem.detail}\n")

@@ -18,6 +18,7 @@ _ORDER: Mapping[str, tuple[Service, str]] = {
     "OS::Neutron::PortPairGroup": ("network", "/sfc/port_pair_groups"),
     "OS::Neutron::PortPair": ("network", "/sfc/port_pairs"),
     "OS::Nova::Server": ("compute", "/servers"),
+    "OS::Cinder::Volume": ("volume", "/volumes"),
     "OS::Neutron::Trunk": ("network", "/trunks"),
     "OS::Neutron::Port": ("network", "/ports"),
     "OS::Neutron::SecurityGroup": ("network", "/security-groups"),

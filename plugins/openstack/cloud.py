@@ -15,7 +15,7 @@ import structlog
 from plugins.openstack.errors import ApiError, message_of, to_problem
 from plugins.openstack.settings import Login
 
-Service = Literal["compute", "network", "orchestration", "image", "placement"]
+Service = Literal["compute", "network", "orchestration", "image", "placement", "volume"]
 MICROVERSIONS: Mapping[Service, str] = {"compute": "2.79", "placement": "1.29"}
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.25, 5.0
 _REQUEST_S = 60.0
@@ -201,6 +201,7 @@ class SdkTransport:
             "orchestration": self._connection.orchestration,
             "image": self._connection.image,
             "placement": self._connection.placement,
+            "volume": _bare_adapter(self._connection),
         }
 
     def send(self, service: Service, method: str, path: str, body: Body | None, params: Params, version: str) -> Reply:
@@ -230,6 +231,19 @@ class SdkTransport:
         except exceptions.HttpError as error:  # of Keystone itself, when a token is renewed
             raise ApiError(int(error.http_status or 0), str(error), request) from error
         return _Answer(response)
+
+
+def _bare_adapter(connection: Any) -> Any:
+    """For a service that not every cloud has: openstacksdk's own proxy looks for it when it is made."""
+    from keystoneauth1.adapter import Adapter
+
+    config, kind = connection.config, "block-storage"
+    return Adapter(
+        connection.session,
+        service_type=kind,
+        interface=config.get_interface(kind),
+        region_name=config.get_region_name(kind),
+    )
 
 
 def _region(config: Any, login: Login) -> Any:

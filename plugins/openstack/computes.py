@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from plugins.openstack import states
-from plugins.openstack.corrections import META_ID, META_MANAGER, META_WANTED, Facts, Wire, corrected
+from plugins.openstack.corrections import META_ID, META_MANAGER, META_WANTED, Facts, corrected
 from plugins.openstack.errors import ApiError, to_problem
 from plugins.openstack.flavors import disk_gib, wanted
 from plugins.openstack.groups import group_id
@@ -17,6 +17,7 @@ from plugins.openstack.links import Links
 from plugins.openstack.stacks import Stack
 from plugins.openstack.stamp import Stamp
 from plugins.openstack.translate import Shape, translated
+from plugins.openstack.volumes import Volumes
 from plugins.openstack.world import Project, World
 from vnfm.pb.common.v1.common_pb2 import Handle
 from vnfm.pb.vim.v1 import vim_pb2 as pb
@@ -37,12 +38,13 @@ _ACTIONS: Mapping[int, tuple[Mapping[str, Any], str]] = {
 class Computes:
     """ComputePart."""
 
-    def __init__(self, world: World, links: Links) -> None:
+    def __init__(self, world: World, links: Links, volumes: Volumes) -> None:
         self._world = world
         self._links = links
+        self._volumes = volumes
+        self._grouping = asyncio.Lock()
         self.groups: Counter[str] = Counter()
         """Server groups that servers are just being made in."""
-        self._grouping = asyncio.Lock()
 
     async def allocate_compute(
         self, request: pb.AllocateComputeRequest, spec_digest: str, found: Stamped | None, report: Report
@@ -91,24 +93,20 @@ class Computes:
         """Everything that the template names by id; asked for side by side."""
         image = await self._world.images.bootable(request.boot.image_sha256, request.boot.format)
         need = wanted(request, disk_gib(request.boot.size_bytes, image))
-        flavor, wires, group = await asyncio.gather(
+        flavor, wires, group, volumes = await asyncio.gather(
             project.flavors.get(need, request.resource_id),
             self._links.wires(project, request.owner.manager_id, request.ports),
             self._group(project, request),
+            self._volumes.ids(request.owner.manager_id, request.volumes),
         )
-        return self._told(request, str(image["id"]), flavor, wires, group), need
+        metadata = {META_ID: request.resource_id, META_MANAGER: request.owner.manager_id}
+        zone = self._world.zone(request.host_id)
+        return Facts(str(image["id"]), flavor, wires, zone, group, volumes, metadata), need
 
     async def _group(self, project: Project, request: pb.AllocateComputeRequest) -> str:
         chooses = not self._world.poller.admin
         async with self._grouping:
             return await group_id(project.cloud, request.owner, request.annotations, nova_chooses=chooses)
-
-    def _told(
-        self, request: pb.AllocateComputeRequest, image_id: str, flavor: str, wires: tuple[Wire, ...], group: str
-    ) -> Facts:
-        metadata = {META_ID: request.resource_id, META_MANAGER: request.owner.manager_id}
-        zone = self._world.zone(request.host_id)
-        return Facts(image_id, flavor, wires, zone=zone, group_id=group, metadata=metadata)
 
     async def _joined(self, request: pb.AllocateComputeRequest, spec_digest: str, report: Report) -> Stack | None:
         """What an earlier try began and Heat goes on with is waited for; what it left, or what died, goes away."""

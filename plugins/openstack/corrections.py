@@ -18,6 +18,8 @@ VERSION = "2018-08-31"
 METADATA = "169.254.169.254"
 _VNIC = {pb.Port.DIRECT: "direct", pb.Port.MACVTAP: "macvtap", pb.Port.VHOST_USER: "normal"}
 GROUP = "server_group"
+_WITH_PORTS = frozenset({"tcp", "udp", "sctp", "dccp", "udplite", "6", "17", "33", "132", "136"})
+_MOST_PORT = 65535
 META_ID, META_MANAGER, META_WANTED = "vnfm_resource_id", "vnfm_manager_id", "vnfm_wanted"
 
 
@@ -41,6 +43,7 @@ class Facts:
     wires: tuple[Wire, ...]
     zone: str = ""  # zone, or zone:host
     group_id: str = ""
+    volume_ids: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -55,7 +58,9 @@ def corrected(hot: Hot, request: pb.AllocateComputeRequest, facts: Facts) -> Hot
     hot = placed(hot, facts.zone, facts.group_id)
     for number, (port, wire) in enumerate(zip(request.ports, facts.wires, strict=True)):
         hot = wired(hot, number, port, wire)
+        hot = admitting(hot, number, port)
     hot = trunked(hot, request.ports)
+    hot = attached(hot, request.volumes, facts.volume_ids)
     hot = unwired(hot, len(request.ports))
     return with_outputs(hot, len(request.ports), facts.group_id)
 
@@ -131,6 +136,34 @@ def security(port: pb.Port, group_id: str) -> dict[str, object]:
     return {"security_groups": [group_id]} if group_id else {}
 
 
+def admitting(hot: Hot, number: int, port: pb.Port) -> Hot:
+    """A port with rules of its own has a group of its own, in place of its link's, which admits everything. Where no
+    rule is for a way, everything goes that way: Neutron says so by itself of what leaves."""
+    if not port.admits or port.l2_transparent:
+        return hot
+    rules = [traffic_rule(rule) for rule in port.admits]
+    if all(rule.egress for rule in port.admits):
+        rules += [{"direction": "ingress", "ethertype": kind} for kind in ("IPv4", "IPv6")]
+    group = f"group{number}"
+    hot = _resource(hot, group, "OS::Neutron::SecurityGroup", {"rules": rules})
+    properties = {"security_groups": [{"get_resource": group}]}
+    return _resource(hot, port_name(number), "OS::Neutron::Port", properties)
+
+
+def traffic_rule(rule: pb.TrafficRule) -> dict[str, object]:
+    """In Neutron's words. Only some protocols have ports; every port is said by none."""
+    found: dict[str, object] = {
+        "direction": "egress" if rule.egress else "ingress",
+        "ethertype": "IPv6" if rule.ipv6 else "IPv4",
+    }
+    if rule.protocol:
+        found["protocol"] = rule.protocol
+    every = rule.port_min <= 1 and rule.port_max in (0, _MOST_PORT)
+    if rule.protocol in _WITH_PORTS and not every:
+        found |= {"port_range_min": max(1, rule.port_min), "port_range_max": rule.port_max}
+    return found
+
+
 def route_options(port: pb.Port, dhcp: str = "") -> list[dict[str, object]]:
     """The port's routes as DHCP options (RFC 3442), for this port alone; a default route stands in both. They take the
     place of Neutron's own, which leads to the metadata."""
@@ -166,6 +199,16 @@ def trunked(hot: Hot, ports: Sequence[pb.Port]) -> Hot:
     hot = _resource(hot, "trunk", "OS::Neutron::Trunk", properties)
     hot["resources"][SERVER]["depends_on"] = ["trunk"]
     return _server(hot, networks=[{"port": {"get_resource": port_name(number)}} for number in parents])
+
+
+def attached(hot: Hot, mounts: Sequence[pb.VolumeMount], volume_ids: Sequence[str]) -> Hot:
+    """The server's volumes, in order. A path below /dev/ names the device; where a guest mounts it is the guest's."""
+    for number, (mount, volume_id) in enumerate(zip(mounts, volume_ids, strict=True)):
+        properties: dict[str, object] = {"instance_uuid": {"get_resource": SERVER}, "volume_id": volume_id}
+        if mount.path.startswith("/dev/"):
+            properties["mountpoint"] = mount.path
+        hot = _resource(hot, f"attachment{number}", "OS::Cinder::VolumeAttachment", properties)
+    return hot
 
 
 def unwired(hot: Hot, ports: int) -> Hot:

@@ -52,6 +52,11 @@ class Images:
             f"is {image_format}, but image {sha256} is kept as {kept}: declare that format, or delete the image there",
         )
 
+    async def find(self, sha256: str) -> Mapping[str, Any] | None:
+        """One that is there, in whatever format: what a volume is filled from."""
+        whole = await self._whole(sha256)
+        return whole[0] if whole else None
+
     async def _whole(self, sha256: str) -> list[Mapping[str, Any]]:
         """Those that may be booted from; what is remembered of them follows."""
         whole = [image for image in await self._all(sha256) if image["status"] == "active"]

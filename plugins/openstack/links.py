@@ -31,8 +31,8 @@ class Links:
         self._subnets: dict[str, dict[str, str]] = {}  # network -> cidr -> subnet
         self._largest_mtu: dict[str, int] = {}  # project -> as the cloud said when more was asked for
         self._making: dict[str, asyncio.Lock] = {}
-        self._standing: dict[Key, tuple[float, Stack]] = {}
         self._chains: dict[str, bool] = {}  # project -> whether it has networking-sfc
+        self._standing: dict[Key, tuple[float, Stack]] = {}
 
     async def allocate_link(
         self, request: pb.AllocateLinkRequest, spec_digest: str, found: Stamped | None, report: Report
@@ -93,11 +93,11 @@ class Links:
         else the routes do that the guests have had from DHCP since they were made, so that such a path cannot be led
         elsewhere while it is there."""
         owner = request.owner
-        port_ids, way = await self._hops(request)
+        ports, way = await self._hops(request)
         steers = await self._steers(self._world.project(owner.tenant))
         steering = chaining.resources(way, request.match, symmetric=request.symmetric) if steers else {}
         stamp = Stamp(request.resource_id, pb.KIND_PATH, spec_digest, owner, generation=request.generation)
-        project, hot = self._world.project(owner.tenant), linkhot.path(port_ids, steering)
+        project, hot = self._world.project(owner.tenant), linkhot.path(list(ports), steering)
         left: set[str] = set()
         if found is None:
             stack = await project.stacks.create(stamp, hot, report)
@@ -108,19 +108,19 @@ class Links:
                 stack = await project.stacks.create(stamp, hot, report)
             else:
                 before = set((await project.stacks.outputs(there)).get("ports") or [])
-                if before != set(port_ids) and not steering:
+                if before != set(ports) and not (steers and way.groups):
                     raise unimplemented("other hops for a path that is there", "CAPABILITY_STEER")
                 stack = await project.stacks.retag(there, stamp, hot, report)
-                left = before - set(port_ids)
-        await asyncio.gather(*(self._open(project, port_id) for port_id in port_ids))
+                left = before - set(ports)
+        await asyncio.gather(*(self._open(project, port) for port in ports.values()))
         if left:
             await self.close_path(project, owner.manager_id, request.resource_id, sorted(left))
         return states.stamped(stack, None).resource
 
-    async def _hops(self, request: pb.AllocatePathRequest) -> tuple[list[str], chaining.Way]:
-        """The native ports of all computes on the way, and by which of them packets come and go; FAILED_PRECONDITION
-        names the hop that is not there."""
-        port_ids: list[str] = []
+    async def _hops(self, request: pb.AllocatePathRequest) -> tuple[dict[str, Mapping[str, Any]], chaining.Way]:
+        """The native ports of all computes on the way by id, and by which of them packets come and go;
+        FAILED_PRECONDITION names the hop that is not there."""
+        found: dict[str, Mapping[str, Any]] = {}
         groups: list[tuple[chaining.Member, ...]] = []
         whole = True  # a VNF that no pair of ports leads through would be passed by
         for hop in request.hops:
@@ -132,11 +132,11 @@ class Links:
             members = []
             for handle in hop.replicas or [hop.compute]:
                 ports = await self._ports_of(request.owner.manager_id, handle.resource_id)
-                port_ids.extend(str(port["id"]) for port in ports)
+                found |= {str(port["id"]): port for port in ports}
                 members.append(chaining.member_of(ports, hop))
             groups.append(tuple(filter(None, members)))
             whole = whole and all(members)
-        return port_ids, chaining.Way(tuple(groups) if whole else ())
+        return found, chaining.Way(tuple(groups) if whole else ())
 
     async def _ports_of(self, manager_id: str, resource_id: str) -> list[Mapping[str, Any]]:
         """A compute's ports as Neutron has them, by their number."""
@@ -158,14 +158,13 @@ class Links:
             self._chains[project_id] = await chaining.offered(project.cloud)
         return self._chains[project_id]
 
-    async def _open(self, project: Project, port_id: str) -> None:
+    async def _open(self, project: Project, port: Mapping[str, Any]) -> None:
         """Others' addresses may pass, too. A port without security (a bump in the wire) lets everything pass anyway."""
-        port = (await project.cloud.get("network", f"/ports/{port_id}"))["port"]
         if port.get("port_security_enabled") is False:
             return
         versions = {ipaddress.ip_address(one["ip_address"]).version for one in port["fixed_ips"]} or {4}
         every = [{"ip_address": _EVERYTHING[version]} for version in sorted(versions)]
-        await self._pairs(project, port_id, [*_shared(port), *every])
+        await self._pairs(project, str(port["id"]), [*_shared(port), *every])
 
     async def _shut(self, project: Project, port_id: str) -> None:
         """Its own addresses only, and those that it shares with others."""

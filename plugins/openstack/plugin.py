@@ -18,6 +18,7 @@ from plugins.openstack.links import Links
 from plugins.openstack.poller import InventoryPoller
 from plugins.openstack.settings import CONFIG_SCHEMA, Login, Settings, parse
 from plugins.openstack.stacks import Stacks
+from plugins.openstack.volumes import VOLUME, Volumes
 from plugins.openstack.watch import Watch
 from plugins.openstack.world import Project, World
 from vnfm.pb.vim.v1 import vim_pb2 as pb
@@ -40,6 +41,7 @@ class OpenStackVim:
         self._world: World | None = None
         self._links: Links | None = None
         self._computes: Computes | None = None
+        self._volumes: Volumes | None = None
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="cloud")
         self._tasks: list[asyncio.Task[None]] = []
         self.plugin = Plugin(
@@ -51,6 +53,7 @@ class OpenStackVim:
             links=self,
             join=self,
             paths=self,
+            volumes=self,
             capabilities=(
                 pb.CAPABILITY_PAUSE,
                 pb.CAPABILITY_SRIOV,
@@ -73,7 +76,8 @@ class OpenStackVim:
         await world.poller.begin()
         await self._end_tasks()
         self._world, self._links = world, Links(world)
-        self._computes = Computes(world, self._links)
+        self._volumes = Volumes(world)
+        self._computes = Computes(world, self._links, self._volumes)
         watch = Watch(world, self.plugin.changes.publish)
         keepers = (world.poller.run(), watch.run(), self._warm_up())
         self._tasks = [asyncio.create_task(keeper) for keeper in keepers]
@@ -129,6 +133,12 @@ class OpenStackVim:
             raise not_ready("Configure was not called: call it first, then the same call")
         return self._computes
 
+    @property
+    def _storage(self) -> Volumes:
+        if self._volumes is None:
+            raise not_ready("Configure was not called: call it first, then the same call")
+        return self._volumes
+
     # -- resources
 
     async def find(self, manager_id: str, resource_id: str) -> Stamped | None:
@@ -151,6 +161,8 @@ class OpenStackVim:
         network_id = str(outputs.get("network") or "")
         if network_id and (users := await self._wiring.users(project, network_id)):
             raise not_ready(f"{', '.join(users[:3])} still use the link: terminate them first", instance=resource_id)
+        if volume_id := outputs.get(VOLUME):
+            await self._storage.expect_unused(project, str(volume_id), resource_id)
         if stack.stamp.kind == pb.KIND_PATH:
             await self._wiring.close_path(project, manager_id, resource_id, outputs.get("ports") or [])
         await project.stacks.delete(stack, report, force=request.force)
@@ -186,6 +198,12 @@ class OpenStackVim:
     ) -> pb.Resource:
         """A VM."""
         return await self._machines.allocate_compute(request, spec_digest, found, report)
+
+    async def allocate_volume(
+        self, request: pb.AllocateVolumeRequest, spec_digest: str, found: Stamped | None, report: Report
+    ) -> pb.Resource:
+        """A volume, where the cloud has Cinder."""
+        return await self._storage.allocate_volume(request, spec_digest, found, report)
 
     async def operate_compute(self, request: pb.OperateComputeRequest, found: Stamped, report: Report) -> pb.Resource:
         """Start, stop, reboot, pause, resume."""

@@ -13,6 +13,7 @@ from plugins.openstack import inventory, joining
 from plugins.openstack.cloud import Cloud
 from plugins.openstack.corrections import META_ID
 from plugins.openstack.errors import ApiError, to_problem
+from plugins.openstack.servers import Servers
 from plugins.openstack.settings import Settings
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.pluginkit.problems import PluginError
@@ -30,6 +31,7 @@ class InventoryPoller:
         self, clouds: Sequence[Cloud], settings: Settings, publisher: InventoryPublisher, endpoints: Sequence[str] = ()
     ) -> None:
         self._clouds = clouds
+        self._servers = [Servers(cloud) for cloud in clouds]
         self._settings = settings
         self._publisher = publisher
         self._endpoints = endpoints
@@ -63,7 +65,7 @@ class InventoryPoller:
                 log.warning("inventory not read", said=error.problem.detail[:300])
 
     async def _read(self) -> None:
-        servers = [one for cloud in self._clouds async for one in cloud.each("compute", "/servers/detail", "servers")]
+        servers = [server for one in self._servers for server in await one.read()]
         ours = [server for server in servers if META_ID in (server.get("metadata") or {})]
         hosts = await (self._admin(ours) if self.admin else self._tenant(ours))
         hosts = [host for host in hosts if not self._settings.zones or host.zone in self._settings.zones]

@@ -19,7 +19,6 @@ from plugins.openstack.errors import ApiError, cause, hopeless, to_problem
 from plugins.openstack.stamp import Stamp
 from plugins.openstack.translate import Hot
 from vnfm.pb.common.v1.common_pb2 import Handle
-from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.pluginkit.handlers import Report
 from vnfm.pluginkit.problems import PluginError, already_exists, timed_out
 
@@ -290,7 +289,7 @@ class Stacks:
                             continue
                         self._note_end(stack, status)
                         if status.endswith("COMPLETE"):
-                            if made and action == "CREATE" and stack.stamp.kind != pb.KIND_PATH:
+                            if made and action == "CREATE":
                                 self._outputs[stack.id] = made
                             return None
                         return failures or {"stack": str(event.get("resource_status_reason") or "failed")}

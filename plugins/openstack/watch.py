@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 import structlog
 
 from plugins.openstack import states
+from plugins.openstack.servers import since
 from plugins.openstack.world import Key, World, listing, server_key
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 from vnfm.pluginkit.problems import PluginError
 
-_OVERLAP_S = 30  # our clock and the cloud's, and what was written late
 _WELL = (pb.STATE_RUNNING, pb.STATE_STOPPED)
 log = structlog.get_logger("plugins.openstack")
 
@@ -43,8 +42,7 @@ class Watch:
         """One round: servers first, then stacks, so that what is being removed on purpose is seen to be so."""
         begun_s = time.time()
         for project in self._world.projects:
-            since = {"changes-since": _iso(self._since_s - _OVERLAP_S)} if self._since_s else {}
-            for server in await listing(project.cloud, "compute", **since):
+            for server in await listing(project.cloud, "compute", **since(self._since_s)):
                 key = server_key(server) or self._ids.get(str(server["id"]))
                 if key is not None:
                     self._ids[str(server["id"])] = key
@@ -79,7 +77,3 @@ class Watch:
         if self._told.get(key) != seen:
             self._told[key] = seen
             self._publish(found.resource)
-
-
-def _iso(at_s: float) -> str:
-    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

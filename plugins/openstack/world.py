@@ -142,7 +142,7 @@ class World:
         return found[name] if found else None
 
 
-async def listing(cloud: Cloud, what: str, **more: str) -> list[Mapping[str, Any]]:
+async def listing(cloud: Cloud, what: str, **more: str | int | list[str]) -> list[Mapping[str, Any]]:
     """All servers, or networks, of the project."""
     if what == "compute":
         return [one async for one in cloud.each("compute", "/servers/detail", "servers", params=more)]

@@ -115,7 +115,7 @@ def openstack_config() -> dict[str, Any]:
     """As admin where there is one, since a plain tenant's zones may hold hypervisors that boot in earnest."""
     if isinstance(_CLOUD, str):
         return {}
-    found: dict[str, Any] = {"cloud": _CLOUD.admin or _CLOUD.member, "watch_s": 1, "inventory_s": 2}
+    found: dict[str, Any] = {"cloud": _CLOUD.admin or _CLOUD.member, "watch_s": 8, "inventory_s": 60}
     return {**found, "clouds_file": str(_CLOUD.clouds_file)} if _CLOUD.clouds_file else found
 
 

@@ -66,7 +66,12 @@ def test_a_repeated_allocation_is_the_first_one(world: World, running: Running, 
     prepare, capability = ALLOCATIONS[what]
     running.needs(capability)
     allocate, other, kind = prepare(world)
-    first = allocate()
+    try:
+        first = allocate()
+    except Refused as refused:
+        if refused.problem.type.endswith(":not-offered"):  # known once its cloud is asked: no Cinder, say
+            pytest.skip(refused.problem.detail)
+        raise
     assert first.kind == kind
     assert first.state == pb.STATE_RUNNING
     assert first.handle.resource_id

@@ -208,7 +208,7 @@ def _progress() -> Iterator[Any]:
 
     def show(told: nfvo_pb2.ForesightProgress) -> None:
         nonlocal width
-        text = f"{told.done} of {told.total} {told.doing}"[:78]
+        text = (f"{told.done} of {told.total} {told.doing}" if told.total else told.doing)[:78]
         sys.stderr.write("\r" + text.ljust(width))
         sys.stderr.flush()
         width = max(width, len(text))

@@ -89,6 +89,8 @@ def assign(
 ) -> dict[str, Tie] | str:
     """A tie for each link, given as (id, VIM, VIM, bandwidth_bps), beside what others hold; or why one has none."""
     made: dict[str, Tie] = {}
+    if not borders:
+        return made
     used = Counter[str]()
     for link_held in held:
         used.update(dict.fromkeys((e for e in link_held.edges if e.startswith(EDGE)), link_held.bandwidth_bps))

@@ -63,6 +63,17 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class TrafficRule:
+    """What a port lets pass, one way (SOL001 SecurityGroupRule)."""
+
+    egress: bool
+    ipv6: bool
+    protocol: str
+    port_min: int
+    port_max: int
+
+
+@dataclass(frozen=True, slots=True)
 class PortSpec:
     """A connection point as realized: `cp_id` also names the interface inside."""
 
@@ -77,6 +88,7 @@ class PortSpec:
     l2_transparent: bool = False
     vlan: int = 0  # in the trunk of its VM, by this id
     shared_ips: tuple[str, ...] = ()  # that it may answer for beside its own
+    admits: tuple[TrafficRule, ...] = ()  # a VIM that filters lets pass this and no more
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,16 +8,16 @@ units' effect on each other; that is what the search tests.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from vnfm.placement.ask import Ask
 from vnfm.placement.book import Book
 from vnfm.placement.estate import GRAIN, Bools, Estate, Ints
-from vnfm.placement.fabric import FAR, Spot
+from vnfm.placement.fabric import FAR
 from vnfm.placement.kinds import refresh
-from vnfm.placement.reach import beyond_reach
+from vnfm.placement.reach import NOTHING_PLACED, beyond_reach
 from vnfm.placement.routes import FAR_HOPS, Routes
 from vnfm.placement.statement import RuleKind, Scope
 from vnfm.placement.units import Unit
@@ -26,8 +26,7 @@ from vnfm.placement.ways import NEVER, NEVER_MASKED, UNHEARD
 KEPT = 256  # bandwidths whose costs are kept
 
 
-@dataclass(frozen=True, slots=True)
-class Ahead:
+class Ahead(NamedTuple):
     """`own[u]`: by dock, the cost of unit u there and of all behind it.
 
     `known[u]`: the sectors where that rests on the unit's scores; elsewhere it is what it costs at least.
@@ -245,13 +244,9 @@ def _order(
 def _close(ask: Ask, horizon: Horizon, own: list[Ints]) -> None:
     """Close docks that a latency bound to the ends or an affinity wider than a server rules out."""
     if any(ask.timed):
-
-        def spot_of(point: int) -> Spot | None:
-            return ask.end_spots[-1 - point] if point < 0 else None
-
         for u, unit in enumerate(ask.units):
             for v in unit.members:
-                far = beyond_reach(ask, horizon.routes, v, spot_of, None)
+                far = beyond_reach(ask, horizon.routes, v, NOTHING_PLACED)
                 if far is not None:
                     np.putmask(own[u], far, NEVER_MASKED)
     for rule in ask.chain.rules:

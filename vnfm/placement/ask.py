@@ -112,7 +112,9 @@ def ask_of(chain: Chain, book: Book, kinds: Kinds, units: Units) -> Ask:
 def _wires_of(wires: tuple[Wire, ...], count: int) -> tuple[tuple[int, ...], ...]:
     """By VNF its wires, the widest first."""
     out: list[list[int]] = [[] for _ in range(count)]
-    for i in sorted(range(len(wires)), key=lambda i: -wires[i].bandwidth):
+    widths = [w.bandwidth for w in wires]
+    order = range(len(wires)) if len(set(widths)) < 2 else sorted(range(len(wires)), key=lambda i: -widths[i])
+    for i in order:
         a, b = wires[i].a, wires[i].b
         if a >= 0:
             out[a].append(i)

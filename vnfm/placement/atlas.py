@@ -8,7 +8,7 @@ counts half microseconds, so that the way within a zone falls into two equal par
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 
 from vnfm.placement.amounts import MIB, cells_of, disk_mib_of, worker_held
@@ -51,7 +51,7 @@ def atlas_of(snapshot: Snapshot, network: Network) -> Atlas:
         Instance(
             "inventory",
             {w.size.realization: w.overhead for w in workers},
-            tuple(replace(n, opens=tuple(opens.get(n.id, ()))) for n in nodes) if workers else nodes,
+            tuple(n._replace(opens=tuple(opens.get(n.id, ()))) for n in nodes) if workers else nodes,
             worker_sizes=tuple({w.size.id: w.size for w in workers}.values()),
             switches=switches,
             links=tuple(links.values()),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 from heapq import heapify, heappop, heappush
 
 import numpy as np
@@ -12,7 +11,7 @@ from vnfm.placement.ahead import Ahead, Horizon, known_now, unlicensed
 from vnfm.placement.ask import Apart, Ask
 from vnfm.placement.book import Book, Draft
 from vnfm.placement.estate import GRAIN, Ints
-from vnfm.placement.extend import Miss, extend, spot_of
+from vnfm.placement.extend import Miss, extend
 from vnfm.placement.reach import beyond_reach
 from vnfm.placement.routes import Routes
 from vnfm.placement.statement import Scope
@@ -72,13 +71,13 @@ class Candidates:
             closed = routes.closed(self.need)
             if closed is not None:
                 np.putmask(total, closed, NEVER_MASKED)
-        if seats:
-            spot_at = partial(spot_of, ask, book, draft)
-            for v in self.unit.members:
-                if ask.timed[v]:
-                    far = beyond_reach(ask, routes, v, spot_at, draft.latency)
-                    if far is not None:
-                        np.putmask(total, far, NEVER_MASKED)
+        timed = [v for v in self.unit.members if ask.timed[v]]
+        if timed and seats:
+            placed = {point: estate.spots[seat.node] for point, seat in seats.items()}
+            for v in timed:
+                far = beyond_reach(ask, routes, v, placed, draft.latency)
+                if far is not None:
+                    np.putmask(total, far, NEVER_MASKED)
         for root, saved in saving.items():
             self._beside(draft, root, saved)
         if len(self.nearby) > 1:
@@ -235,6 +234,9 @@ def _step(
     tries: int,
     patient: bool,
 ) -> list[Draft]:
+    if width == 1 and len(drafts) == 1:
+        only = _first_that_holds(ask, ahead, horizon, book, routes, drafts[0], u, tries, patient)
+        return [] if only is None else [only]
     sources = [Candidates(ask, ahead, horizon, book, d, u) for d in drafts]
     heap: list[tuple[int, int, int]] = []
     for i, source in enumerate(sources):
@@ -248,11 +250,7 @@ def _step(
         alike = (estimate, i, book.estate.dock[node])
         if alike not in taken:
             tries -= 1
-            found = place_unit(ask, book, routes, drafts[i], u, node, patient)
-            if sources[i].later and isinstance(found, Draft) and not _room_later(book, found, node, sources[i].later):
-                found = Miss.REACH
-            if isinstance(found, Draft) and not routes.holds(ask, found):
-                found = Miss.REACH
+            found = _tried(ask, book, routes, drafts[i], sources[i], node, patient)
             if isinstance(found, Draft):
                 grown.append(found)
                 taken.add(alike)
@@ -264,6 +262,43 @@ def _step(
         if following is not None:
             heappush(heap, (following[0] + drafts[i].cost, i, following[1]))
     return grown
+
+
+def _first_that_holds(
+    ask: Ask,
+    ahead: Ahead,
+    horizon: Horizon,
+    book: Book,
+    routes: Routes,
+    draft: Draft,
+    u: int,
+    tries: int,
+    patient: bool,
+) -> Draft | None:
+    """A step where one draft is kept of one."""
+    source = Candidates(ask, ahead, horizon, book, draft, u)
+    for _ in range(tries):
+        following = source.next()
+        if following is None:
+            return None
+        found = _tried(ask, book, routes, draft, source, following[1], patient)
+        if isinstance(found, Draft):
+            return found
+        source.miss(following[1], found)
+    return None
+
+
+def _tried(
+    ask: Ask, book: Book, routes: Routes, draft: Draft, source: Candidates, node: int, patient: bool
+) -> Draft | Miss:
+    """The draft with the source's unit there, if what is seated leaves room for the wires still to come."""
+    found = place_unit(ask, book, routes, draft, source.u, node, patient)
+    if isinstance(found, Draft) and (
+        (source.later and not _room_later(book, found, node, source.later))
+        or (routes.crowded and not routes.holds(ask, found))
+    ):
+        return Miss.REACH
+    return found
 
 
 def _room_later(book: Book, draft: Draft, node: int, bandwidth: int) -> bool:

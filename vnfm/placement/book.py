@@ -6,7 +6,6 @@ A chain is searched for on a `Draft`, a small overlay over the book; `commit` en
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -59,12 +58,12 @@ class Draft:
             self.cost,
             self.seats.copy(),
             self.routes.copy(),
-            self.latency.copy(),
+            self.latency.copy() if self.latency else {},
             self.used.copy(),
-            self.cell_used.copy(),
+            self.cell_used.copy() if self.cell_used else {},
             self.link_used.copy(),
             self.shares.copy(),
-            self.licences.copy(),
+            self.licences.copy() if self.licences else {},
             self.opened.copy() if self.opened else {},
         )
 
@@ -72,16 +71,22 @@ class Draft:
 class Log:
     """Nodes of one sector that changed, in order, some repeatedly; `forgotten` were dropped before those kept."""
 
-    __slots__ = ("forgotten", "nodes")
+    __slots__ = ("forgotten", "nodes", "position")
 
     def __init__(self) -> None:
         self.forgotten = 0
         self.nodes: list[int] = []
+        self.position = 0  # the end of the log
 
-    @property
-    def position(self) -> int:
-        """The end of the log."""
-        return self.forgotten + len(self.nodes)
+    def add(self, node: int) -> None:
+        """One more change."""
+        self.nodes.append(node)
+        self.position += 1
+
+    def forget(self) -> None:
+        """Drop what is kept."""
+        self.forgotten = self.position
+        self.nodes.clear()
 
     def since(self, position: int) -> list[int] | None:
         """What changed since; None where that is forgotten."""
@@ -152,7 +157,7 @@ class Book:
 
     def _touch(self, node: int) -> None:
         self.touched.append(node)
-        self.logs[self.estate.sector_of[node]].nodes.append(node)
+        self.logs[self.estate.sector_of[node]].add(node)
 
     def _set(self, r: int, node: int, left: int) -> None:
         self.left[r][node] = left
@@ -169,48 +174,12 @@ class Book:
         """A tenant's code, a new one for one not met yet."""
         return self.tenants.setdefault(name, len(self.tenants))
 
-    def copy(self) -> Book:
-        """A book that goes its own way: what-if."""
-        other = Book(self.estate)
-        other.version = self.version
-        other.free, other.cell_free = self.free.copy(), self.cell_free.copy()
-        other.free_narrow, other.cell_narrow = self.free_narrow.copy(), self.cell_narrow.copy()
-        other.left = [x.copy() for x in self.left]
-        other.cell_left = [[x.copy() for x in cell] for cell in self.cell_left]
-        other.bandwidth = self.bandwidth.copy()
-        other.up_left = self.up_left.copy()
-        other.licences = self.licences.copy()
-        other.sharer, other.guarded = self.sharer.copy(), self.guarded.copy()
-        other.on_left, other.on_wide = self.on_left.copy(), self.on_wide.copy()
-        other.held, other.tenants = self.held.copy(), self.tenants.copy()
-        other._sharing = {n: {t: c.copy() for t, c in of.items()} for n, of in self._sharing.items()}
-        other._inside = self._inside.copy()
-        other._seated = self._seated.copy()
-        return other
-
     def may_share(self, node: int, tenant: int, shares: int) -> bool:
         """Whether the kernel of that node is open to a VNF that shares it so."""
         of = self._sharing.get(node)
         if not of or (len(of) == 1 and tenant in of):
             return True
         return shares == 1 and not self.guarded[node]
-
-    def nodes_above(self, names: Collection[str]) -> set[int]:
-        """These nodes and all on top of them. Raises ProblemError `not-found`."""
-        index, estate = self.estate.index, self.estate
-        unknown = sorted(set(names) - set(index))
-        if unknown:
-            raise problem("not-found", f"there is no node {unknown[0]}", instance=unknown[0])
-        out = {index[name] for name in names}
-        return out | {n for server in out if estate.root[server] == server for n in estate.on_server(server)}
-
-    def close(self, nodes: Collection[int]) -> None:
-        """Nothing more fits on these nodes: they are drained or gone. There is no way back but another book."""
-        self.version += 1
-        for n in nodes:
-            for r in range(len(self.left)):
-                self._set(r, n, -1)
-            self._touch(n)
 
     def open_to(self, tenant: int, shares: int, first: int, last: int) -> Bools:
         """The same for all nodes of these sectors."""
@@ -269,8 +238,7 @@ class Book:
         if len(self.touched) > LOG:
             self.touched.clear()
             for log in self.logs:
-                log.forgotten += len(log.nodes)
-                log.nodes.clear()
+                log.forget()
         estate = self.estate
         used = draft.used
         if draft.opened:  # what the workers take of their servers goes with the first and last VNF in them

@@ -61,7 +61,8 @@ class Desk:
 
     def follow(self, snapshot: Snapshot) -> None:
         """Enter what the snapshot holds, and take out what it does not."""
-        if (snapshot.reservations, snapshot.link_reservations) == self._followed:
+        hosts, links = self._followed
+        if snapshot.reservations is hosts and snapshot.link_reservations is links:
             self.placer.routes.renew()
             return
         gone, fresh = self._differences(snapshot)
@@ -91,8 +92,6 @@ class Desk:
     def _differences(self, snapshot: Snapshot) -> tuple[list[Held], list[tuple[Held, Reservation | LinkReservation]]]:
         """Keys of what is held no more, and what is held anew."""
         before, since = self._followed, snapshot.since
-        if snapshot.reservations is before[0] and snapshot.link_reservations is before[1]:
-            return [], []
         if since and since.reservations is before[0] and since.link_reservations is before[1]:
             return [_key(r) for r in since.gone if _key(r) in self._held], [(_key(r), r) for r in since.fresh]
         now: dict[Held, Reservation | LinkReservation] = {_key(r): r for r in snapshot.reservations}

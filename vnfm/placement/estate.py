@@ -6,8 +6,8 @@ What is free changes and lies in `book.py`; the estate holds what it was at the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -32,8 +32,7 @@ LEAST = 256  # nodes of a site that are worth a sector of their own
 GRAIN = 8  # the engine counts costs in such parts of a unit; what is below one unit only breaks ties
 
 
-@dataclass(frozen=True, slots=True)
-class Opening:
+class Opening(NamedTuple):
     """What opening a worker VM takes of its server, and costs; the worker is a node from the start, but closed."""
 
     server: int
@@ -62,8 +61,7 @@ class Kept:
                 of.clear()
 
 
-@dataclass(frozen=True, slots=True)
-class Sector:
+class Sector(NamedTuple):
     """Some docks that lie side by side, and their nodes: what scores are worked out for at once. Ends are exclusive."""
 
     start: int
@@ -268,14 +266,13 @@ def closed_workers(instance: Instance) -> dict[tuple[str, str], Node]:
         for name in node.opens if node.kind is NodeKind.SERVER else ():
             size = sizes[name]
             reals = {r: node.catalogue.get(r, instance.catalogue[r]) for r in size.runtimes}
-            out[node.id, name] = replace(
-                node,
+            out[node.id, name] = node._replace(
                 id=f"{node.id}+{name}",
                 kind=NodeKind.WORKER,
                 parent=node.id,
                 cells=(Cell(size.cpu_milli, size.memory_mib, size.hugepages_mib),),
                 runtimes=size.runtimes,
-                catalogue={r: replace(x, start_ms=x.start_ms + size.start_ms) for r, x in reals.items()},
+                catalogue={r: x._replace(start_ms=x.start_ms + size.start_ms) for r, x in reals.items()},
                 opens=(),
                 disk_mib=size.disk_mib or node.disk_mib,
             )

@@ -100,6 +100,7 @@ class Exhaust:
     def _checked_forward(self, of: list[Bools], v: int, node: int) -> list[Bools] | None:
         """What the seat of v leaves to the others, None where it leaves one of them nothing."""
         out = list(of)
+        placed = {p: self.estate.spots[n] for p, n in self.seats.items()}
         related = {o for i in self.ask.wires_of[v] if (o := self.ask.wires[i].other(v)) >= 0}
         for b in {b for i in self.ask.wires_of[v] for b in self.ask.bounds_of[i]}:
             related.update(p for p in self.ask.bounds[b].walk if p >= 0)
@@ -113,7 +114,7 @@ class Exhaust:
             if o in self.seats:
                 continue
             if o in related:
-                far = beyond_reach(self.ask, self.routes, o, self._spot, None)
+                far = beyond_reach(self.ask, self.routes, o, placed)
                 if far is not None:
                     out[o] = out[o] & ~far[self.estate.dock_codes]
             if out[o][node] and not self._room(o, node):

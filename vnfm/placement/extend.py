@@ -36,8 +36,7 @@ def extend(ask: Ask, book: Book, routes: Routes, draft: Draft, v: int, node: int
     if ask.rules[v] and not _rules_hold(ask, book, draft, v, node):
         return Miss.RULE
     kind = ask.kinds[v]
-    used = draft.used.get(node, NOTHING)
-    ways = _open_ways(ask, book, kind, draft, v, node, used)
+    ways = _open_ways(ask, book, kind, draft, v, node)
     opening = book.opening(node) if book.estate.openings and node not in draft.used else None
     if opening is not None and not _room_for(book, draft, opening):
         return Miss.ROOM
@@ -63,25 +62,31 @@ def _rules_hold(ask: Ask, book: Book, draft: Draft, v: int, node: int) -> bool:
     return True
 
 
-def _open_ways(ask: Ask, book: Book, kind: Kind, draft: Draft, v: int, node: int, used: Amounts) -> list[Way]:
+def _open_ways(ask: Ask, book: Book, kind: Kind, draft: Draft, v: int, node: int) -> list[Way]:
     """The ways that fit, the cheapest first; no more than that one where latency does not matter."""
     ways = []
+    used, left = draft.used.get(node), book.left
     for way in kind.ways:
-        if way.allowed[node] and _fits(book, kind, draft, way, node, used):
-            ways.append(way)
-            if not ask.timed[v]:
-                break
+        amounts = way.amounts
+        if not way.allowed[node] or not _has_room(left, node, amounts, used):
+            continue
+        if way.shares and not book.may_share(node, kind.tenant, way.shares):
+            continue
+        if kind.strict and best_cell(book, node, amounts, draft.cell_used) < 0:
+            continue
+        ways.append(way)
+        if not ask.timed[v]:
+            break
     return ways
 
 
-def _fits(book: Book, kind: Kind, draft: Draft, way: Way, node: int, used: Amounts) -> bool:
-    left = book.left
-    for r, amount in enumerate(way.amounts):
-        if amount and left[r][node] - used[r] < amount:
-            return False
-    if way.shares and not book.may_share(node, kind.tenant, way.shares):
-        return False
-    return not kind.strict or best_cell(book, node, way.amounts, draft.cell_used) >= 0
+def _has_room(left: list[list[int]], node: int, amounts: Amounts, used: Amounts | None) -> bool:
+    for r, amount in enumerate(amounts):
+        if amount:
+            rest = left[r][node] if used is None else left[r][node] - used[r]
+            if rest < amount:
+                return False
+    return True
 
 
 def _room_for(book: Book, draft: Draft, opening: Opening) -> bool:
@@ -103,17 +108,24 @@ def _wired(
     ask: Ask, book: Book, routes: Routes, draft: Draft, v: int, node: int, patient: bool
 ) -> list[tuple[int, Route]] | None:
     """Routes of the wires from v to what is placed. Patient: a wire that found none comes first in another turn."""
-    here = book.estate.spots[node]
+    spots, seats = book.estate.spots, draft.seats
+    here = spots[node]
     wires: list[tuple[int, Spot, int]] = []
     for i in ask.wires_of[v]:
-        wire = ask.wires[i]
-        other = wire.other(v)
-        there = here if other == v else spot_of(ask, book, draft, other)
-        if there is not None:
-            most = FAR
-            if wire.max_us is not None:
-                most = wire.max_us - ask.least_us(v) - (ask.least_us(v) if other == v else _end_us(ask, draft, other))
-            wires.append((i, there, most))
+        a, b, _, _, max_us = ask.wires[i]
+        other = b if v == a else a
+        if other < 0:
+            there = ask.end_spots[-1 - other]
+        elif other == v:
+            there = here
+        elif (seat := seats.get(other)) is not None:
+            there = spots[seat.node]
+        else:
+            continue
+        most = FAR
+        if max_us is not None:
+            most = max_us - ask.least_us(v) - (ask.least_us(v) if other == v else _end_us(ask, draft, other))
+        wires.append((i, there, most))
     for _ in range(TURNS if patient else 1):
         found, missed = _routed(ask, routes, draft, v, here, wires, patient)
         if missed is None:
@@ -168,7 +180,7 @@ def _way_in_time(
     """The cheapest way that keeps each wire's bound and each path's, and the wires' latencies with it."""
     if not ask.timed[v]:
         return ways[0], {}
-    bounds = {b for i, _ in found for b in ask.bounds_of[i]}
+    bounds = {b for i, _ in found for b in ask.bounds_of[i]} if ask.bounds_at[v] else ()
     far_ends = {i: _end_us(ask, draft, other) if (other := ask.wires[i].other(v)) != v else -1 for i, _ in found}
     for way in ways:
         latency = {
@@ -185,14 +197,17 @@ def _bound_holds(ask: Ask, draft: Draft, b: int, v: int, way: Way, latency: dict
     bound = ask.bounds[b]
     more = way.latency_us - ask.least_us(v)
     total = 0
+    routed = draft.latency
     for i, least in zip(bound.wires, bound.ends_us, strict=True):
-        known = latency.get(i)
-        if known is None:
-            known = draft.latency.get(i)
-        if known is None:
-            wire = ask.wires[i]
-            known = least + more * ((wire.a == v) + (wire.b == v))
-        total += known
+        if i in latency:
+            total += latency[i]
+        elif i in routed:
+            total += routed[i]
+        else:
+            total += least
+            if more:
+                wire = ask.wires[i]
+                total += more * ((wire.a == v) + (wire.b == v))
     return total <= bound.max_us
 
 
@@ -235,7 +250,8 @@ def _grown(
         if wire.bandwidth:
             for link in links:
                 link_used[link] = link_used.get(link, 0) + wire.bandwidth
-    out.latency.update(latency)
+    if latency:
+        out.latency.update(latency)
     out.seats[v] = Seat(node, way.variant, cell, way.amounts, way.shares, licence)
     out.cost += cost
     return out

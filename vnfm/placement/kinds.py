@@ -18,7 +18,7 @@ from vnfm.placement.estate import CPU, DISK, GRAIN, MEMORY, Bools, Ints, Key, Sh
 from vnfm.placement.statement import Vnf
 from vnfm.placement.ways import NEVER, Ground, Stance, Way
 
-KEPT = 1024
+KEPT = 256  # more are hardly met again before so much has changed that they are looked at anew
 FEW = 6  # changed nodes up to which they are looked at one by one, beside a share of the sector's
 TOGETHER = 64  # ways that are looked at at once, or one kind's
 _SMALL = 254
@@ -28,13 +28,13 @@ class Kind:
     """The nodes' costs for one kind of VNF. `score` and `dock_score` hold for the sectors that were looked at.
 
     `seen`: how far each sector's log was followed, -1 before the first look. No node costs less than `floor`.
-    `costs`: the ways' and NEVER.
+    `costs`: the ways' and NEVER. `fixed_costs`: what of the nodes' scores does not depend on what is free.
     """
 
     __slots__ = (
-        "_fixed",
         "costs",
         "dock_score",
+        "fixed_costs",
         "floor",
         "least_us",
         "never",
@@ -60,7 +60,7 @@ class Kind:
         )
         self.costs = stance.costs
         self.least_us = stance.least_us
-        self._fixed = ground.fixed(vnf)
+        self.fixed_costs = ground.fixed(vnf)
         self.never = NEVER
         self.score: Ints = np.empty(book.estate.size, dtype=np.int64)
         self.dock_score: Ints = np.empty(len(book.estate.starts), dtype=np.int64)
@@ -69,7 +69,7 @@ class Kind:
 
     def fixed(self, n: int) -> int:
         """What of a node's score does not depend on what is free."""
-        return int(self._fixed[n])
+        return int(self.fixed_costs[n])
 
     def cost(self, n: int) -> int:
         """A node's score, NEVER where it does not fit."""
@@ -81,23 +81,21 @@ class Kind:
         seen = self.seen
         if isinstance(seen, int):
             seen = self.seen = [-1] * len(book.logs)
-            self.score = np.empty(len(self._fixed), dtype=np.int64)
-            self.floor = self.ways[0].cost + int(self._fixed.min()) if self.ways and len(self._fixed) else NEVER
+            self.score = np.empty(len(self.fixed_costs), dtype=np.int64)
+            self.floor = (
+                self.ways[0].cost + int(self.fixed_costs.min()) if self.ways and len(self.fixed_costs) else NEVER
+            )
         return seen
 
     def refresh(self, book: Book, among: Iterable[int] | None = None) -> None:
         """Bring the scores of these sectors, by default of all, up to the book."""
         refresh((self,), book, range(len(book.logs)) if among is None else among)
 
-    def kept_up(self, book: Book, sector: int) -> bool:
+    def kept_up(self, book: Book, sector: int, seen: list[int]) -> bool:
         """Bring a sector up node by node; False where that is no quicker than looking at all of it."""
-        seen = self.prepare(book)
         log = book.logs[sector]
-        position = log.position
-        if position == seen[sector]:
-            return True
         changed = log.since(seen[sector])
-        seen[sector] = position
+        seen[sector] = log.position
         if changed is None:
             return False
         at = book.estate.sectors[sector]
@@ -126,21 +124,8 @@ class Kind:
                 continue
             if self.strict and best_cell(book, n, amounts, {}) < 0:
                 continue
-            return way.cost + int(self._fixed[n]) + book.on_left[n] * GRAIN
+            return way.cost + int(self.fixed_costs[n]) + book.on_left[n] * GRAIN
         return self.never
-
-    def enter(self, book: Book, first: int, last: int, order: Ints) -> None:
-        """Enter the scores of these sectors. `order`: by node the cheapest way that fits, beyond them for none."""
-        sectors, starts = book.estate.sectors, book.estate.starts
-        start, end = sectors[first].start, sectors[last].end
-        docks = slice(sectors[first].first_dock, sectors[last].end_dock)
-        score = self.score[start:end]
-        self.costs.take(order, None, score, "clip")
-        np.add(score, self._fixed[start:end], score)
-        if book.any_off:
-            np.add(score, book.on_wide[start:end], score)
-        within = sectors[first].starts if first == last else starts[docks] - start
-        np.minimum.reduceat(score, within, out=self.dock_score[docks])
 
 
 def refresh(kinds: Iterable[Kind], book: Book, among: Iterable[int]) -> None:
@@ -148,8 +133,9 @@ def refresh(kinds: Iterable[Kind], book: Book, among: Iterable[int]) -> None:
     stale: dict[tuple[int, int], list[Kind]] = {}
     for kind in kinds:
         runs: list[tuple[int, int]] = []
+        seen = kind.prepare(book)
         for sector in among:
-            if not kind.kept_up(book, sector):
+            if seen[sector] != book.logs[sector].position and not kind.kept_up(book, sector, seen):
                 if runs and runs[-1][1] == sector - 1:
                     runs[-1] = runs[-1][0], sector
                 else:
@@ -179,17 +165,24 @@ def _look(kinds: Sequence[Kind], book: Book, first: int, last: int) -> None:
     np.subtract(order, 1, order)
     positions = [i for kind in kinds for i in range(len(kind.ways))]
     np.bitwise_or(order, np.array(positions, order.dtype).reshape(-1, 1), order)
+    start, end = sectors[first].start, sectors[last].end
+    docks = slice(sectors[first].first_dock, sectors[last].end_dock)
+    within = sectors[first].starts if first == last else book.estate.starts[docks] - start
+    on = book.on_wide[start:end] if book.any_off else None
     row = 0
     for kind in kinds:
-        end = row + len(kind.ways)
-        if end - row > 1:
-            kind.enter(book, first, last, np.minimum.reduce(order[row:end], axis=0))
-        elif end > row:
-            kind.enter(book, first, last, order[row])
+        count = len(kind.ways)
+        score = kind.score[start:end]
+        if not count:
+            score.fill(NEVER)
         else:
-            kind.score[sectors[first].start : sectors[last].end] = NEVER
-            kind.dock_score[sectors[first].first_dock : sectors[last].end_dock] = NEVER
-        row = end
+            cheapest = order[row] if count == 1 else np.minimum.reduce(order[row : row + count], axis=0)
+            kind.costs.take(cheapest, None, score, "clip")
+            np.add(score, kind.fixed_costs[start:end], score)
+            if on is not None:
+                np.add(score, on, score)
+            row += count
+        np.minimum.reduceat(score, within, 0, None, kind.dock_score[docks])
 
 
 def _fits(ways: Sequence[tuple[Kind, Way]], book: Book, first: int, last: int) -> Bools:
@@ -279,7 +272,6 @@ class Kinds:
         key = (stance, sizes)
         kind = self._met.get(key)
         if kind is None:
-            self.ground.kept.spare()
             kind = self._met[key] = Kind(vnf, stance, self.book, self.ground)
             if len(self._met) > self.kept:
                 self._met.popitem(last=False)

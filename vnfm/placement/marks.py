@@ -12,6 +12,7 @@ from vnfm.placement.amounts import NAMES
 from vnfm.placement.estate import Ints
 
 Codes = npt.NDArray[np.uint8]
+Weights = npt.NDArray[np.uint16]
 Word = tuple[Runtime, bool]  # a realization: runtime, and whether nested in a VM
 
 # The smaller, the closer to fitting; a node counts at its largest.
@@ -36,7 +37,7 @@ class Marks:
 
     __slots__ = ("_of", "_other", "_weights", "counts")
 
-    def __init__(self, of: Codes, weights: Sequence[int] | None = None) -> None:
+    def __init__(self, of: Codes, weights: Weights | None = None) -> None:
         self._of = of
         self._weights = weights
         self._other: dict[int, int] | None = None
@@ -63,7 +64,7 @@ class Marks:
 
     def put(self, node: int, code: int) -> None:
         """Mark a node otherwise."""
-        times = 1 if self._weights is None else self._weights[node]
+        times = 1 if self._weights is None else int(self._weights[node])
         self.counts[self[node]] -= times
         self.counts[code] += times
         if self._other is None:
@@ -96,7 +97,7 @@ class Marked:
         self._of_word = {word: [w for w, of in enumerate(word_of) if of == word] for word in by_word}
 
     @classmethod
-    def of(cls, codes: Sequence[Codes], word_of: Sequence[Word], size: int, weights: Sequence[int]) -> Marked:
+    def of(cls, codes: Sequence[Codes], word_of: Sequence[Word], size: int, weights: Weights) -> Marked:
         """Made of the codes by way, which it keeps."""
         by_word: dict[Word, Codes] = {}
         for code, word in zip(codes, word_of, strict=True):
@@ -128,7 +129,6 @@ class Marked:
         return word in self.by_word and self.by_word[word].counts[FITS] > 0
 
 
-def weights_of(nodes: Ints, size: int) -> list[int]:
+def weights_of(nodes: Ints, size: int) -> Weights:
     """How often each node is among these."""
-    found: list[int] = np.bincount(nodes, minlength=size).tolist()
-    return found
+    return np.bincount(nodes, minlength=size).astype(np.uint16)

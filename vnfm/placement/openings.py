@@ -124,7 +124,7 @@ class OpenKind(Kind):
         self.ways = ways
         self.costs = costs_of([w.cost for w in ways])
         self.least_us = min((w.latency_us for w in ways), default=0)
-        self._fixed = fixed
+        self.fixed_costs = fixed
         self.never = NEVER
         self.score = fixed
         self.dock_score: Ints = np.empty(docks, dtype=np.int64)
@@ -132,7 +132,7 @@ class OpenKind(Kind):
 
     def only(self, way: int) -> OpenKind:
         """With that way only, to be tried on single nodes: its scores are not worked out."""
-        return OpenKind(tuple(w for w in self.ways if w.variant == way), self._fixed, self.strict, self.tenant, 0)
+        return OpenKind(tuple(w for w in self.ways if w.variant == way), self.fixed_costs, self.strict, self.tenant, 0)
 
 
 def judged(demand: Demand, groups: Iterable[Group]) -> tuple[list[Candidate], list[Refused]]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vnfm.placement.ahead import Ahead, Horizon, look_ahead
 from vnfm.placement.ask import Ask, ask_of
@@ -19,13 +17,12 @@ from vnfm.placement.units import Units
 
 if TYPE_CHECKING:
     from vnfm.placement.domains import Impossible
-    from vnfm.placement.refusals import Refusal
+    from vnfm.placement.refusals import Reason
 
 SMALL = 64  # up to so many nodes a wide search costs less than it gains
 
 
-@dataclass(frozen=True, slots=True)
-class Effort:
+class Effort(NamedTuple):
     """Widths of the searches, one after the other until one finds something; `tries` per place in the beam."""
 
     widths: tuple[int, ...] = (1, 4, 12)
@@ -38,8 +35,7 @@ THOROUGH = Effort((16, 40))
 WIDE = Effort((16, 16))
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """What a search came to. `draft` is None where nothing was found; it was made on `version`."""
 
     ask: Ask
@@ -66,7 +62,6 @@ class Placer:
 
     def __init__(self, book: Book, effort: Effort | None = None) -> None:
         self.book = book
-        self.chains: dict[str, Chain] = {}
         self.kinds = Kinds(book)
         self.units = Units(book)
         wide = is_wide_area(len(book.estate.roots), len(book.estate.starts))
@@ -96,9 +91,9 @@ class Placer:
                 break
         return Found(ask, ahead, draft, book.version, why)
 
-    def refusal(self, found: Found) -> Refusal:
+    def refusal(self, found: Found) -> Reason:
         """What is told about a chain for which nothing was found."""
-        from vnfm.placement.refusals import Refusal, smallest_change
+        from vnfm.placement.refusals import Reason, smallest_change
 
         why = found.why
 
@@ -111,8 +106,8 @@ class Placer:
         change = smallest_change(found.ask.chain, self.book, found.ask.tenant, why, admits)
         if why is None:
             text = "nothing was found within the search's effort; that it is impossible is not proved"
-            return Refusal("", text, {}, change)
-        return Refusal(why.proof, why.detail, why.facts, change)
+            return Reason("", text, {}, change)
+        return Reason(why.proof, why.detail, why.facts, change)
 
     def _proof(self, ask: Ask) -> Impossible | None:
         from vnfm.placement.refusals import proof_of  # not needed before something is refused
@@ -125,7 +120,6 @@ class Placer:
         if found.draft is None:
             return Answer(chain.id, accepted=False, reason=self.refusal(found).as_dict())
         self.book.commit(chain.id, found.draft, found.version)
-        self.chains[chain.id] = chain
         return answer_of(found.ask, self.book, found.draft)
 
     def explain(self, chain: Chain) -> dict[str, object]:
@@ -142,34 +136,6 @@ class Placer:
     def release(self, chain: str) -> None:
         """Give back what a chain holds. Raises ProblemError `not-found`."""
         self.book.release(chain)
-        self.chains.pop(chain, None)
-
-    def trial(self) -> Placer:
-        """A placer on a copy of the book: what is done there does not count."""
-        other = Placer(self.book.copy(), self.effort)
-        other.chains = self.chains.copy()
-        return other
-
-    def answers(self, chain: str) -> Answer:
-        """How a chain that is held is placed."""
-        return answer_of(self._ask(chain), self.book, self.book.held[chain])
-
-    def cost(self, chain: str) -> int:
-        """What would be saved without a chain that is held: servers that run for others, too, are not counted."""
-        book, draft = self.book, self.book.held[chain]
-        ask = self._ask(chain)
-        servers = Counter(book.estate.root[seat.node] for seat in draft.seats.values())
-        on = sum(int(book.estate.switch_on[s]) for s, n in servers.items() if book.seated(s) == n)
-        inside = Counter(seat.node for seat in draft.seats.values() if seat.node in book.estate.openings)
-        workers = sum(book.estate.openings[w].cost for w, n in inside.items() if book.inside(w) == n)
-        return on + workers + _running_cost(ask, draft, book)
-
-    def cost_now(self, chain: str, draft: Draft) -> int:
-        """What a draft of a chain that is not held costs."""
-        return cost_of(self._ask(chain), draft, self.book)
-
-    def _ask(self, chain: str) -> Ask:
-        return ask_of(self.chains[chain], self.book, self.kinds, self.units)
 
     def _between_ends(self, ask: Ask, draft: Draft) -> Draft | None:
         """Route the wires that join two ends."""
@@ -215,12 +181,7 @@ def cost_of(ask: Ask, draft: Draft, book: Book) -> int:
     estate = book.estate
     servers = {estate.root[seat.node] for seat in draft.seats.values()}
     opened = sum(estate.openings[n].cost for n in draft.opened)
-    return sum(book.on_left[s] for s in servers) + opened + _running_cost(ask, draft, book)
-
-
-def _running_cost(ask: Ask, draft: Draft, book: Book) -> int:
-    estate = book.estate
-    cost = 0
+    cost = sum(book.on_left[s] for s in servers) + opened
     for v, seat in draft.seats.items():
         cost += estate.variants[seat.variant].cost + int(estate.price[seat.node]) * ask.chain.vnfs[v].cpu_milli
     hops = sum(ask.wires[i].bandwidth * len(links) for i, links in draft.routes.items())

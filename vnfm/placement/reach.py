@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from vnfm.placement.ask import Ask, Bound
 from vnfm.placement.estate import Bools
 from vnfm.placement.fabric import Spot
 from vnfm.placement.routes import Routes
 
-SpotOf = Callable[[int], Spot | None]  # of a point, None where it is not placed
+NOTHING_PLACED: Mapping[int, Spot] = {}
+NONE_KNOWN: Mapping[int, int] = {}
 
 
-def beyond_reach(ask: Ask, routes: Routes, v: int, spot_of: SpotOf, known: Mapping[int, int] | None) -> Bools | None:
+def beyond_reach(
+    ask: Ask, routes: Routes, v: int, placed: Mapping[int, Spot], known: Mapping[int, int] = NONE_KNOWN
+) -> Bools | None:
     """The docks where VNF v cannot meet its latency bounds; None: there are none. Not to be written to.
 
-    `known`: latencies of wires that are routed, realizations included.
+    `placed`: where VNFs are. `known`: latencies of wires that are routed, realizations included.
     """
     mask: Bools | None = None
     for i in ask.wires_of[v]:
         wire = ask.wires[i]
         if wire.max_us is not None:
             other = wire.other(v)
-            spot = spot_of(other)
+            spot = ask.end_spots[-1 - other] if other < 0 else placed.get(other)
             if spot is not None:
                 far = routes.beyond(spot, None, wire.max_us - ask.least_us(v) - ask.least_us(other))
                 mask = _either(mask, far)
     for b in ask.bounds_at[v]:
-        mask = _either(mask, _beyond_walk(routes, v, ask.bounds[b], spot_of, known))
+        mask = _either(mask, _beyond_walk(ask, routes, v, ask.bounds[b], placed, known))
     return mask
 
 
@@ -36,7 +39,7 @@ def _either(a: Bools | None, b: Bools | None) -> Bools | None:
 
 
 def _beyond_walk(
-    routes: Routes, v: int, bound: Bound, spot_of: SpotOf, known: Mapping[int, int] | None
+    ask: Ask, routes: Routes, v: int, bound: Bound, placed: Mapping[int, Spot], known: Mapping[int, int]
 ) -> Bools | None:
     walk = bound.walk
     if v not in walk:
@@ -47,15 +50,18 @@ def _beyond_walk(
         for i, least in zip(bound.wires, bound.ends_us, strict=True):
             if i in known:
                 rest -= known[i] - least
-    before = after = None
-    for i in range(at - 1, -1, -1):
-        before = spot_of(walk[i])
-        if before is not None:
-            break
-    for i in range(at + 1, len(walk)):
-        after = spot_of(walk[i])
-        if after is not None:
-            break
+    before = _first(ask, walk[at - 1 :: -1], placed) if at else None
+    after = _first(ask, walk[at + 1 :], placed)
     if before is None:
         return None if after is None else routes.beyond(after, None, rest)
     return routes.beyond(before, after, rest)
+
+
+def _first(ask: Ask, points: tuple[int, ...], placed: Mapping[int, Spot]) -> Spot | None:
+    """Where the first of these points is that is anywhere."""
+    for p in points:
+        if p < 0:
+            return ask.end_spots[-1 - p]
+        if p in placed:
+            return placed[p]
+    return None

@@ -25,7 +25,7 @@ NOT_FOUND = "not found"
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class Reason:
     """`proof` is empty where nothing was proved; `minimal_change` was tried, or says that none was found."""
 
     proof: str
@@ -130,13 +130,13 @@ def _unruled(chain: Chain, names: set[str]) -> Iterator[tuple[str, Chain]]:
 def _slower(chain: Chain, names: set[str] | None, least: int) -> Chain:
     """The chain with `least` as the bound of these links together; None: of all that are bounded."""
     vlinks = tuple(
-        replace(x, max_latency_us=least)
+        x._replace(max_latency_us=least)
         if x.max_latency_us is not None and x.max_latency_us < least and (names is None or {x.id} == names)
         else x
         for x in chain.vlinks
     )
     paths = tuple(
-        replace(p, max_latency_us=least)
+        p._replace(max_latency_us=least)
         if p.max_latency_us < least and (names is None or set(p.vlinks) == names)
         else p
         for p in chain.paths
@@ -163,7 +163,7 @@ def _thinner(chain: Chain) -> Iterator[tuple[str, Chain]]:
     for part in dict.fromkeys((most // 2, most // 10)):
         if part < most:
             wide = [x.id for x in chain.vlinks if x.bandwidth_mbps > part]
-            vlinks = tuple(replace(x, bandwidth_mbps=min(part, x.bandwidth_mbps)) for x in chain.vlinks)
+            vlinks = tuple(x._replace(bandwidth_mbps=min(part, x.bandwidth_mbps)) for x in chain.vlinks)
             yield f"bandwidth of {', '.join(wide)} <= {part} Mbit/s", replace(chain, vlinks=vlinks)
 
 

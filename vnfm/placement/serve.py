@@ -7,7 +7,12 @@ that is wrong is answered with `{"error": {"field", "detail"}}`, and nothing has
 
 from __future__ import annotations
 
+# ruff: noqa: E402
 import gc
+
+_looking = gc.isenabled()
+gc.disable()  # what is imported stays: there is nothing to look for meanwhile
+
 import json
 import sys
 from collections.abc import Callable
@@ -21,6 +26,9 @@ from vnfm.placement.fields import shown
 from vnfm.placement.placer import Placer
 from vnfm.placement.solution_io import answer_dict
 from vnfm.placement.statement_io import Known, invalid, known_of, parse_chain, parse_instance
+
+if _looking:
+    gc.enable()
 
 Json = dict[str, Any]
 SELDOM = (100_000, 20, 100)  # there are no cycles worth the time of looking for them after each chain
@@ -64,8 +72,8 @@ class Server:
             return _error(wrong.problem.instance, wrong.problem.detail)
 
     def _load(self, request: Json) -> Json:
-        instance = _within("instance", lambda: parse_instance(request.get("instance")))
-        self._placer, self._known = Placer(Book(build_estate(instance))), known_of(instance)
+        self._placer = _within("instance", lambda: loaded(request.get("instance")))
+        self._known = known_of(self._placer.book.estate.instance)
         import_module("vnfm.placement.refusals")  # by now, so that the first refusal is not the slow one
         gc.freeze()  # what is loaded stays; collecting it again and again costs milliseconds
         gc.set_threshold(*SELDOM)
@@ -97,6 +105,20 @@ class Server:
         if self._placer is None:
             raise problem("invalid-request", "op: nothing is loaded yet; load an instance first", instance="op")
         return self._placer
+
+
+def loaded(raw: object) -> Placer:
+    """A placer on the instance that is told, its chains not placed. Raises ProblemError `invalid-request`.
+
+    The garbage collector rests meanwhile: what comes stays.
+    """
+    looking = gc.isenabled()
+    gc.disable()
+    try:
+        return Placer(Book(build_estate(parse_instance(raw))))
+    finally:
+        if looking:
+            gc.enable()
 
 
 def _within(name: str, read: Callable[[], Any]) -> Any:

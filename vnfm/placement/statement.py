@@ -42,8 +42,7 @@ class Scope(StrEnum):
 # ---- what there is ----
 
 
-@dataclass(frozen=True, slots=True)
-class Realization:
+class Realization(NamedTuple):
     """A way to run a VNF: what an instance takes beside the VNF's own demand, and what it hands on.
 
     `latency_us` is added once per end of a virtual link that sits in such an instance.
@@ -64,6 +63,9 @@ class Realization:
     shared_kernel: bool = False
 
 
+NOTHING_OWN: Mapping[str, Realization] = {}
+
+
 class Cell(NamedTuple):
     """What is free in one NUMA cell. `memory_mib` does not count the huge pages."""
 
@@ -74,8 +76,7 @@ class Cell(NamedTuple):
     gpus: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerSize:
+class WorkerSize(NamedTuple):
     """A worker VM that may be opened on a server: `cpu_milli`… is what its containers find in it; without a disk of its
     own (0) they find the server's.
 
@@ -94,8 +95,7 @@ class WorkerSize:
     disk_mib: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """A server, or a worker VM on `parent`. `on_cost` is paid by the first VNF where `active` is false.
 
     `arch` empty: any. `disk_mib` None: not limited. `catalogue`: this node's own values where they differ from the
@@ -117,7 +117,7 @@ class Node:
     parent: str | None = None
     arch: str = ""
     disk_mib: int | None = None
-    catalogue: Mapping[str, Realization] = field(default_factory=dict)
+    catalogue: Mapping[str, Realization] = NOTHING_OWN
     opens: tuple[str, ...] = ()
 
 
@@ -143,8 +143,7 @@ class Licence:
 # ---- what is asked ----
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(NamedTuple):
     """A fixed end of a chain at a vertex; it demands nothing and has no latency of its own."""
 
     id: str
@@ -182,8 +181,7 @@ class Vnf:
     licence_count: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class VirtualLink:
+class VirtualLink(NamedTuple):
     """Traffic between two VNFs or ends, both directions together."""
 
     id: str
@@ -193,16 +191,14 @@ class VirtualLink:
     max_latency_us: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PathBound:
+class PathBound(NamedTuple):
     """The latencies of these virtual links together are bounded."""
 
     vlinks: tuple[str, ...]
     max_latency_us: int
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """Affinity: all in one. Anti-affinity: pairwise in different ones."""
 
     kind: RuleKind
@@ -247,8 +243,7 @@ class Instance:
 # ---- what is answered ----
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(NamedTuple):
     """Where and how one VNF runs; `cell` only where it is NUMA-strict.
 
     `opened`: the size of the worker VM that is opened on the node for it, `worker` names that worker within the
@@ -273,8 +268,7 @@ class Answer:
     reason: Mapping[str, object] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Solution:
+class Solution(NamedTuple):
     """The answers to an instance's chains, in its order; the figures where they are known."""
 
     instance: str

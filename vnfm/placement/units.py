@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,8 +18,7 @@ KEPT = 128
 MANY = 16  # changed servers from which on all of a sector are looked at
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
+class Unit(NamedTuple):
     """Members are positions of VNFs. `score` is by node (only servers where there are several members).
 
     Both scores hold for the sectors that `source` was asked to look at. No node costs less than `floor`.
@@ -117,7 +116,8 @@ class Units:
         """The unit of these VNFs."""
         if len(members) == 1:
             kind = kinds[members[0]]
-            kind.prepare(self.book)
+            if isinstance(kind.seen, int):
+                kind.prepare(self.book)
             return Unit(members, kind.score, kind.dock_score, kind.never, kind.floor, kind)
         its = tuple(sorted((kinds[m] for m in members), key=id))
         key = tuple(id(k) for k in its)

@@ -115,6 +115,7 @@ class Ground:
         )
         found = self.kept.stances.get(key)
         if found is None:
+            self.kept.spare()
             found = self.kept.stances[key] = self._stance(vnf, tenant)
         return found
 
@@ -176,6 +177,7 @@ class Ground:
         key = (vnf.cpu_milli, vnf.gpus > 0, vnf.vfs > 0, vnf.hugepages_mib > 0)
         found = self.kept.fixed.get(key)
         if found is None:
+            self.kept.spare()
             estate = self.estate
             found = estate.price * (vnf.cpu_milli * GRAIN)
             spared = ((vnf.gpus, GPUS, 4), (vnf.vfs, VFS, 2), (vnf.hugepages_mib, HUGEPAGES, 1))

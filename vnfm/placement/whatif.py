@@ -1,28 +1,21 @@
-"""What if: a snapshot with hosts drained, lost or added, and what is free in it. Pure; what stands is not touched.
-
-Hosts are named by their id, or by VIM/ID where several VIMs have one of that id; zones by their name, or by SITE/ZONE.
-"""
+"""What if: a snapshot with hosts drained, lost or added. Pure; what stands is not touched."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from vnfm.model.needs import Isolation
 from vnfm.model.placement import Runtime
 from vnfm.model.problem import problem
-from vnfm.placement.amounts import MIB, amounts_of, cells_of, disk_mib_of, total, worker_held
-from vnfm.placement.book import Amounts
 from vnfm.placement.desk import Desk, desk_of
+from vnfm.placement.headroom import filling
+from vnfm.placement.naming import host_named, machines_of, site_named, vim_named, zone_named
 from vnfm.placement.seek import way_between
 from vnfm.placement.snapshot import Kept, Snapshot
-from vnfm.placement.types import FabricEdge, Host, HostKey, Reservation
+from vnfm.placement.types import FabricEdge, Host, HostKey
 
 MOST_ADDED = 10_000
-UNITS = (1, MIB, MIB, 1, 1, MIB)  # of the search's amounts
-FILLER = "nobody/"
-"""Begins the ids of reservations that stand for what is closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +56,11 @@ class Supposed:
 
 def supposed(now: Snapshot, asked: Supposition) -> Supposed:
     """Raises ProblemError `not-found` for what no VIM tells, `ambiguous`, `bad-value` for a number of hosts."""
-    drained = frozenset(_machines(now, [host_named(now, name, "drain") for name in asked.drain]))
+    drained = frozenset(machines_of(now, [host_named(now, name, "drain") for name in asked.drain]))
     dead = [host_named(now, name, "fail_hosts") for name in asked.fail_hosts]
-    dead += [key for zone in asked.fail_zones for key in _zone(now, zone)]
-    dead += [key for site in asked.fail_sites for key in _site(now, site)]
-    failed = frozenset(_machines(now, dead)) | {h.key for vim in asked.fail_vims for h in _of_vim(now, vim)}
+    dead += [key for zone in asked.fail_zones for key in zone_named(now, zone)]
+    dead += [key for site in asked.fail_sites for key in site_named(now, site)]
+    failed = frozenset(machines_of(now, dead)) | {key for vim in asked.fail_vims for key in vim_named(now, vim)}
     made, edges, like = _added(now, asked.add)
     if not failed and not made:
         return Supposed(closed(now, drained, "it is drained") if drained else detached(now), drained)
@@ -135,123 +128,6 @@ class Ways:
         """One-way latency in microseconds (None: nobody tells) and how many edges it crosses."""
         us, edges = way_between(self.desk, a, b)
         return us, len(edges)
-
-
-def filling(snapshot: Snapshot, keys: Collection[HostKey]) -> tuple[Reservation, ...]:
-    """Reservations that take all that is left on these hosts beside what is held: a reservation a machine, in place of
-    one that did so before. Workers that are not open stay so: nothing is left to open them."""
-    held = _held(snapshot)
-    names = {snapshot.machine[k]: snapshot.by_key[k] for k in sorted(keys)}
-    return tuple(
-        _filler(host, held.get(machine, ()))
-        for machine, host in sorted(names.items())
-        if host.worker is None or machine in held
-    )
-
-
-def _held(snapshot: Snapshot) -> dict[HostKey, list[Reservation]]:
-    """By machine, what is ours there, with what open workers hold of their servers."""
-    held: dict[HostKey, list[Reservation]] = {}
-    for r in snapshot.reservations:
-        machine = snapshot.machine.get((r.vim, r.host))
-        if machine is not None and not r.resource_id.startswith(FILLER):
-            held.setdefault(machine, []).append(r)
-    for machine in tuple(held):
-        worker = snapshot.by_key[machine]
-        if worker.worker is not None:
-            held.setdefault(snapshot.machine[worker.vim, worker.parent], []).append(worker_held(worker))
-    return held
-
-
-def _filler(host: Host, held: Sequence[Reservation]) -> Reservation:
-    cpu, memory, huge, vfs, gpus, disk = _left(host, held)
-    return Reservation(
-        resource_id=f"{FILLER}{host.vim}/{host.id}",
-        vim=host.vim,
-        host=host.id,
-        tenant="",
-        runtime=Runtime.VM,
-        isolation=Isolation.NONE,
-        cpu_milli=cpu,
-        memory_bytes=memory * MIB,
-        hugepage_bytes=huge * MIB,
-        vfs=vfs,
-        gpus=gpus,
-        disk_bytes=disk * MIB,
-    )
-
-
-def _left(host: Host, held: Sequence[Reservation]) -> Amounts:
-    """In the search's units."""
-    cells = cells_of([host])
-    capacity = (
-        sum(c.cpu_milli for c in cells),
-        sum(c.memory_mib for c in cells),
-        sum(c.hugepages_mib for c in cells),
-        sum(c.vfs for c in cells),
-        sum(c.gpus for c in cells),
-        disk_mib_of([host]) or 0,
-    )
-    return _amounts([max(0, a - b) for a, b in zip(capacity, total(amounts_of(r) for r in held), strict=True)])
-
-
-# ---- who is meant ----
-
-
-def host_named(snapshot: Snapshot, name: str, field_name: str) -> HostKey:
-    """Raises ProblemError `not-found`, `ambiguous`; `field_name` begins its detail."""
-    found = [h.key for h in snapshot.hosts if h.id == name]
-    vim, slash, rest = name.partition("/")
-    if not found and slash:
-        found = [h.key for h in snapshot.hosts if h.key == (vim, rest)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        known = ", ".join(f"{v}/{h}" for v, h in found)
-        raise problem("ambiguous", f"{field_name}: {name!r} may be any of {known}: name it with its VIM", instance=name)
-    raise problem(
-        "not-found",
-        f"{field_name}: no VIM tells a host {name!r}; `vnfm vim inventory NAME --all` lists a VIM's hosts",
-        instance=name,
-    )
-
-
-def _machines(snapshot: Snapshot, keys: Iterable[HostKey]) -> Iterable[HostKey]:
-    """With all that is on top of these machines, and under every name that they have."""
-    gone = {snapshot.machine[k] for k in keys}
-    if not gone:
-        return ()
-    return [h.key for h in snapshot.hosts if any(snapshot.machine[k] in gone for k in snapshot.lineage[h.key])]
-
-
-def _zone(snapshot: Snapshot, name: str) -> list[HostKey]:
-    found = [h for h in snapshot.hosts if h.zone == name]
-    site, slash, rest = name.partition("/")
-    if not found and slash:
-        found = [h for h in snapshot.hosts if (h.site, h.zone) == (site, rest)]
-    sites = sorted({h.site for h in found})
-    if len(sites) > 1:
-        known = ", ".join(f"{s}/{name}" for s in sites)
-        raise problem("ambiguous", f"fail_zones: {name!r} may be any of {known}: name it with its site", instance=name)
-    return _found([h.key for h in found], "fail_zones", "zone", name, (h.zone for h in snapshot.hosts))
-
-
-def _site(snapshot: Snapshot, name: str) -> list[HostKey]:
-    found = [h.key for h in snapshot.hosts if h.site == name]
-    return _found(found, "fail_sites", "site", name, (h.site for h in snapshot.hosts))
-
-
-def _of_vim(snapshot: Snapshot, name: str) -> list[Host]:
-    found = [h for h in snapshot.hosts if h.vim == name]
-    _found([h.key for h in found], "fail_vims", "VIM", name, (h.vim for h in snapshot.hosts))
-    return found
-
-
-def _found(keys: list[HostKey], field_name: str, what: str, name: str, known: Iterable[str]) -> list[HostKey]:
-    if keys and name:
-        return keys
-    told = ", ".join(sorted({k for k in known if k})[:12]) or "none"
-    raise problem("not-found", f"{field_name}: no host is in {what} {name!r}; there are: {told}", instance=name)
 
 
 # ---- what fails with hosts, and what comes with them ----
@@ -326,77 +202,3 @@ def _most_frequent(now: Snapshot) -> Host:
 def _kind(host: Host) -> tuple[object, ...]:
     cells = tuple((c.cpu_milli, c.memory_bytes, c.hugepage_bytes, c.vfs, c.gpus) for c in host.cells)
     return (host.vim, cells, host.runtimes, host.arch, host.disk_bytes, host.only_tenant)
-
-
-# ---- what is left ----
-
-
-@dataclass(frozen=True, slots=True)
-class Headroom:
-    """What a snapshot's hosts have and leave. Totals count servers that take VNFs, `free` what is free in workers, too.
-    `ours`: servers that we hold something on; `largest`: the most that is free on one host, each by itself."""
-
-    servers: int
-    ours: int
-    total: Amounts  # CPU in milli-CPU, memory, huge pages and disk in bytes, VFs, GPUs
-    free: Amounts
-    largest: Amounts
-
-
-def headroom(snapshot: Snapshot, away: Collection[HostKey] = ()) -> Headroom:
-    """Without the hosts that are away. Workers that could be opened are counted with their servers."""
-    held = _held(snapshot)
-    used = {snapshot.root((r.vim, r.host)) for r in snapshot.reservations if _ours(r, snapshot, away)}
-    seen: set[HostKey] = set()
-    whole, free, largest = [0] * 6, [0] * 6, [0] * 6
-    servers = 0
-    for host in snapshot.hosts:
-        machine = snapshot.machine[host.key]
-        if host.key in away or machine in seen or not host.cells or host.worker is not None:
-            continue
-        seen.add(machine)
-        for at, amount in enumerate(_left(host, held.get(machine, ()))):
-            free[at] += amount * UNITS[at]
-            largest[at] = max(largest[at], amount * UNITS[at])
-        if snapshot.root(host.key) == machine:
-            servers += 1
-            for at, amount in enumerate(_whole(host)):
-                whole[at] += amount
-    return Headroom(servers, len(used), _amounts(whole), _amounts(free), _amounts(largest))
-
-
-def _ours(held: Reservation, snapshot: Snapshot, away: Collection[HostKey]) -> bool:
-    key = (held.vim, held.host)
-    return key in snapshot.lineage and key not in away and not held.resource_id.startswith(FILLER)
-
-
-def used_by_others(host: Host) -> bool:
-    """Whether someone else than this manager runs something there."""
-    return host.disk_used_by_others_bytes > 0 or any(
-        c.cpu_used_by_others_milli or c.memory_used_by_others_bytes for c in host.cells
-    )
-
-
-def _whole(host: Host) -> Amounts:
-    cells = host.cells
-    return (
-        sum(c.cpu_milli for c in cells),
-        sum(c.memory_bytes for c in cells),
-        sum(c.hugepage_bytes for c in cells),
-        sum(c.vfs for c in cells),
-        sum(c.gpus for c in cells),
-        host.disk_bytes or 0,
-    )
-
-
-def _amounts(values: Sequence[int]) -> Amounts:
-    cpu, memory, huge, vfs, gpus, disk = values
-    return (cpu, memory, huge, vfs, gpus, disk)
-
-
-Say = Callable[[int, int, str], None]
-"""Takes how much of how much is done, and what is being done."""
-
-
-def no_word(_done: int, _total: int, _doing: str) -> None:
-    """For who does not want to know."""

@@ -13,6 +13,8 @@ from vnfm.pluginkit.problems import NEW_PLACEMENT, PluginError, invalid, not_rea
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_PROTOCOL = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
+_MOST_PORT = 65_535
 _MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}", re.IGNORECASE)
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _ID_TEXT = "letters, digits and ._:-, beginning with a letter or digit, at most 128"
@@ -118,6 +120,17 @@ def check_port(found: Findings, port: pb.Port, field: str) -> None:
     check_handle(found, port.link, f"{field}.link")
     for address in port.ips:
         found.expect(_interface(address), f"{field}.ips", f"{address!r}: expected an address with its prefix length")
+    for rule in port.admits:
+        found.expect(
+            rule.port_min <= rule.port_max <= _MOST_PORT,
+            f"{field}.admits",
+            f"{rule.port_min} to {rule.port_max} is no range of ports",
+        )
+        found.expect(
+            not rule.protocol or _PROTOCOL.fullmatch(rule.protocol) is not None,
+            f"{field}.admits",
+            f"{rule.protocol!r} is no protocol's name or number",
+        )
     for address in port.shared_ips:
         found.expect(_address(address), f"{field}.shared_ips", f"{address!r} is no address")
     found.expect(

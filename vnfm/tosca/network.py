@@ -174,7 +174,7 @@ def _vdu_cp(template: Template, node: Entity, mtu: dict[str, int]) -> Cpd:
 
 
 def _vlan_id(properties: View) -> int:
-    """A VduSubCp's segmentation_id (SOL001 6.8.18), where it is a VLAN's."""
+    """A VduSubCp's segmentation_id, where it is a VLAN's."""
     if "segmentation_id" not in properties or properties.text("segmentation_type") == "inherit":
         return 0
     number = properties.whole("segmentation_id", must=True)

@@ -118,6 +118,10 @@ def port_out(port: PortSpec, handles: Mapping[str, Handle]) -> pb.Port:
         l2_transparent=port.l2_transparent,
         vlan_sub_port=port.vlan,
         shared_ips=port.shared_ips,
+        admits=[
+            pb.TrafficRule(egress=r.egress, ipv6=r.ipv6, protocol=r.protocol, port_min=r.port_min, port_max=r.port_max)
+            for r in port.admits
+        ],
     )
 
 

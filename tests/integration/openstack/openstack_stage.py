@@ -69,6 +69,11 @@ class Stage:
         self._exits.callback(self._end, who, made)
         return made
 
+    def console(self, who: Any, server: Any) -> str:
+        """What a server has said on its console."""
+        said = who.compute.get_server_console_output(server)
+        return str(said["output"] if isinstance(said, dict) else said)
+
     def keep(self, callback: Any, *words: Any) -> None:
         """Note how something else is taken away."""
         self._exits.callback(callback, *words)

@@ -53,6 +53,7 @@ class Vim:
         self.computes = rpc.ComputeStub(channel)
         self.resources = rpc.ResourcesStub(channel)
         self.images = rpc.ImagesStub(channel)
+        self.storage = rpc.StorageStub(channel)
         self.inventory = rpc.InventoryStub(channel)
 
     def owner(self) -> Owner:
@@ -135,7 +136,7 @@ def last(stream: Iterable[pb.Progress]) -> pb.Resource:
 def plugin(cloud: Cloud, name: str | None, **config: Any) -> Iterator[Vim]:
     """A plugin in the project of clouds.yaml's `name`; what it has made goes with it."""
     assert name is not None
-    words = {"cloud": name, "watch_s": 2, "inventory_s": 5, **config}
+    words = {"cloud": name, "watch_s": 20, "inventory_s": 60, **config}
     if cloud.clouds_file:
         words["clouds_file"] = str(cloud.clouds_file)
     with tempfile.TemporaryDirectory(prefix="vnfm-ospl-") as folder:

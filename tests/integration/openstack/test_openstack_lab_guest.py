@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import subprocess
 import time
 from collections.abc import Callable
 
@@ -33,7 +34,9 @@ def test_a_guest_answers_on_the_provider_network_and_on_its_own_vxlan_segment(st
         availability_zone="tcg",
         user_data=base64.b64encode(b"words for the guest").decode(),
     )
-    _await(lambda: "LAB-GUEST ready" in _console(stage, server), lambda: _console(stage, server))
+    _await(
+        lambda: "LAB-GUEST ready" in stage.console(stage.member, server), lambda: stage.console(stage.member, server)
+    )
     addresses = [port.fixed_ips[0]["ip_address"] for port in ports]
     segment = stage.admin.network.get_network(inside.id)
     assert (segment.provider_network_type, segment.mtu) == ("vxlan", SEGMENT_MTU)
@@ -43,15 +46,12 @@ def test_a_guest_answers_on_the_provider_network_and_on_its_own_vxlan_segment(st
         told = json.loads(neighbour.page(addresses[0], "meta_data.json"))
         assert told["uuid"] == server.id
         assert neighbour.page(addresses[0], "user_data").strip() == "words for the guest"
+    filters = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=True).stdout
+    assert f"tap{ports[0].id[:11]}" not in filters, "the host's packet filter is not the lab's to fill"
     with machine(f"lab{os.getpid()}b", stage.cloud.underlay, "198.51.100.77/24") as far:
         far.join_vxlan(segment.provider_segmentation_id, VXLAN_PORT, VXLAN_GROUP, "10.71.2.250/24", segment.mtu)
         assert far.pings(addresses[1]) == 5
         assert far.pings(addresses[1], count=3, payload_bytes=segment.mtu - HEADERS_BYTES) == 3
-
-
-def _console(stage: Stage, server: object) -> str:
-    said = stage.member.compute.get_server_console_output(server)
-    return str(said["output"] if isinstance(said, dict) else said)
 
 
 def _await(ready: Callable[[], bool], tell: Callable[[], str]) -> None:

@@ -95,9 +95,7 @@ def test_a_machine_outside_meets_a_guest_on_the_segment_that_neutron_chose(
     assert end.segment.id > 0
     assert end.endpoints
     route = pb.Route(destination="10.83.0.0/24", via="10.82.0.2")
-    listed = stage.admin.image.find_image("lab-guest", ignore_missing=False)
-    data = stage.admin.image.download_image(listed.id).content
-    image = vim.image(data, "qcow2")
+    image = guest_image(vim, stage)
     guest = port("eth0", link, "10.82.0.1/24", routes=[route])
     made = vim.compute(BOOTING, image, guest, image_format="qcow2", memory_bytes=160 << 20, user_data=b"from the VNFD")
     with machine("vnfm-ospl", cloud.underlay, "198.51.100.77/24") as outside:
@@ -110,3 +108,24 @@ def test_a_machine_outside_meets_a_guest_on_the_segment_that_neutron_chose(
         assert reply.count("bytes from") == 3, "the guest's route came by DHCP"
         assert outside.page("10.82.0.1", "user_data").strip() == "from the VNFD"
     assert made.state == pb.STATE_RUNNING
+
+
+def test_a_guest_on_a_link_that_is_too_small_for_dhcp_reads_its_config_drive(vim: Vim, stage: Stage) -> None:
+    link, image = vim.link("10.92.0.0/29"), guest_image(vim, stage)
+    guest = port("eth0", link, "10.92.0.1/29")
+    made = vim.compute(
+        BOOTING, image, guest, image_format="qcow2", memory_bytes=160 << 20, user_data=b"words on a drive"
+    )
+    until_s = time.monotonic() + 600
+    while "LAB-GUEST ready" not in (said := stage.console(stage.admin, made.handle.native_id)):
+        assert time.monotonic() < until_s, said[-2000:]
+        time.sleep(1)
+    assert "LAB-GUEST eth0 no lease" in said
+    assert f'LAB-GUEST config drive {{"uuid": "{made.handle.native_id}"' in said
+    assert "LAB-GUEST user_data words on a drive" in said
+
+
+def guest_image(vim: Vim, stage: Stage) -> str:
+    """What boots in the lab, as the manager would put it there."""
+    listed = stage.admin.image.find_image("lab-guest", ignore_missing=False)
+    return vim.image(stage.admin.image.download_image(listed.id).content, "qcow2")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 
 import pytest
 from labs.openstack.standing import Cloud
 from openstack_stage import Stage
-from openstack_vim import Vim, last, plugin, port
+from openstack_vim import Refused, Vim, last, plugin, port
 
+from plugins.openstack import linkhot
+from plugins.openstack.chaining import EXTENSIONS, Member, Way, resources
 from vnfm.pb.common.v1.common_pb2 import Handle
 from vnfm.pb.vim.v1 import vim_pb2 as pb
 
@@ -77,7 +80,7 @@ def test_a_shared_address_stays_with_its_ports_over_a_paths_life(vim: Vim, stage
     hop = pb.Hop(compute=Handle(resource_id=made.handle.resource_id), ingress_cp_id="left", egress_cp_id="right")
     edges = [pb.Hop(edge=pb.LinkEnd(), edge_link=Handle(resource_id=one.handle.resource_id)) for one in (left, right)]
     request = pb.AllocatePathRequest(
-        resource_id="11111111-2222-4333-8444-555555555555", owner=vim.owner(), hops=[edges[0], hop, edges[1]]
+        resource_id=str(uuid.uuid4()), owner=vim.owner(), hops=[edges[0], hop, edges[1]], generation=1
     )
     path = last(vim.network.AllocatePath(request, timeout=120))
     assert sorted(pairs_of(stage, ids["left"])) == sorted(["10.88.0.9", EVERY])
@@ -85,6 +88,23 @@ def test_a_shared_address_stays_with_its_ports_over_a_paths_life(vim: Vim, stage
     vim.terminate(path.handle.resource_id)
     assert pairs_of(stage, ids["left"]) == ["10.88.0.9"]
     assert pairs_of(stage, ids["right"]) == []
+
+
+def test_a_port_with_rules_is_in_a_group_that_admits_just_that(vim: Vim, stage: Stage) -> None:
+    link = vim.link("10.91.0.0/24")
+    rules = [
+        pb.TrafficRule(protocol="tcp", port_min=443, port_max=443),
+        pb.TrafficRule(protocol="icmp", port_max=65535),
+    ]
+    made = vim.compute(SIMULATED, vim.image(BARE, "raw"), port("in", link, "10.91.0.5/24", admits=rules))
+    (native,) = stage.admin.network.ports(device_id=made.handle.native_id)
+    (group_id,) = native.security_group_ids
+    kept = stage.admin.network.get_security_group(group_id).security_group_rules
+    inward = {(r["protocol"], r["port_range_min"]) for r in kept if r["direction"] == "ingress"}
+    assert inward == {("tcp", 443), ("icmp", None)}
+    assert {r["ethertype"] for r in kept if r["direction"] == "egress"} == {"IPv4", "IPv6"}
+    vim.terminate(made.handle.resource_id)
+    assert stage.admin.network.find_security_group(group_id) is None
 
 
 def test_a_tenant_of_ours_has_its_own_project(cloud: Cloud, stage: Stage) -> None:
@@ -107,3 +127,30 @@ def test_servers_apart_by_a_rule_are_on_machines_apart_where_nova_chooses(cloud:
         made = [vim.compute("az:nova", image, annotations=rule) for _ in range(2)]
         servers = [stage.member.compute.get_server(one.handle.native_id) for one in made]
         assert len({server.host_id for server in servers}) == 2
+
+
+def test_a_cloud_without_cinder_says_so(vim: Vim) -> None:
+    request = pb.AllocateVolumeRequest(resource_id=str(uuid.uuid4()), owner=vim.owner(), size_bytes=1 << 30)
+    with pytest.raises(Refused) as refused:
+        last(vim.storage.AllocateVolume(request, timeout=120))
+    assert refused.value.word == "not-offered"
+    assert "Cinder is not in its catalogue" in refused.value.problem.detail
+    assert vim.query() == []
+
+
+def test_heat_knows_the_words_by_which_chains_are_asked_for(cloud: Cloud, stage: Stage) -> None:
+    """As far as it does where Neutron has no networking-sfc: classifiers and pairs."""
+    way = Way(tuple((Member(f"{name}-in", f"{name}-out"),) for name in ("fw", "dpi", "rt")))
+    match = pb.Classifier(source_cidr="10.1.0.0/24", ip_protocol=6, destination_port=443, source_port=1024)
+    hot = linkhot.path(["port"], resources(way, match, symmetric=True))
+    kinds = ("OS::Neutron::FlowClassifier", "OS::Neutron::PortPair")
+    known = {name: one for name, one in hot["resources"].items() if one["type"] in kinds}
+    assert len(known) == 6
+    for template, good in (({**hot, "resources": known}, True), (hot, offers_chains(stage))):
+        answer = stage.member.orchestration.post("/validate", json={"template": template})
+        assert (answer.status_code == 200) is good, answer.text
+
+
+def offers_chains(stage: Stage) -> bool:
+    """Whether the cloud has networking-sfc."""
+    return {one.alias for one in stage.member.network.extensions()} >= EXTENSIONS

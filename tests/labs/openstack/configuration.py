@@ -45,11 +45,18 @@ ACCOUNTS: Mapping[str, tuple[str, str]] = {
     "lab-admin": ("admin", "admin"),
 }
 
-# root already: options are dropped, the rest is run
-SUDO = """#!/bin/sh
+COMMANDS: Mapping[str, str] = {
+    # root already: options are dropped, the rest is run
+    "sudo": """#!/bin/sh
 while [ "${1#-}" != "$1" ]; do shift; done
 exec "$@"
-"""
+""",
+    # Neutron's agent guards taps against false addresses in the host's own table, which is not the lab's to fill. And
+    # ebtables on nftables cannot take away the rules with which it does: asked to, the agent tries for ever.
+    "ebtables": """#!/bin/sh
+exit 0
+""",
+}
 
 
 def configure(lab: Lab) -> str:
@@ -101,16 +108,17 @@ def _secrets(lab: Lab) -> dict[str, str]:
 
 
 def _programs(lab: Lab, entry_points: str) -> None:
-    """What Debian's Python is to find: the simulated hosts' driver and wiring, Heat's addition; and a sudo."""
+    """What Debian's Python is to find: the simulated hosts' driver and wiring, Heat's addition; and commands."""
     for source in (HERE / "simulated").glob("lab_*.py"):
         shutil.copy(source, lab.folder / "python" / source.name)
     shutil.copy(HERE / "simulated/heat_silent.py", lab.folder / "python/heat/heat_silent.py")
     told = lab.folder / "python/lab_simulated-1.dist-info"
     _write(told / "METADATA", "Metadata-Version: 2.1\nName: lab-simulated\nVersion: 1\n")
     _write(told / "entry_points.txt", entry_points)
-    sudo = lab.folder / "bin/sudo"
-    _write(sudo, SUDO)
-    sudo.chmod(0o755)
+    for name, script in COMMANDS.items():
+        command = lab.folder / "bin" / name
+        _write(command, script)
+        command.chmod(0o755)
 
 
 def _jinja() -> Environment:

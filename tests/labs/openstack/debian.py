@@ -46,7 +46,6 @@ PACKAGES = (
     "neutron-metadata-agent",
     "dnsmasq-base",
     "iproute2",
-    "nftables",
     "iputils-ping",
     # the guest
     "linux-image-cloud-amd64",
@@ -69,13 +68,15 @@ def install_missing() -> None:
         return
     say(f"installing {len(missing)} Debian packages and what they need (minutes, once): {' '.join(missing)}")
     install = [*APT, *MIRROR, *KEEP_CONFIG, "install", "--no-install-recommends", *missing]
+    resume = ["dpkg", "--force-confdef", "--force-confold", "--configure", "-a"]
     end = time.monotonic() + INSTALL_SECONDS
     with _no_daemons(), tempfile.TemporaryFile("w+") as log:
-        # a package list that is fresh enough is not fetched again
-        done = in_time(install, end, log)
-        if not done and in_time([*APT, *MIRROR, "update"], time.monotonic() + UPDATE_SECONDS, log):
-            done = in_time(install, end, log)
-        if not done:
+        # a package list that is fresh enough is not fetched again, and an installation that was ended is gone on with
+        if not in_time(install, end, log) and not (
+            in_time(resume, end, log)
+            and in_time([*APT, *MIRROR, "update"], time.monotonic() + UPDATE_SECONDS, log)
+            and in_time(install, end, log)
+        ):
             raise LabError("apt-get failed:\n" + _last_lines(log))
 
 

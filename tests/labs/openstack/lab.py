@@ -84,7 +84,7 @@ class Lab:
         return self.folder.joinpath("data", *parts)
 
     def environment(self) -> dict[str, str]:
-        """What every service runs with: no proxy, nothing of the caller's Python, a `sudo` that only executes."""
+        """What every service runs with: no proxy, nothing of the caller's Python, commands of its own."""
         return {
             "PATH": f"{self.folder / 'bin'}:/usr/sbin:/usr/bin:/sbin:/bin",
             "HOME": str(self.folder / "home"),

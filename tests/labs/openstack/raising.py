@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import configuration, guards, health, identities, resources, schemas, services, wires
+from . import configuration, health, identities, resources, schemas, services, wires
 from .console import say, wait_for
 from .debian import install_missing
 from .guest import guest_image
@@ -74,7 +74,6 @@ class Raising:
     def _control_and_hosts(self) -> None:
         lab = self._lab
         control = services.control(lab)
-        guards.remember(_guards(lab))
         wires.plug()
         self._start((*control, services.libvirt(lab)))
         socket = lab.folder / "libvirt/run/libvirt-sock"
@@ -109,15 +108,10 @@ def down(lab: Lab) -> list[str]:
         wait_for("the last processes", lambda: not processes.all(), 30)
         networks = [path.name for path in lab.data("neutron", "dhcp").glob("*")]
         wires.unplug(networks)
-        guards.remove(_guards(lab))
         namespaces = wires.namespaces(networks)
         if lab.folder.exists():
             shutil.rmtree(lab.folder)
-    return [*wires.left(), *namespaces, *guards.left(), *([str(lab.folder)] if lab.folder.exists() else [])]
-
-
-def _guards(lab: Lab) -> Path:
-    return lab.data("guards.json")
+    return [*wires.left(), *namespaces, *([str(lab.folder)] if lab.folder.exists() else [])]
 
 
 def _end_guests(lab: Lab) -> None:

@@ -26,9 +26,10 @@ from vnfm.model.problem import ProblemError
 from vnfm.model.realization import NOTHING_STANDS
 from vnfm.placement.amounts import amounts_of, cells_of, total
 from vnfm.placement.engine import place
+from vnfm.placement.headroom import FILLER
 from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.types import Cell, Plan, Request, Reservation
-from vnfm.placement.whatif import FILLER, More, Supposition, closed, detached, supposed
+from vnfm.placement.whatif import More, Supposition, closed, detached, supposed
 
 
 def nobody_is_overcommitted(snapshot: Snapshot) -> bool:
@@ -340,3 +341,24 @@ def test_a_change_goes_where_it_was_planned_or_nowhere() -> None:
     with pytest.raises(ProblemError, match="does not take fw/front") as refused:
         done(cloud.snapshot.holding([taken]), there)
     assert refused.value.problem.retry == "NEW_PLACEMENT"
+
+
+# ---- what is said meanwhile ----
+
+
+@pytest.mark.parametrize(
+    ("runs_on", "said"), [("", "nothing runs"), ("h2", "nothing that runs is touched"), ("h1", "")]
+)
+def test_where_there_is_nothing_to_look_at_that_is_said(runs_on: str, said: str) -> None:
+    cloud = Cloud(star([server("h1"), server("h2"), server("edge")]))
+    if runs_on:
+        cloud.add("c", "fw", on=runs_on, ends="edge")
+    words: list[tuple[int, int, str]] = []
+    outlook(
+        cloud.chains,
+        cloud.snapshot,
+        supposed(cloud.snapshot, Supposition(drain=("h1",))),
+        SIGHT,
+        lambda *word: words.append(word),
+    )
+    assert words[-1] == ((1, 1, "") if runs_on == "h1" else (0, 0, said))

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from vnfm.lcm.recipes.computes import Lane, LaneIds, compute_step, compute_steps, cps_of
-from vnfm.model.connectivity import AddressSpec, Cpd, CpKind, VirtualLinkDesc
+from vnfm.model.connectivity import AddressSpec, Cpd, CpKind, ExtCpd, VirtualLinkDesc
 from vnfm.model.needs import Needs
 from vnfm.model.placement import Runtime
-from vnfm.model.policies import AffinityRule
+from vnfm.model.policies import AffinityRule, SecurityGroupRule
 from vnfm.model.vdu import ImageFormat, SwImage, Vdu
 from vnfm.model.vnfd import Flavour
 from vnfm.pb.vim.v1 import vim_pb2 as pb
@@ -92,6 +92,19 @@ def test_a_vip_whose_target_is_the_vdu_is_every_ports_on_that_link() -> None:
 def test_a_vip_that_leads_outside_stays_a_port() -> None:
     flavour = replace(FLAVOUR, cps=(replace(VIP, virtual_link=""), MAIN))
     assert [cpd.id for cpd in cps_of(flavour, "db")] == ["main", "vip"]
+
+
+def test_a_port_lets_pass_what_the_rules_that_name_it_say() -> None:
+    by_cp = SecurityGroupRule("web", targets=("main",), protocol="TCP", port_min=443, port_max=443)
+    outside = SecurityGroupRule("out", targets=("ext",), direction="egress", ether_type="ipv6", protocol="icmp")
+    others = SecurityGroupRule("other", targets=("elsewhere",))
+    flavour = replace(FLAVOUR, security_rules=(by_cp, outside, others), external_cps=(ExtCpd("ext", "main"),))
+    ((main, tagged),) = ports_of(flavour, 1)
+    assert list(main.admits) == [
+        pb.TrafficRule(protocol="tcp", port_min=443, port_max=443),
+        pb.TrafficRule(egress=True, ipv6=True, protocol="icmp", port_max=65535),
+    ]
+    assert list(tagged.admits) == []
 
 
 def test_a_port_in_a_trunk_has_the_id_of_its_vlan() -> None:

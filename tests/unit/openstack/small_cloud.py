@@ -30,6 +30,7 @@ class SmallCloud:
     extensions: Sequence[str] = ()
     ports: dict[str, dict[str, Any]] = field(default_factory=dict)
     stacks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    attachments: list[dict[str, str]] = field(default_factory=list)
     sent: list[tuple[str, str, Any]] = field(default_factory=list)
     base: str = ""
 
@@ -59,6 +60,10 @@ class SmallCloud:
         self.sent.append((method, path, body))
         if path == "/network/v2.0/extensions":
             return 200, {"extensions": [{"alias": alias} for alias in self.extensions]}
+        if path == "/volume/v3/p1/types":
+            return 200, {"volume_types": []}
+        if path.startswith("/volume/v3/p1/volumes/"):
+            return 200, {"volume": {"attachments": self.attachments}}
         if path == "/compute/v2.1/servers/detail":
             return 200, {"servers": []}
         if path.startswith("/network/v2.0/ports/"):

@@ -47,7 +47,7 @@ def pairs_after(before: list[dict[str, str]], act: str) -> list[Mapping[str, str
     cloud, _ = cloud_of({("GET", "/ports/p"): [said({"port": port})], ("PUT", "/ports/p"): taken})
     project = Project(cloud, None, None)  # type: ignore[arg-type]
     links = Links(None)  # type: ignore[arg-type]
-    asyncio.run(links._open(project, "p") if act == "open" else links._shut(project, "p"))
+    asyncio.run(links._open(project, port) if act == "open" else links._shut(project, "p"))
     pairs: list[Mapping[str, str]] = put[-1]["port"]["allowed_address_pairs"]
     return pairs
 

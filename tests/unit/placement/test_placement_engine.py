@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from copy import deepcopy
 from typing import Any
 
 import format_checker
@@ -38,6 +39,7 @@ def state_of(book: Book) -> list[object]:
         book.free.tolist(),
         book.free_narrow.tolist(),
         book.cell_free.tolist(),
+        book.cell_narrow.tolist(),
         book.left,
         book.cell_left,
         book.bandwidth,
@@ -83,7 +85,7 @@ def test_release_undoes_place_exactly(family: str, seed: int, dice: random.Rando
     cloud, chains = cloud_and_chains(family, seed, 12)
     placer = placer_of(cloud)
     instance = placer.book.estate.instance
-    before = state_of(placer.book.copy())
+    before = deepcopy(state_of(placer.book))
     placed = [c["id"] for c in chains if placer.place(parse_chain(c, instance)).accepted]
     dice.shuffle(placed)
     for chain in placed:
@@ -243,7 +245,7 @@ def test_a_worker_is_opened_where_containers_need_one_and_closed_behind_the_last
     cloud = opening_cloud()
     placer = placer_of(cloud)
     instance = placer.book.estate.instance
-    untouched = state_of(placer.book.copy())
+    untouched = deepcopy(state_of(placer.book))
     first = placer.place(parse_chain(behind_a_vm("a"), instance))
     second = placer.place(parse_chain(behind_a_vm("b"), instance))
     third = placer.place(parse_chain(behind_a_vm("c"), instance))

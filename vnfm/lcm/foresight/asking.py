@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from vnfm.lcm.foresight.moving import Sight
 from vnfm.lcm.foresight.replacing import Wish, replacement
 from vnfm.lcm.foresight.running import Population, Running
+from vnfm.lcm.foresight.saying import NOTHING_RUNS, Say
 from vnfm.lcm.foresight.supposing import outlook
 from vnfm.lcm.foresight.telling import outlook_document, replacement_document, tidied_document
 from vnfm.lcm.foresight.tidying import Improvement, bettered, tidied
@@ -20,7 +21,7 @@ from vnfm.lcm.planning import plan_chain
 from vnfm.model.chain import ServiceChain
 from vnfm.model.problem import problem
 from vnfm.placement.snapshot import Snapshot
-from vnfm.placement.whatif import Say, Supposition, detached, supposed
+from vnfm.placement.whatif import Supposition, detached, supposed
 
 T = TypeVar("T")
 Document = dict[str, Any]
@@ -93,6 +94,8 @@ class Foresight:
         everyone, now, sight = await self._now()
 
         def work(say: Say) -> Document:
+            if not everyone:
+                say(0, 0, NOTHING_RUNS)
             return tidied_document(now, tidied(everyone, detached(now), sight, most, say))
 
         async with aclosing(_worked(work)) as words:

@@ -13,9 +13,10 @@ from vnfm.model.change import Place
 from vnfm.model.placement import Runtime
 from vnfm.model.problem import problem
 from vnfm.model.realization import VnfcThere
+from vnfm.placement.naming import host_named
 from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.types import HostKey
-from vnfm.placement.whatif import closed, detached, host_named, only
+from vnfm.placement.whatif import closed, detached, only
 
 MOST_WAYS = 27
 """Choices of realizations that are tried where each VNF is told its host."""

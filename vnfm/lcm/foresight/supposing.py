@@ -26,6 +26,7 @@ from vnfm.lcm.foresight.moving import (
     no_of,
 )
 from vnfm.lcm.foresight.running import Running
+from vnfm.lcm.foresight.saying import NOTHING_RUNS, Say, no_word
 from vnfm.lcm.placing import Ground, Spread, place_over
 from vnfm.lcm.planning import kept_together, lane_demands, plan_chain
 from vnfm.model.chain import ChainVnf
@@ -33,7 +34,7 @@ from vnfm.model.problem import ProblemError
 from vnfm.placement.demand import rule_of_vnfd
 from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.types import Assignment, Plan, Refusal, Request
-from vnfm.placement.whatif import Say, Supposed, no_word
+from vnfm.placement.whatif import Supposed
 
 
 class Outcome(StrEnum):
@@ -96,7 +97,7 @@ def outlook(everyone: Sequence[Running], now: Snapshot, then: Supposed, sight: S
         after_it = gauge_then.measured(fate.running) if fate.after is None and fate.no is None else fate.after
         fates.append(replace(fate, before=gauge.measured(one), after=after_it))
         after[one.id] = fate.running
-    say(len(hit), len(hit), "")
+    say(len(hit), len(hit), "" if hit else "nothing that runs is touched" if everyone else NOTHING_RUNS)
     return Outlook(tuple(fates), snapshot, tuple(after.values()), tuple(untold))
 
 

@@ -11,9 +11,10 @@ from vnfm.lcm.foresight.replacing import Replacement, warnings
 from vnfm.lcm.foresight.running import Running
 from vnfm.lcm.foresight.supposing import Fate, Outcome, Outlook
 from vnfm.lcm.foresight.tidying import Improvement, Tidied
+from vnfm.placement.headroom import Headroom, headroom
 from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.types import HostKey
-from vnfm.placement.whatif import Headroom, Supposed, Supposition, headroom
+from vnfm.placement.whatif import Supposed, Supposition
 
 Document = dict[str, Any]
 AMOUNTS = ("cpu_milli", "memory_bytes", "hugepage_bytes", "vfs", "gpus", "disk_bytes")

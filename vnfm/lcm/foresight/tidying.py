@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 from vnfm.lcm.changing import Renewal
 from vnfm.lcm.foresight.moving import Gauge, Measure, Moved, Shift, Sight, moved
 from vnfm.lcm.foresight.running import Running
+from vnfm.lcm.foresight.saying import Say, no_word
 from vnfm.model.problem import ProblemError
+from vnfm.placement.headroom import filling, used_by_others
 from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.types import HostKey
-from vnfm.placement.whatif import Say, filling, no_word, only, used_by_others
+from vnfm.placement.whatif import only
 
 TRIES = 100
 """Chains that are looked at in vain before the search ends; more where many moves are wanted."""

@@ -1,8 +1,7 @@
 """What a VIM is told of a VNFC beside its sizes: words of its author, of the VIM's own, and groups. Pure.
 
 A key with a colon (`hw:numa_nodes`, `trait:…`, `pci_passthrough:alias`) is a word of a VIM's own. It stands in a
-logical node's requirements or among a requested capability's parameters (SOL001 6.2.38, 6.2.42), and goes to the VIM as
-it is.
+logical node's requirements or among a requested capability's parameters (SOL001), and goes to the VIM as it is.
 """
 
 from __future__ import annotations

@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 from collections.abc import Container as Container_
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
 from vnfm.lcm.recipes.annotations import annotations_of
-from vnfm.lcm.recipes.sharing import has_port, shared_ips
+from vnfm.lcm.recipes.sharing import admitted, has_port, shared_ips
 from vnfm.lcm.routes import Position
 from vnfm.lcm.steps import Step, StepKind, mint
 from vnfm.model.connectivity import Cpd, VirtualLinkDesc
@@ -239,7 +239,7 @@ def compute_step(
             init_containers=() if vm else tuple(_container(lane, c) for c in vdu.init_containers),
             boot=_disk(lane, vdu) if vm else None,
             user_data_b64=base64.b64encode(vdu.user_data).decode() if vm else "",
-            ports=tuple(ports),
+            ports=tuple(replace(port, admits=admitted(lane.flavour, port.cp_id)) for port in ports),
             annotations=annotations_of(lane.flavour, vdu, lane.instance_id, at.runtime),
             worker=WorkerSpec(at.worker.host, at.worker.size.id) if at.worker else None,
         ),

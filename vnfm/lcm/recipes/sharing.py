@@ -1,8 +1,10 @@
-"""Addresses that several ports answer for: a VipCp (SOL001 6.8.11) is no port, but what its targets' ports may use."""
+"""What ports may do: addresses that several answer for (a VipCp of SOL001 is no port of its own), and the traffic
+that a VNFD's security rules let pass."""
 
 from __future__ import annotations
 
 from vnfm.model.connectivity import Cpd, CpKind
+from vnfm.model.resources import TrafficRule
 from vnfm.model.vnfd import Flavour
 
 
@@ -23,3 +25,19 @@ def shared_ips(flavour: Flavour, cpd: Cpd) -> tuple[str, ...]:
         for address in (fixed.partition("/")[0] for fixed in spec.fixed)
     )
     return tuple(dict.fromkeys(shared))
+
+
+def admitted(flavour: Flavour, cp_id: str) -> tuple[TrafficRule, ...]:
+    """By the rules whose targets name the CP, by itself or by the external CP before it."""
+    names = {cp_id, *(e.id for e in flavour.external_cps if e.cpd_id == cp_id)}
+    return tuple(
+        TrafficRule(
+            egress=rule.direction.lower() == "egress",
+            ipv6=rule.ether_type.lower() == "ipv6",
+            protocol=rule.protocol.lower(),
+            port_min=rule.port_min,
+            port_max=rule.port_max,
+        )
+        for rule in flavour.security_rules
+        if names & set(rule.targets)
+    )

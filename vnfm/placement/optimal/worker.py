@@ -50,12 +50,12 @@ def fast_path(instance: Instance) -> Callable[[Sequence[Chain]], Iterator[Answer
     from vnfm.placement.placer import Placer, answer_of
 
     if any(n.opens for n in instance.nodes):
-        instance = replace(instance, nodes=tuple(replace(n, opens=()) for n in instance.nodes))
+        instance = replace(instance, nodes=tuple(n._replace(opens=()) for n in instance.nodes))
     estate = build_estate(instance)
 
     def place(chains: Sequence[Chain]) -> Iterator[Answer]:
         placer = Placer(Book(estate))
-        effort = replace(placer.effort, prove=False)  # why one is refused does not matter here
+        effort = placer.effort._replace(prove=False)  # why one is refused does not matter here
         for chain in chains:
             found = placer.find(chain, effort)
             if found.draft is None:

@@ -1083,6 +1083,7 @@ class Port(_message.Message):
     ROUTES_FIELD_NUMBER: _builtins.int
     L2_TRANSPARENT_FIELD_NUMBER: _builtins.int
     SHARED_IPS_FIELD_NUMBER: _builtins.int
+    ADMITS_FIELD_NUMBER: _builtins.int
     cp_id: _builtins.str
     """also the interface's name inside where the realization can name it"""
     mac: _builtins.str
@@ -1108,6 +1109,10 @@ class Port(_message.Message):
     def shared_ips(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """addresses that it may answer for beside its own (a VipCp's), without length"""
 
+    @_builtins.property
+    def admits(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrafficRule]:
+        """a VIM that filters lets pass this and no more; of a way without a rule: all"""
+
     def __init__(
         self,
         *,
@@ -1122,14 +1127,51 @@ class Port(_message.Message):
         routes: _abc.Iterable[Global___Route] | None = ...,
         l2_transparent: _builtins.bool = ...,
         shared_ips: _abc.Iterable[_builtins.str] | None = ...,
+        admits: _abc.Iterable[Global___TrafficRule] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["link", b"link"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bandwidth_bps", b"bandwidth_bps", "cp_id", b"cp_id", "ips", b"ips", "l2_transparent", b"l2_transparent", "link", b"link", "mac", b"mac", "mtu_bytes", b"mtu_bytes", "routes", b"routes", "shared_ips", b"shared_ips", "vlan_sub_port", b"vlan_sub_port", "vnic", b"vnic"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admits", b"admits", "bandwidth_bps", b"bandwidth_bps", "cp_id", b"cp_id", "ips", b"ips", "l2_transparent", b"l2_transparent", "link", b"link", "mac", b"mac", "mtu_bytes", b"mtu_bytes", "routes", b"routes", "shared_ips", b"shared_ips", "vlan_sub_port", b"vlan_sub_port", "vnic", b"vnic"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Port: _TypeAlias = Port  # noqa: Y015
+
+@_typing.final
+class TrafficRule(_message.Message):
+    """SOL001 SecurityGroupRule"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EGRESS_FIELD_NUMBER: _builtins.int
+    IPV6_FIELD_NUMBER: _builtins.int
+    PROTOCOL_FIELD_NUMBER: _builtins.int
+    PORT_MIN_FIELD_NUMBER: _builtins.int
+    PORT_MAX_FIELD_NUMBER: _builtins.int
+    egress: _builtins.bool
+    """out of the VNF; else into it"""
+    ipv6: _builtins.bool
+    protocol: _builtins.str
+    """"tcp", "udp", "icmp", ..., or its number; empty: any"""
+    port_min: _builtins.int
+    """of the destination; 0 and 65535, or both 0: any"""
+    port_max: _builtins.int
+    def __init__(
+        self,
+        *,
+        egress: _builtins.bool = ...,
+        ipv6: _builtins.bool = ...,
+        protocol: _builtins.str = ...,
+        port_min: _builtins.int = ...,
+        port_max: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["egress", b"egress", "ipv6", b"ipv6", "port_max", b"port_max", "port_min", b"port_min", "protocol", b"protocol"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrafficRule: _TypeAlias = TrafficRule  # noqa: Y015
 
 @_typing.final
 class Route(_message.Message):
