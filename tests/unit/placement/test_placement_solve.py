@@ -28,6 +28,8 @@ from vnfm.placement.solution_io import parse_solution, solution_dict
 from vnfm.placement.statement import Answer, Solution
 from vnfm.placement.statement_io import parse_instance
 
+PATIENCE_SECONDS = 60.0  # it ends as soon as the best is proved; a busy machine needs longer
+
 
 def whole(raw: dict[str, Any], *, grouped: bool = True, seconds: float = 20) -> tuple[Solution, bool]:
     """The exact model of all chains on all nodes; whether it is proved."""
@@ -194,7 +196,8 @@ def test_the_bound_without_a_solver_is_below_the_optimum(family: str) -> None:
 def test_neighbourhoods_alone_find_placements_for_chains_that_nobody_placed_before() -> None:
     raw = make("dc100", 0, chains=10)
     told: list[Found] = []
-    settings = Settings(time.monotonic, time.monotonic() + 6, 1, 2, told.append)
+    # by processor time: on a busy machine six seconds may be nothing
+    settings = Settings(time.process_time, time.process_time() + 8, 1, 2, told.append)
     search = Search(Cloud(parse_instance(raw)), settings)
     search.insertions(settings.until)
     search.neighbourhoods(settings.until)
@@ -212,9 +215,9 @@ def test_an_instance_goes_to_the_worker_and_comes_back_as_it_was() -> None:
 
 def test_a_batch_without_chains_or_without_nodes() -> None:
     empty = make("tiny", 0, chains=0)
-    assert solve(parse_instance(empty), 3.0).objective == 0
+    assert solve(parse_instance(empty), PATIENCE_SECONDS).objective == 0
     nowhere = make("tiny", 0) | {"nodes": [], "links": []}
-    solution = solve(parse_instance(nowhere), 3.0)
+    solution = solve(parse_instance(nowhere), PATIENCE_SECONDS)
     assert solution.objective == solution.bound == sum(c["value"] for c in nowhere["chains"])
 
 
@@ -236,7 +239,7 @@ def test_workers_that_might_be_opened_are_left_closed_and_the_bound_still_holds(
 def test_the_command_writes_a_right_solution_and_says_how_near_it_is(tmp_path: Path) -> None:
     raw = make("tiny", 4)
     (tmp_path / "i.json").write_text(json.dumps(raw))
-    done = command(tmp_path / "i.json", "--time", 10, "-o", tmp_path / "s.json")
+    done = command(tmp_path / "i.json", "--time", PATIENCE_SECONDS, "-o", tmp_path / "s.json")
     assert done.returncode == 0, done.stderr
     written = json.loads((tmp_path / "s.json").read_text())
     verdict = check(raw, written)
