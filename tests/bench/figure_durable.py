@@ -137,20 +137,21 @@ async def _round(manager: Manager, chains: int) -> Round:
 
 async def _create(client: Client, names: Sequence[str]) -> None:
     """CreateChain for each, some at once; it answers when the operation is on disk."""
-    waiting, file = list(reversed(names)), _descriptor()
+    waiting = [(name, _descriptor(name)) for name in reversed(names)]
 
     async def one_by_one() -> None:
         while waiting:
-            await client.chains.CreateChain(pb.ChainRequest(descriptor=file, filename="chain.json", name=waiting.pop()))
+            name, file = waiting.pop()
+            await client.chains.CreateChain(pb.ChainRequest(descriptor=file, filename=f"{name}.json"))
 
     await asyncio.gather(*(one_by_one() for _ in range(CALLS_AT_ONCE)))
 
 
-def _descriptor() -> bytes:
-    """The one file that all of them are created from, each under a name of its own."""
+def _descriptor(name: str) -> bytes:
+    """Each chain has a file of its own, as when they come from many customers: nothing read before serves it."""
     aliases = [f"hop{n}" for n in range(LENGTH)]
     document = {
-        "chain": "durable",
+        "chain": name,
         "ends": {"client": {"cidr": "10.1.0.0/24"}, "server": {"cidr": "10.9.0.0/24"}},
         "vnfs": {alias: {"vnfd": VNFD_ID} for alias in aliases},
         "path": ["client", *aliases, "server"],
