@@ -4,3 +4,8 @@ Pure functions over an immutable snapshot: no I/O, no clock, no randomness. The 
 gives the same plan. `demand.py` reads descriptors, `engine.py` decides, `explain.py` tells. Nothing is
 imported here, so that a part costs only itself.
 """
+
+import os
+
+# Nothing here multiplies matrices: numpy need not start threads for that, which spin on the other processors.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
