@@ -27,6 +27,7 @@ from rich.table import Table  # noqa: E402
 
 WIDTH = 118
 Measure = Callable[[int, int, Say], list[Row]]
+
 FIGURES: dict[str, Measure] = {
     "identical": placement_speed.identical_requests,
     "chains_1k": lambda rounds, large, say: placement_speed.chains("dc1k", rounds, large, say),
@@ -39,7 +40,15 @@ FIGURES: dict[str, Measure] = {
     "wide": placement_wide.acceptance,
     "refusals": placement_quality.refusals,
     "start": placement_speed.start,
+    "durable": lambda rounds, large, say: [durable(say)],
 }
+
+
+def durable(say: Say) -> Row:
+    """Chains end to end, not only placed: a manager with a simulated VIM. Imported when asked for: it loads gRPC."""
+    from figure_durable import placement_row
+
+    return placement_row(say)
 
 
 def say(text: str) -> None:

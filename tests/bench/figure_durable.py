@@ -18,7 +18,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from bench_host import Workspace, cpu_seconds, load
+import placement_rows
+from bench_host import Workspace, cpu_seconds, load, workspace
 from bench_manager import VNFD_ID, BenchError, Client, Manager, build_package
 from bench_rows import Bound, Row, Say, measured
 from bench_samples import sampled
@@ -65,11 +66,10 @@ class Round:
         return self.reference_us / REFERENCE_US[BASE_HOSTS]
 
 
-def figure(space: Workspace, quick: bool, profile: bool, say: Say) -> list[Row]:
-    """VNFs a second from the first CreateChain to the last COMPLETED; CPU of the manager and of the VIM's plugin."""
-    chains, hosts = (50, 500) if quick else (CHAINS, HOSTS)
+def measure(space: Workspace, chains: int, hosts: int, count: int, say: Say) -> list[Round]:
+    """So many rounds, each with a manager and a VIM of its own."""
     rounds, reference = [], Reference(BASE_HOSTS)
-    for number in range(1 if quick else ROUNDS):
+    for number in range(count):
         manager = Manager(space.folder / f"durable{number}", vim=simulated(space.folder, hosts))
         try:
             manager.start()
@@ -81,6 +81,13 @@ def figure(space: Workspace, quick: bool, profile: bool, say: Say) -> list[Row]:
         finally:
             manager.stop()
         say(f"{NAME}: {_words(rounds[-1])}; load {load()}")
+    return rounds
+
+
+def figure(space: Workspace, quick: bool, profile: bool, say: Say) -> list[Row]:
+    """VNFs a second from the first CreateChain to the last COMPLETED; CPU of the manager and of the VIM's plugin."""
+    chains, hosts = (50, 500) if quick else (CHAINS, HOSTS)
+    rounds = measure(space, chains, hosts, 1 if quick else ROUNDS, say)
     if profile:
         work = partial(_alone, chains=min(chains, 200))
         for line in sampled(space, work, vim=simulated(space.folder, hosts)):
@@ -94,6 +101,15 @@ def figure(space: Workspace, quick: bool, profile: bool, say: Say) -> list[Row]:
         measured(MANAGER_CPU, "ms a VNF", CPU_BOUND, manager_ms, decimals=2),
         measured(PLUGIN_CPU, "ms a VNF", CPU_BOUND, plugin_ms, decimals=2),
     ]
+
+
+def placement_row(say: Say) -> placement_rows.Row:
+    """The rate as a row of the placement bench."""
+    with workspace() as space:
+        rounds = measure(space, CHAINS, HOSTS, ROUNDS, say)
+    bound = placement_rows.Bound(BOUND.must or 0, BOUND.goal, "higher", BASE_HOSTS)
+    rates, references = [r.vnfs / r.wall_s for r in rounds], [r.reference_us for r in rounds]
+    return placement_rows.row(NAME, "VNF/s", bound, rates, references, f"{CHAINS} chains; {_words(rounds[-1])}")
 
 
 def simulated(folder: Path, hosts: int) -> str:
