@@ -162,13 +162,13 @@ def _looked(ask: Ask, horizon: Horizon, wholly: bool) -> tuple[list[Ints], set[i
             unit.source.refresh(book, at)
     if len(known) == len(sectors):
         return [unit.dock_score.copy() for unit in ask.units], known
-    parts = [slice(sectors[s].first_dock, sectors[s].end_dock) for s in at]
+    unseen = [slice(x.first_dock, x.end_dock) for s, x in enumerate(sectors) if s not in known]
     own = []
     for unit in ask.units:
-        costs: Ints = np.empty(len(unit.dock_score), dtype=np.int64)
-        costs.fill(least_unseen(unit))
-        for part in parts:
-            costs[part] = unit.dock_score[part]
+        costs = unit.dock_score.copy()
+        least = least_unseen(unit)
+        for part in unseen:
+            costs[part] = least
         own.append(costs)
     return own, known
 
@@ -191,12 +191,14 @@ def _ties(ask: Ask) -> tuple[list[dict[int, int]], list[list[tuple[int, int]]]]:
 
 
 def unlicensed(ask: Ask, book: Book, v: int, taken: Mapping[tuple[str, str], int]) -> Bools | None:
-    """The docks at sites without the tokens left that a VNF takes; None where it needs none."""
+    """The docks at sites without the tokens left that a VNF takes; None where there are none."""
     licence, count = ask.chain.vnfs[v].licence, ask.chain.vnfs[v].licence_count
     if licence is None:
         return None
     estate = book.estate
     left = [book.licences.get((licence, s), 0) - taken.get((licence, s), 0) >= count for s in estate.sites_by_code]
+    if all(left):
+        return None
     sites = estate.dock_domains[Scope.SITE]
     closed: Bools = ~np.array([*left, True], dtype=np.bool_)[sites]  # -1, a dock of several sites, stays open
     return closed

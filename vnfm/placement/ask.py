@@ -81,9 +81,12 @@ def ask_of(chain: Chain, book: Book, kinds: Kinds, units: Units) -> Ask:
     points = {v.id: i for i, v in enumerate(chain.vnfs)}
     points.update((e.id, -1 - i) for i, e in enumerate(chain.ends))
     weight = book.estate.instance.bandwidth_hop_cost * GRAIN
+    cost = {bandwidth: min(MOST, max(1, weight * bandwidth)) for bandwidth in {x.bandwidth_mbps for x in chain.vlinks}}
     wires = tuple(
-        Wire(points[x.a], points[x.b], x.bandwidth_mbps, min(MOST, max(1, weight * x.bandwidth_mbps)), x.max_latency_us)
-        for x in chain.vlinks
+        [
+            Wire(points[x.a], points[x.b], x.bandwidth_mbps, cost[x.bandwidth_mbps], x.max_latency_us)
+            for x in chain.vlinks
+        ]
     )
     wires_of = _wires_of(wires, len(chain.vnfs))
     of_kind = tuple([kinds.of(v, tenant) for v in chain.vnfs])

@@ -23,6 +23,24 @@ ALIKE = 2  # candidates that miss at one dock before the dock is left
 class Candidates:
     """A unit's nodes for one draft, the most promising first: servers of its neighbours, then dock by dock."""
 
+    __slots__ = (
+        "ahead",
+        "ask",
+        "book",
+        "estate",
+        "given",
+        "known",
+        "later",
+        "missed",
+        "nearby",
+        "need",
+        "opened",
+        "told",
+        "total",
+        "u",
+        "unit",
+    )
+
     def __init__(self, ask: Ask, ahead: Ahead, horizon: Horizon, book: Book, draft: Draft, u: int) -> None:
         self.estate, self.ask, self.book, self.u = book.estate, ask, book, u
         self.unit = ask.units[u]
@@ -89,9 +107,9 @@ class Candidates:
         if estate.sector_of[root] not in self.known:
             self._look(estate.sector_of[root])
         dock = estate.dock[root]
-        ahead = int(self.total[dock]) - int(unit.dock_score[dock]) - saved
+        ahead = self.total.item(dock) - unit.dock_score.item(dock) - saved
         for node in estate.on_server(root):
-            cost = int(unit.score[node])
+            cost = unit.score.item(node)
             if cost < unit.never:
                 if root in used or node in used:
                     cost -= self.book.on_left[node] * GRAIN
@@ -131,7 +149,7 @@ class Candidates:
         total = self.total
         while len(total):
             dock = int(total.argmin())
-            best = int(total[dock])
+            best = total.item(dock)
             if self.nearby and self.nearby[0][0] <= best:
                 found = heappop(self.nearby)
             elif best >= UNHEARD:
@@ -153,19 +171,32 @@ class Candidates:
         start, end = self.estate.dock_slice(dock)
         scores = self.opened.get(dock)
         if scores is None:
-            scores = self.opened[dock] = self.unit.score[start:end].copy()
-            if self.need:
-                np.putmask(scores, self.book.up_left[start:end] < self.need, self.unit.never)
+            node = start + int(self.unit.score[start:end].argmin())
+            if self.need and self.book.up_left[node] < self.need:
+                scores = self._open(dock)
                 thought = int(self.unit.dock_score[dock])
                 if self._least_now(dock, scores, thought) != thought:
                     return -1
+                node = start + int(scores.argmin())
+        else:
+            node = start + int(scores.argmin())
         self.given = dock
-        return start + int(scores.argmin())
+        return node
+
+    def _open(self, dock: int) -> Ints:
+        """The scores of a dock's nodes whose uplinks have room, to strike out those told."""
+        start, end = self.estate.dock_slice(dock)
+        scores = self.opened[dock] = self.unit.score[start:end].copy()
+        if self.need:
+            np.putmask(scores, self.book.up_left[start:end] < self.need, self.unit.never)
+        return scores
 
     def _without_given(self, dock: int) -> None:
         """The dock without its best node, which was told."""
         self.given = None
-        scores = self.opened[dock]
+        scores = self.opened.get(dock)
+        if scores is None:
+            scores = self._open(dock)
         at = scores.argmin()
         best = int(scores[at])
         scores[at] = self.unit.never
@@ -204,7 +235,11 @@ def search(
     patient = width > 1
     for done, u in enumerate(ahead.order):
         keep = width if done else width * horizon.starts_kept
-        drafts = _step(ask, ahead, horizon, book, routes, drafts, u, keep, tries * keep, patient)
+        if keep == 1 and len(drafts) == 1:
+            only = _first_that_holds(ask, ahead, horizon, book, routes, drafts[0], u, tries, patient)
+            drafts = [] if only is None else [only]
+        else:
+            drafts = _step(ask, ahead, horizon, book, routes, drafts, u, keep, tries * keep, patient)
         if not drafts:
             return None, done
     return min(drafts, key=lambda d: d.cost), len(ahead.order)
@@ -234,9 +269,6 @@ def _step(
     tries: int,
     patient: bool,
 ) -> list[Draft]:
-    if width == 1 and len(drafts) == 1:
-        only = _first_that_holds(ask, ahead, horizon, book, routes, drafts[0], u, tries, patient)
-        return [] if only is None else [only]
     sources = [Candidates(ask, ahead, horizon, book, d, u) for d in drafts]
     heap: list[tuple[int, int, int]] = []
     for i, source in enumerate(sources):
@@ -275,13 +307,17 @@ def _first_that_holds(
     tries: int,
     patient: bool,
 ) -> Draft | None:
-    """A step where one draft is kept of one."""
+    """A step where one draft is kept of one, which may be the same, grown."""
     source = Candidates(ask, ahead, horizon, book, draft, u)
     for _ in range(tries):
         following = source.next()
         if following is None:
             return None
-        found = _tried(ask, book, routes, draft, source, following[1], patient)
+        if source.later or routes.crowded or len(source.unit.members) > 1:
+            found = _tried(ask, book, routes, draft, source, following[1], patient)
+        else:  # nothing is looked at afterwards: the draft itself may grow
+            v = source.unit.members[0]
+            found = extend(ask, book, routes, draft, v, following[1], patient, fork=False)
         if isinstance(found, Draft):
             return found
         source.miss(following[1], found)

@@ -165,9 +165,12 @@ class Book:
         self.free_narrow[r, node] = min(max(left, 0), NARROW)
 
     def _take(self, node: int, amounts: Amounts, sign: int) -> None:
+        left, free, narrow = self.left, self.free, self.free_narrow
         for r, amount in enumerate(amounts):
             if amount:
-                self._set(r, node, self.left[r][node] - sign * amount)
+                left[r][node] = rest = left[r][node] - sign * amount
+                free[r, node] = rest
+                narrow[r, node] = rest if 0 <= rest <= NARROW else min(max(rest, 0), NARROW)
         self._touch(node)
 
     def tenant(self, name: str) -> int:
@@ -186,19 +189,22 @@ class Book:
         sectors = self.estate.sectors
         part = slice(sectors[first].start, sectors[last].end)
         if first != last:
-            return self._opened(self.sharer[part], self.guarded[part], tenant, shares)
+            return self._opened(part, tenant, shares)
         position = self.logs[first].position
         known = self._open.get((tenant, shares, first))
         if known is None or known[0] != position:
-            known = position, self._opened(self.sharer[part], self.guarded[part], tenant, shares)
-            self._open[tenant, shares, first] = known
+            if shares == 1:
+                opened = np.greater_equal(self.open_to(tenant, 2, first, last), self.guarded[part])
+            else:
+                opened = self._opened(part, tenant, shares)
+            known = self._open[tenant, shares, first] = position, opened
         return known[1]
 
-    @staticmethod
-    def _opened(sharer: Smalls, guarded: Bools, tenant: int, shares: int) -> Bools:
+    def _opened(self, part: slice, tenant: int, shares: int) -> Bools:
+        sharer = self.sharer[part]
         mine: Bools = sharer == NOBODY
         np.bitwise_or(mine, sharer == tenant, mine)
-        return np.bitwise_or(mine, ~guarded, mine) if shares == 1 else mine
+        return np.greater_equal(mine, self.guarded[part]) if shares == 1 else mine  # mine or not guarded
 
     def fits(self, draft: Draft) -> bool:
         """Whether all that the draft takes is still there. Looks at what it touches only."""
@@ -297,12 +303,16 @@ class Book:
             return
         of = self._sharing.setdefault(node, {})
         count = of.setdefault(tenant, [0, 0])
+        had = count[0]
         count[0] += sign
-        count[1] += sign * (seat.shares == 2)
+        if seat.shares == 2:
+            count[1] += sign
         if not count[0]:
             del of[tenant]
-        self.sharer[node] = NOBODY if not of else SEVERAL if len(of) > 1 else next(iter(of))
-        self.guarded[node] = any(c[1] for c in of.values())
+        if not had or not count[0]:
+            self.sharer[node] = NOBODY if not of else SEVERAL if len(of) > 1 else next(iter(of))
+        if seat.shares == 2:
+            self.guarded[node] = any(c[1] for c in of.values())
 
 
 def add(a: Amounts, b: Amounts) -> Amounts:

@@ -31,8 +31,13 @@ def spot_of(ask: Ask, book: Book, draft: Draft, point: int) -> Spot | None:
     return book.estate.spots[seat.node] if seat is not None else None
 
 
-def extend(ask: Ask, book: Book, routes: Routes, draft: Draft, v: int, node: int, patient: bool) -> Draft | Miss:
-    """The draft with VNF v on that node in the cheapest way that holds, or why there is none."""
+def extend(
+    ask: Ask, book: Book, routes: Routes, draft: Draft, v: int, node: int, patient: bool, *, fork: bool = True
+) -> Draft | Miss:
+    """The draft with VNF v on that node in the cheapest way that holds, or why there is none.
+
+    `fork`: a draft of its own; else the given one is grown, which stays as it is where there is no such way.
+    """
     if ask.rules[v] and not _rules_hold(ask, book, draft, v, node):
         return Miss.RULE
     kind = ask.kinds[v]
@@ -48,7 +53,7 @@ def extend(ask: Ask, book: Book, routes: Routes, draft: Draft, v: int, node: int
     way, latency = _way_in_time(ask, draft, v, ways, found)
     if way is None:
         return Miss.REACH
-    return _grown(ask, book, routes, draft, v, node, way, found, latency)
+    return _grown(ask, book, routes, draft.fork() if fork else draft, v, node, way, found, latency)
 
 
 def _rules_hold(ask: Ask, book: Book, draft: Draft, v: int, node: int) -> bool:
@@ -158,7 +163,7 @@ def _routed(
         if wire.b == v and wire.a != v:
             route = (route[0][::-1], route[1])
         found.append((i, route))
-        if route[0] and wire.bandwidth:
+        if len(found) < len(wires) and route[0] and wire.bandwidth:
             if taken is draft.link_used:
                 taken = taken.copy()
             for link in route[0]:
@@ -170,8 +175,11 @@ def _end_us(ask: Ask, draft: Draft, point: int) -> int:
     """The latency that a placed point adds to a wire."""
     if point < 0:
         return 0
-    seat = draft.seats[point]
-    return next(w.latency_us for w in ask.kinds[point].ways if w.variant == seat.variant)
+    variant = draft.seats[point].variant
+    for way in ask.kinds[point].ways:
+        if way.variant == variant:
+            return way.latency_us
+    raise AssertionError("a seat is in one of its kind's ways")
 
 
 def _way_in_time(
@@ -181,12 +189,13 @@ def _way_in_time(
     if not ask.timed[v]:
         return ways[0], {}
     bounds = {b for i, _ in found for b in ask.bounds_of[i]} if ask.bounds_at[v] else ()
-    far_ends = {i: _end_us(ask, draft, other) if (other := ask.wires[i].other(v)) != v else -1 for i, _ in found}
+    wires = ask.wires
+    far_ends = {i: _end_us(ask, draft, other) if (other := wires[i].other(v)) != v else -1 for i, _ in found}
     for way in ways:
         latency = {
             i: route[1] + way.latency_us + (far_ends[i] if far_ends[i] >= 0 else way.latency_us) for i, route in found
         }
-        if any((most := ask.wires[i].max_us) is not None and us > most for i, us in latency.items()):
+        if any((most := wires[i].max_us) is not None and us > most for i, us in latency.items()):
             continue
         if all(_bound_holds(ask, draft, b, v, way, latency) for b in bounds):
             return way, latency
@@ -215,7 +224,7 @@ def _grown(
     ask: Ask,
     book: Book,
     routes: Routes,
-    draft: Draft,
+    out: Draft,
     v: int,
     node: int,
     way: Way,
@@ -223,10 +232,9 @@ def _grown(
     latency: dict[int, int],
 ) -> Draft:
     kind = ask.kinds[v]
-    out = draft.fork()
     cell = -1
     if kind.strict:
-        cell = best_cell(book, node, way.amounts, draft.cell_used)
+        cell = best_cell(book, node, way.amounts, out.cell_used)
         taken = out.cell_used.get((node, cell), NOTHING)
         out.cell_used[node, cell] = add(taken, way.amounts)
     licence = None

@@ -28,7 +28,8 @@ class Kind:
     """The nodes' costs for one kind of VNF. `score` and `dock_score` hold for the sectors that were looked at.
 
     `seen`: how far each sector's log was followed, -1 before the first look. No node costs less than `floor`.
-    `costs`: the ways' and NEVER. `fixed_costs`: what of the nodes' scores does not depend on what is free.
+    `costs`: NEVER and the ways', the dearest first. `fixed_costs`: what of the nodes' scores does not depend on what is
+    free.
     """
 
     __slots__ = (
@@ -54,7 +55,10 @@ class Kind:
         huge, vfs, gpus, disk = vnf.hugepages_mib, vnf.vfs, vnf.gpus, vnf.disk_mib
         self.ways = tuple(
             [
-                Way(variant, (cpu + own_cpu, memory + own_memory, huge, vfs, gpus, disk), cost, us, shares, allowed)
+                tuple.__new__(  # as Way(...) in half the time
+                    Way,
+                    (variant, (cpu + own_cpu, memory + own_memory, huge, vfs, gpus, disk), cost, us, shares, allowed),
+                )
                 for variant, own_cpu, own_memory, cost, us, shares, allowed in stance.paths
             ]
         )
@@ -69,7 +73,7 @@ class Kind:
 
     def fixed(self, n: int) -> int:
         """What of a node's score does not depend on what is free."""
-        return int(self.fixed_costs[n])
+        return self.fixed_costs.item(n)
 
     def cost(self, n: int) -> int:
         """A node's score, NEVER where it does not fit."""
@@ -131,15 +135,20 @@ class Kind:
 def refresh(kinds: Iterable[Kind], book: Book, among: Iterable[int]) -> None:
     """Bring the scores of these kinds in these sectors up to the book; those to be looked at as a whole at once."""
     stale: dict[tuple[int, int], list[Kind]] = {}
+    now = [(sector, book.logs[sector].position) for sector in among]
     for kind in kinds:
         runs: list[tuple[int, int]] = []
         seen = kind.prepare(book)
-        for sector in among:
-            if seen[sector] != book.logs[sector].position and not kind.kept_up(book, sector, seen):
-                if runs and runs[-1][1] == sector - 1:
-                    runs[-1] = runs[-1][0], sector
-                else:
-                    runs.append((sector, sector))
+        for sector, position in now:
+            at = seen[sector]
+            if at < 0:
+                seen[sector] = position
+            elif at == position or kind.kept_up(book, sector, seen):
+                continue
+            if runs and runs[-1][1] == sector - 1:
+                runs[-1] = runs[-1][0], sector
+            else:
+                runs.append((sector, sector))
         for run in runs:
             stale.setdefault(run, []).append(kind)
     for (first, last), of in stale.items():
@@ -157,28 +166,27 @@ def refresh(kinds: Iterable[Kind], book: Book, among: Iterable[int]) -> None:
 def _look(kinds: Sequence[Kind], book: Book, first: int, last: int) -> None:
     """Look at all nodes of these sectors, for all ways of these kinds together."""
     sectors = book.estate.sectors
-    ways = [(kind, way) for kind in kinds for way in kind.ways]
-    most = max([len(kind.ways) for kind in kinds])
-    fits = _fits(ways, book, first, last)
-    # By way and node: the way's position among its kind's where it fits, else more than any.
-    order = fits.view(np.uint8) if most <= _SMALL else fits.astype(np.uint16)
-    np.subtract(order, 1, order)
-    positions = [i for kind in kinds for i in range(len(kind.ways))]
-    np.bitwise_or(order, np.array(positions, order.dtype).reshape(-1, 1), order)
-    start, end = sectors[first].start, sectors[last].end
+    counts = [len(kind.ways) for kind in kinds]
+    fits = _fits([(kind, way) for kind in kinds for way in kind.ways], book, first, last)
+    # By way and node: 0 where it does not fit, else the higher the cheaper among its kind's; so `costs` are told.
+    rank = fits.view(np.uint8) if max(counts) <= _SMALL else fits.astype(np.uint16)
+    ranks = [i for count in counts for i in range(count, 0, -1)]
+    np.multiply(rank, np.array(ranks, rank.dtype).reshape(-1, 1), rank)
+    part = slice(sectors[first].start, sectors[last].end)
     docks = slice(sectors[first].first_dock, sectors[last].end_dock)
-    within = sectors[first].starts if first == last else book.estate.starts[docks] - start
-    on = book.on_wide[start:end] if book.any_off else None
+    within = sectors[first].starts if first == last else book.estate.starts[docks] - part.start
+    on = book.on_wide[part] if book.any_off else None
     row = 0
-    for kind in kinds:
-        count = len(kind.ways)
-        score = kind.score[start:end]
+    for kind, count in zip(kinds, counts, strict=True):
+        score = kind.score[part]
         if not count:
             score.fill(NEVER)
         else:
-            cheapest = order[row] if count == 1 else np.minimum.reduce(order[row : row + count], axis=0)
-            kind.costs.take(cheapest, None, score, "clip")
-            np.add(score, kind.fixed_costs[start:end], score)
+            cheapest = rank[row]
+            for other in range(row + 1, row + count):
+                cheapest = np.maximum(cheapest, rank[other])
+            kind.costs.take(cheapest, None, score, "wrap")  # all are within; the quickest mode
+            np.add(score, kind.fixed_costs[part], score)
             if on is not None:
                 np.add(score, on, score)
             row += count
@@ -207,7 +215,8 @@ def _fits(ways: Sequence[tuple[Kind, Way]], book: Book, first: int, last: int) -
         if any(asked):
             np.bitwise_and(fits, _enough(asked, book.free_narrow[r, start:end], book.free[r, start:end]), fits)
     if strict:
-        fits[strict] &= _cell_fits(book, [ways[i][1].amounts for i in strict], start, end)
+        rows = slice(strict[0], strict[-1] + 1) if strict[-1] - strict[0] < len(strict) else strict
+        fits[rows] &= _cell_fits(book, [ways[i][1].amounts for i in strict], start, end)
     return fits
 
 
@@ -217,18 +226,21 @@ def _cell_fits(book: Book, amounts: list[Amounts], start: int, end: int) -> Bool
     columns = list(zip(*amounts, strict=True))
     fits = _enough(columns[CPU], narrow[:, CPU], wide[:, CPU])
     for r in range(MEMORY, DISK):
-        if any(columns[r]):
-            np.bitwise_and(fits, _enough(columns[r], narrow[:, r], wide[:, r]), fits)
+        asked = columns[r]
+        if any(asked):
+            same = asked[:1] if asked.count(asked[0]) == len(asked) else asked
+            np.bitwise_and(fits, _enough(same, narrow[:, r], wide[:, r]), fits)
     some: Bools = np.logical_or.reduce(fits, axis=1)
     return some
 
 
 def _enough(asked: Sequence[int], narrow: Shorts, wide: Smalls) -> Bools:
     """By amount asked and node (or cell and node): whether so much is left."""
+    shape = (-1, 1) if narrow.ndim == 1 else (-1, 1, 1)
     if max(asked) < NARROW:
-        small: Bools = narrow >= np.array(asked, np.uint16).reshape(-1, *(1,) * narrow.ndim)
+        small: Bools = narrow >= np.array(asked, np.uint16).reshape(shape)
         return small
-    large: Bools = wide >= np.array(asked, np.int64).reshape(-1, *(1,) * wide.ndim)
+    large: Bools = wide >= np.array(asked, np.int64).reshape(shape)
     return large
 
 

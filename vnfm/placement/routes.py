@@ -39,6 +39,7 @@ class Routes:
         self._options, self._walks, self._rows = kept.options, kept.walks, kept.rows
         self._costs, self._spans = kept.costs, kept.spans
         self._near: dict[int, tuple[int, ...]] = {}
+        self._hop_rows: dict[tuple[int, bool], Ints] = {}
         self.up_hops: Ints = np.zeros(len(self.fabric.docks), dtype=np.int64)  # 1: its servers have an uplink
         self.up_us: Ints = np.full(len(self.fabric.docks), FAR, dtype=np.int64)  # the fastest uplink
         for spot in self.fabric.server_spots.values():
@@ -72,8 +73,16 @@ class Routes:
         if row is None:
             if len(self._costs) >= KEPT:
                 self._costs.clear()
-            row = self._costs[key] = self.rows(spot)[0] * hop_cost
+            row = self._costs[key] = self._hops(spot) * hop_cost
         return row
+
+    def _hops(self, spot: Spot) -> Ints:
+        """The first of `rows`."""
+        key = spot.vertex, spot.uplink >= 0
+        found = self._hop_rows.get(key)
+        if found is None:
+            found = self._hop_rows[key] = self.rows(spot)[0]
+        return found
 
     def beyond(self, a: Spot, b: Spot | None, most_us: int) -> Bools | None:
         """The docks with no server to which it is no further than that from a, or from a and on to b; None: there are

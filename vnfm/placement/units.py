@@ -12,7 +12,7 @@ from vnfm.placement.book import Book
 from vnfm.placement.estate import Estate, Ints
 from vnfm.placement.kinds import Kind
 from vnfm.placement.statement import Chain, RuleKind, Scope
-from vnfm.placement.ways import NEVER
+from vnfm.placement.ways import NEVER, NEVER_MASKED
 
 KEPT = 128
 MANY = 16  # changed servers from which on all of a sector are looked at
@@ -96,13 +96,14 @@ class Joint:
         for kind in self.kinds:
             score = kind.score[at]
             least = np.minimum.reduceat(score, starts) if layered else score
-            total += least
-            total[least >= kind.never] = NEVER
+            np.add(total, least, total)
+            np.minimum(total, NEVER_MASKED, out=total)
         for r, amount in enumerate(self.least):
             if amount:
                 free = book.free[r, at]
-                total[(np.add.reduceat(free.astype(np.int64), starts) if layered else free) < amount] = NEVER
-        return np.minimum(total, NEVER)
+                short = (np.add.reduceat(free, starts, dtype=np.int64) if layered else free) < amount
+                np.putmask(total, short, NEVER_MASKED)
+        return total
 
 
 class Units:

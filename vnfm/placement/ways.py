@@ -44,7 +44,7 @@ class Path(NamedTuple):
 class Stance:
     """What VNFs of a tenant have in common that may run in the same ways on the same nodes, however large they are.
 
-    `paths`: the cheapest first; none that is allowed nowhere. `costs`: theirs, and NEVER at last.
+    `paths`: the cheapest first; none that is allowed nowhere. `costs`: NEVER, and theirs from the last on.
     """
 
     tenant: int
@@ -82,8 +82,8 @@ def shares_of(real: Realization, vnf: Vnf) -> int:
 
 
 def costs_of(costs: list[int]) -> Ints:
-    """The costs of ways, and at last that of having none."""
-    return np.array([*costs, NEVER], dtype=np.int64)
+    """That of having no way, and the costs of ways, the dearest first; they are told the cheapest first."""
+    return np.array([NEVER, *reversed(costs)], dtype=np.int64)
 
 
 class Ground:
