@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 from vnfm.model.placement import Runtime
 from vnfm.model.resources import Licence, Reach
 from vnfm.placement.amounts import worker_held
+from vnfm.placement.inventory import FabricEdge, Host, ObservedCost, Reservation, ZoneLatency
 from vnfm.placement.snapshot import Snapshot, workers_of
-from vnfm.placement.types import FabricEdge, Host, ObservedCost, Reservation, ZoneLatency
 from vnfm.store.holdings import Holdings
 from vnfm.vim.inventory import InventoryStore
 

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 HEAVIER = 10**9  # from here on a cost says no more than that a realization is heavier, which is told already
-REALIZED = {"CONTAINER": "container", "KATA": "microVM (KATA)", "VM": "virtual machine"}
 
 
 def plan(data: dict[str, Any]) -> RenderableType:

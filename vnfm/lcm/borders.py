@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from vnfm.model.resources import Encap, HopSpec, Reach
-from vnfm.placement.types import LinkReservation
+from vnfm.placement.inventory import LinkReservation
 
 EDGE = "joined:"
 ORDER = (Encap.VXLAN, Encap.VLAN, Encap.FLAT)  # the first that both can

@@ -27,8 +27,10 @@ from vnfm.model.realization import Realization, VnfcThere
 from vnfm.model.resources import PortSpec
 from vnfm.placement.demand import demand_of, rule_of_chain, rule_of_vnfd
 from vnfm.placement.engine import place
+from vnfm.placement.inventory import HostKey
+from vnfm.placement.plan import Plan, Refusal
+from vnfm.placement.request import Demand, End, Link, PathBound, Request, Rule
 from vnfm.placement.snapshot import Snapshot
-from vnfm.placement.types import Demand, End, HostKey, Link, PathBound, Plan, Refusal, Request, Rule
 
 GENERATIONS = 1_000_000  # that one operation may use up
 

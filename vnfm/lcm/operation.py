@@ -13,7 +13,7 @@ from vnfm.model.chain import ServiceChain
 from vnfm.model.lcm import CancelMode, LcmOperationState, LcmOperationType
 from vnfm.model.problem import Problem
 from vnfm.model.resources import ProbeResult, Resource
-from vnfm.placement.types import LinkReservation, Reservation
+from vnfm.placement.inventory import LinkReservation, Reservation
 
 
 @dataclass(frozen=True, slots=True)

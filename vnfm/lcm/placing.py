@@ -13,9 +13,11 @@ from vnfm.lcm.borders import Tie, assign, cliques, ties
 from vnfm.lcm.offers import Capabilities
 from vnfm.model.resources import Reach
 from vnfm.placement.engine import place
+from vnfm.placement.inventory import LinkReservation
+from vnfm.placement.plan import Plan, PlannedEnd, Proof, Refusal
+from vnfm.placement.request import Demand, Request
 from vnfm.placement.settle import settled
 from vnfm.placement.snapshot import Snapshot
-from vnfm.placement.types import Demand, LinkReservation, Plan, PlannedEnd, Proof, Refusal, Request
 
 SAP = "SAP"
 SETTLE_S = 3.0  # for what the search leaves open in a small cloud

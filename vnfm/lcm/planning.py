@@ -19,8 +19,9 @@ from vnfm.model.problem import ProblemError, problem
 from vnfm.model.resources import Reach
 from vnfm.placement.demand import demand_of, rule_of_chain, rule_of_vnfd
 from vnfm.placement.explain import explain
+from vnfm.placement.plan import Plan, Refusal
+from vnfm.placement.request import Demand, End, Link, PathBound, Request, Rule
 from vnfm.placement.snapshot import Snapshot
-from vnfm.placement.types import Demand, End, Link, PathBound, Plan, Refusal, Request, Rule
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from vnfm.model.resources import (
     SapSpec,
     StatsSample,
 )
-from vnfm.placement.types import FabricEdge, Host, ZoneLatency
+from vnfm.placement.inventory import FabricEdge, Host, ZoneLatency
 
 Say = Callable[[str], None]
 """Takes a plugin's latest word on a call that is running."""

@@ -9,7 +9,7 @@ from vnfm.lcm.recipes.chain_create import ChainFacts, link_id, sap_id
 from vnfm.lcm.recipes.computes import Lane
 from vnfm.model.realization import Realization
 from vnfm.placement.explain import explain
-from vnfm.placement.types import Plan
+from vnfm.placement.plan import Plan
 
 
 def created_body(facts: ChainFacts, document: Mapping[str, Any]) -> dict[str, Any]:

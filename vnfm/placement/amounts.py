@@ -8,8 +8,9 @@ from vnfm.model.needs import Isolation
 from vnfm.model.placement import Runtime
 from vnfm.placement.book import NOTHING, Amounts, add
 from vnfm.placement.estate import DISK, GPUS, HUGEPAGES, MEMORY, VFS
+from vnfm.placement.inventory import Host, Reservation
+from vnfm.placement.request import Demand
 from vnfm.placement.statement import Cell
-from vnfm.placement.types import Demand, Host, Reservation
 
 MIB = 1 << 20
 NAMES = ("CPU", "memory", "huge pages", "virtual functions", "GPUs", "disk")

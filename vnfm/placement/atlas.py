@@ -13,11 +13,11 @@ from itertools import combinations
 
 from vnfm.placement.amounts import MIB, cells_of, disk_mib_of, worker_held
 from vnfm.placement.estate import GRAIN, Estate, build_estate
+from vnfm.placement.inventory import Host, HostKey
 from vnfm.placement.network import Network
 from vnfm.placement.score import open_worker_score, switch_on_score
 from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.statement import Instance, Licence, Link, Node, NodeKind, Realization, WorkerSize
-from vnfm.placement.types import Host, HostKey
 
 SCALE = 64  # the search's parts of one unit of the weights
 HALVES = 2

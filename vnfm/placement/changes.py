@@ -13,15 +13,17 @@ from vnfm.placement.atlas import HALVES
 from vnfm.placement.desk import Offers
 from vnfm.placement.domains import Impossible
 from vnfm.placement.hindrances import licences_at
+from vnfm.placement.inventory import Host
 from vnfm.placement.openings import Refused
 from vnfm.placement.option import Values
 from vnfm.placement.placer import Effort
+from vnfm.placement.plan import Proof
+from vnfm.placement.request import Demand, PathBound, Request
 from vnfm.placement.room import growths
 from vnfm.placement.rules import NOT_OFFERED
 from vnfm.placement.seek import Sought, alone, link_us, solve
 from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.task import Task, task_of
-from vnfm.placement.types import Demand, Host, PathBound, Proof, Request
 
 TRIES = 24  # searches spent on one refusal
 QUICK = Effort((4,), prove=False)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vnfm.placement.book import Seat
+from vnfm.placement.inventory import Host
 from vnfm.placement.marks import Word
 from vnfm.placement.openings import Candidate
+from vnfm.placement.request import Demand
 from vnfm.placement.seek import Sought
-from vnfm.placement.types import Demand, Host
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from vnfm.model.placement import Runtime
 from vnfm.model.policies import AffinityRule
 from vnfm.model.problem import problem
 from vnfm.model.vdu import ImageFormat, Vdu
-from vnfm.placement.types import Demand, Rule, RuleKind, Scope
+from vnfm.placement.request import Demand, Rule, RuleKind, Scope
 
 _DISKS = frozenset({ImageFormat.QCOW2, ImageFormat.RAW, ImageFormat.REFERENCE})
 _CONTAINERS = frozenset(

@@ -10,13 +10,14 @@ from vnfm.placement.amounts import amounts_of, cells_of, disk_mib_of, shares_of,
 from vnfm.placement.atlas import MEGA, Atlas, atlas_of
 from vnfm.placement.book import NOTHING, Amounts, Book, Draft, Seat
 from vnfm.placement.estate import DISK, UNLIMITED, Ints
+from vnfm.placement.inventory import Host, HostKey, LinkReservation, Reservation
 from vnfm.placement.network import Network
 from vnfm.placement.openings import Group, Opening, OpenKind, opening_of, point_of
 from vnfm.placement.placer import Placer
+from vnfm.placement.request import Demand
 from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.sorts import Sorts
 from vnfm.placement.tallies import Tally
-from vnfm.placement.types import Demand, Host, HostKey, LinkReservation, Reservation
 from vnfm.placement.units import Units
 
 KEPT = 512  # kinds of demands whose judgement is kept

@@ -7,26 +7,15 @@ from dataclasses import replace
 
 from vnfm.model.placement import Runtime
 from vnfm.placement.choice import Choice, choices
+from vnfm.placement.inventory import HostKey, LinkReservation
 from vnfm.placement.openings import Opening
+from vnfm.placement.plan import Assignment, OpenedWorker, Plan, PlannedEnd, PlannedLink, Price, Refusal
 from vnfm.placement.prices import is_closed, prices_of
 from vnfm.placement.refuse import refusal_of
+from vnfm.placement.request import Demand, End, Request
 from vnfm.placement.seek import Sought, link_us, solve
 from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.task import Task, task_of
-from vnfm.placement.types import (
-    Assignment,
-    Demand,
-    End,
-    HostKey,
-    LinkReservation,
-    OpenedWorker,
-    Plan,
-    PlannedEnd,
-    PlannedLink,
-    Price,
-    Refusal,
-    Request,
-)
 from vnfm.placement.why import UNTOLD, Why, whys
 
 Preferred = Mapping[str, tuple[HostKey, Runtime]]

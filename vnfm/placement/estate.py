@@ -123,7 +123,6 @@ class Estate:
     arches: dict[str, int]
     openings: dict[int, Opening]
     has_workers: bool
-    limits_disk: bool
     kept: Kept = field(default_factory=Kept, compare=False)
 
     @property
@@ -212,7 +211,6 @@ def build_estate(instance: Instance) -> Estate:
             for (server, size), worker in closed.items()
         },
         has_workers=len(set(root)) < len(nodes),
-        limits_disk=any(n.disk_mib is not None for n in nodes),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vnfm.model.placement import Runtime
-from vnfm.placement.types import Assignment, Plan, Refusal
+from vnfm.placement.plan import Assignment, Plan, Refusal
 
 
 def explain(outcome: Plan | Refusal, *, chain: str = "") -> dict[str, Any]:

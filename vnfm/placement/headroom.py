@@ -9,8 +9,8 @@ from vnfm.model.needs import Isolation
 from vnfm.model.placement import Runtime
 from vnfm.placement.amounts import MIB, amounts_of, cells_of, disk_mib_of, total, worker_held
 from vnfm.placement.book import Amounts
+from vnfm.placement.inventory import Host, HostKey, Reservation
 from vnfm.placement.snapshot import Snapshot
-from vnfm.placement.types import Host, HostKey, Reservation
 
 UNITS = (1, MIB, MIB, 1, 1, MIB)  # of the search's amounts
 FILLER = "nobody/"

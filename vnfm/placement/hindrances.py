@@ -17,13 +17,14 @@ from vnfm.placement.book import NOTHING, Book, Draft
 from vnfm.placement.estate import DISK, Bools, Ints
 from vnfm.placement.extend import spot_of
 from vnfm.placement.fabric import FAR
+from vnfm.placement.inventory import Host
 from vnfm.placement.kinds import best_cell
 from vnfm.placement.marks import BANDWIDTH, CELL, FITS, LATENCY, LICENCE, ROOM, RULE, Codes, Marked
 from vnfm.placement.openings import Candidate
+from vnfm.placement.request import Demand, Rule, RuleKind
 from vnfm.placement.seek import SCOPES, Sought, allowed_by_licence, allowed_by_rules, fixed
 from vnfm.placement.statement import Scope
 from vnfm.placement.tallies import Tally
-from vnfm.placement.types import Demand, Host, Rule, RuleKind
 from vnfm.placement.ways import Way
 
 

@@ -1,4 +1,8 @@
-"""What there is: hosts, their costs, what is held on them, and the networks between. Units as in `types.py`."""
+"""What there is: hosts, their costs, what is held on them, and the networks between.
+
+Units throughout placement: CPU in milli-CPU, memory, huge pages and disk in bytes, bandwidth in bit/s, link and hop
+latency in microseconds one way, start-up in milliseconds. A host is named by the pair (vim, id), its HostKey.
+"""
 
 from __future__ import annotations
 

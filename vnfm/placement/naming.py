@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from vnfm.model.problem import problem
+from vnfm.placement.inventory import HostKey
 from vnfm.placement.snapshot import Snapshot
-from vnfm.placement.types import HostKey
 
 
 def host_named(snapshot: Snapshot, name: str, field_name: str) -> HostKey:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vnfm.model.resources import Licence
+from vnfm.placement.inventory import HostKey
 from vnfm.placement.snapshot import Snapshot
-from vnfm.placement.types import HostKey
 
 
 @dataclass(frozen=True, slots=True)

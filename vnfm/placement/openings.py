@@ -14,12 +14,13 @@ from vnfm.placement.amounts import amounts_of, reserve, shares_of
 from vnfm.placement.atlas import HALVES, SCALE
 from vnfm.placement.book import Amounts
 from vnfm.placement.estate import Bools, Ints
+from vnfm.placement.inventory import Host, Reservation
 from vnfm.placement.kinds import Kind
 from vnfm.placement.option import Option
+from vnfm.placement.request import Demand
 from vnfm.placement.rules import ISOLATION, Row, judge
 from vnfm.placement.score import price_score, realization_score
 from vnfm.placement.snapshot import cost_of
-from vnfm.placement.types import Demand, Host, Reservation
 from vnfm.placement.ways import NEVER, Way, costs_of
 
 NOWHERE = -1

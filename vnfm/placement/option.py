@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from vnfm.model.needs import Isolation
 from vnfm.model.placement import Runtime
-from vnfm.placement.types import Demand, Hardware, Host, RuntimeCost
+from vnfm.placement.inventory import Hardware, Host, RuntimeCost
+from vnfm.placement.request import Demand
 
 MIB = 1 << 20
 _EVERYTHING = frozenset(Hardware)

@@ -1,4 +1,4 @@
-"""What comes out: a plan that says of each VNFC where it goes and why, or a refusal. Units as in `types.py`."""
+"""What comes out: a plan that says of each VNFC where it goes and why, or a refusal. Units as in `inventory.py`."""
 
 from __future__ import annotations
 

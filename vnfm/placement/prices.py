@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from vnfm.placement.choice import Choice
+from vnfm.placement.inventory import Host, HostKey
+from vnfm.placement.plan import Price
 from vnfm.placement.task import Task
-from vnfm.placement.types import Host, HostKey, Price
 
 
 def prices_of(task: Task, choices: Mapping[str, Choice]) -> dict[str, Price]:

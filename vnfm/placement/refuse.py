@@ -20,10 +20,11 @@ from vnfm.placement.domains import Impossible
 from vnfm.placement.estate import UNLIMITED
 from vnfm.placement.hindrances import Hindrances
 from vnfm.placement.marks import CLOSED, ROOM
+from vnfm.placement.plan import Proof, Refusal
+from vnfm.placement.request import Demand, Rule
 from vnfm.placement.rules import refusal_text
 from vnfm.placement.seek import Sought, allowed_by_licence, allowed_by_rules, alone
 from vnfm.placement.task import Task
-from vnfm.placement.types import Demand, Proof, Refusal, Rule
 from vnfm.placement.why import filters
 
 NOT_FOUND = "not found"

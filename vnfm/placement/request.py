@@ -1,4 +1,4 @@
-"""What is asked: a chain, or a part of one, to be placed whole or not at all. Units as in `types.py`."""
+"""What is asked: a chain, or a part of one, to be placed whole or not at all. Units as in `inventory.py`."""
 
 from __future__ import annotations
 

@@ -14,10 +14,11 @@ from vnfm.placement.hindrances import Hindrances
 from vnfm.placement.marks import CLOSED, FITS
 from vnfm.placement.openings import OpenKind
 from vnfm.placement.option import MIB
+from vnfm.placement.plan import RunnerUp
+from vnfm.placement.request import Demand
 from vnfm.placement.seek import Sought, told_way
 from vnfm.placement.snapshot import cost_of
 from vnfm.placement.tallies import Tally
-from vnfm.placement.types import Demand, RunnerUp
 
 
 class Rival(NamedTuple):

@@ -13,8 +13,9 @@ from vnfm.placement.amounts import MIB, more, total
 from vnfm.placement.book import Amounts
 from vnfm.placement.estate import CPU, DISK, GPUS, HUGEPAGES, MEMORY, VFS, Bools, Ints
 from vnfm.placement.hindrances import kernels_open
+from vnfm.placement.inventory import Host
+from vnfm.placement.request import Demand
 from vnfm.placement.task import Task
-from vnfm.placement.types import Demand, Host
 from vnfm.placement.ways import Way
 
 WHOLE = 4  # VNFCs up to which all subsets of them are looked at

@@ -25,8 +25,9 @@ from typing import Any
 from vnfm.model.needs import Isolation, Trait
 from vnfm.model.placement import Runtime
 from vnfm.placement.demand import is_wish
+from vnfm.placement.inventory import Hardware
 from vnfm.placement.option import Option, Values
-from vnfm.placement.types import Demand, Hardware
+from vnfm.placement.request import Demand
 
 _ARCHES = {"amd64": "x86_64", "x86": "x86_64", "x86-64": "x86_64", "arm64": "aarch64"}
 

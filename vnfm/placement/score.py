@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vnfm.placement.inventory import Host, WorkerSize
 from vnfm.placement.option import MIB, Option
-from vnfm.placement.types import Demand, Host, WorkerSize
+from vnfm.placement.request import Demand
 
 
 @dataclass(frozen=True, slots=True)

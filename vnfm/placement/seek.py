@@ -14,15 +14,16 @@ from vnfm.placement.desk import Desk
 from vnfm.placement.domains import Impossible
 from vnfm.placement.estate import Bools
 from vnfm.placement.fabric import FAR
+from vnfm.placement.inventory import HostKey
 from vnfm.placement.kinds import Kind
 from vnfm.placement.openings import OpenKind
 from vnfm.placement.placer import SMALL, THOROUGH, Effort
+from vnfm.placement.request import Demand, Link
+from vnfm.placement.request import RuleKind as AskedKind
+from vnfm.placement.request import Scope as AskedScope
 from vnfm.placement.statement import Chain, PathBound, Rule, RuleKind, Scope, VirtualLink, Vnf
 from vnfm.placement.statement import End as FixedEnd
 from vnfm.placement.task import Task
-from vnfm.placement.types import Demand, HostKey, Link
-from vnfm.placement.types import RuleKind as AskedKind
-from vnfm.placement.types import Scope as AskedScope
 
 TINY = 8  # nodes up to which nearly everything is looked at
 EVERYTHING = Effort((64, 400))

@@ -13,11 +13,13 @@ from vnfm.placement.book import Book
 from vnfm.placement.engine import place
 from vnfm.placement.estate import UNLIMITED
 from vnfm.placement.hindrances import kernels_open
+from vnfm.placement.inventory import HostKey
+from vnfm.placement.plan import Plan, Proof, Refusal
+from vnfm.placement.request import Request
 from vnfm.placement.seek import Sought, solve
 from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.statement import Cell, Chain, Instance, Licence, Link, Node, NodeKind, Realization, Scope, Vnf
 from vnfm.placement.task import task_of
-from vnfm.placement.types import HostKey, Plan, Proof, Refusal, Request
 
 NODES = 30  # up to which an exact model is solved in seconds
 VALUE = 1_000_000  # of the chain: more than all else that the model counts

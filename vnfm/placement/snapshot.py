@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from vnfm.model.placement import Runtime
 from vnfm.model.problem import problem
 from vnfm.model.resources import Licence, Reach
-from vnfm.placement.types import (
+from vnfm.placement.inventory import (
     Cell,
     FabricEdge,
     Host,

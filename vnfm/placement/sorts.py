@@ -9,7 +9,7 @@ from operator import attrgetter
 import numpy as np
 
 from vnfm.placement.estate import Ints
-from vnfm.placement.types import Host
+from vnfm.placement.inventory import Host
 
 # Room is the book's affair, places other than site and zone the network's; what is left counts.
 _ASIDE = frozenset(

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from vnfm.model.problem import problem
 from vnfm.placement.desk import Desk, Offers, desk_of, offers_of
 from vnfm.placement.openings import Opening
+from vnfm.placement.request import Demand, End, Link, Request
 from vnfm.placement.snapshot import Snapshot, cost_of
-from vnfm.placement.types import Demand, End, Link, Request
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from vnfm.model.placement import Runtime
 from vnfm.model.problem import problem
 from vnfm.placement.desk import Desk, desk_of
 from vnfm.placement.headroom import filling
+from vnfm.placement.inventory import FabricEdge, Host, HostKey
 from vnfm.placement.naming import host_named, machines_of, site_named, vim_named, zone_named
 from vnfm.placement.seek import way_between
 from vnfm.placement.snapshot import Kept, Snapshot
-from vnfm.placement.types import FabricEdge, Host, HostKey
 
 MOST_ADDED = 10_000
 

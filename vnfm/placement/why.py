@@ -10,14 +10,16 @@ from vnfm.placement.atlas import SCALE
 from vnfm.placement.choice import Choice, choice
 from vnfm.placement.estate import GRAIN
 from vnfm.placement.explain import word_of
+from vnfm.placement.inventory import Host
 from vnfm.placement.marks import CAUSES, CLOSED, FITS, Marked, Word
 from vnfm.placement.option import MIB
+from vnfm.placement.plan import Rejection, RunnerUp
+from vnfm.placement.request import Demand, RuleKind
 from vnfm.placement.rivals import Rival, Rivals
 from vnfm.placement.rules import TABLE, met_texts, refusal_text
 from vnfm.placement.score import WEIGHTS
 from vnfm.placement.seek import Sought
 from vnfm.placement.task import Task
-from vnfm.placement.types import Demand, Host, Rejection, RuleKind, RunnerUp
 
 FEW = 8  # hosts that are told one by one; of more, only the chosen one is, and the others are counted
 _ROWS = {row.name: row for row in TABLE}

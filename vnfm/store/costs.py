@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, case, select
 
 from vnfm.model.placement import Runtime
-from vnfm.placement.types import ObservedCost
+from vnfm.placement.inventory import ObservedCost
 from vnfm.store import tables as t
 from vnfm.store.group import tell
 from vnfm.store.prepared import write

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, select
 
 from vnfm.model.codec import decode
+from vnfm.placement.inventory import LinkReservation, ObservedCost, Reservation
 from vnfm.placement.snapshot import CostsSince, Since
-from vnfm.placement.types import LinkReservation, ObservedCost, Reservation
 from vnfm.store import tables as t
 from vnfm.store.costs import CostKey, CostsChanged, observed
 from vnfm.store.database import Database

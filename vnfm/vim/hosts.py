@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from vnfm.model.placement import Runtime
 from vnfm.model.resources import Licence, Reach
 from vnfm.pb.vim.v1 import vim_pb2 as pb
-from vnfm.placement.types import Cell, FabricEdge, Hardware, Host, RuntimeCost, WorkerSize, ZoneLatency
+from vnfm.placement.inventory import Cell, FabricEdge, Hardware, Host, RuntimeCost, WorkerSize, ZoneLatency
 from vnfm.vim.convert import ENCAP_IN, RUNTIME_IN
 
 MOST_WORKERS = 16  # of one size on one host that are looked at

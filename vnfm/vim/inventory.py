@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vnfm.model.resources import Licence, Reach
 from vnfm.pb.vim.v1 import vim_pb2 as pb
-from vnfm.placement.types import FabricEdge, Hardware, Host, ZoneLatency
+from vnfm.placement.inventory import FabricEdge, Hardware, Host, ZoneLatency
 from vnfm.vim.hosts import HostReader, fabric_in, latency_in, licence_in, reach_in
 from vnfm.vim.terms import Terms
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from vnfm.lcm.ports import JoinedInventory
 from vnfm.lcm.steps import Step
 from vnfm.model.problem import problem
-from vnfm.placement.types import Host
+from vnfm.placement.inventory import Host
 from vnfm.vim.client import VimClient
 from vnfm.vim.connection import VimConnection, VimSettings
 

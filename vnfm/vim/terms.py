@@ -19,7 +19,7 @@ from typing import Any
 
 from vnfm.model.problem import problem
 from vnfm.model.resources import Licence
-from vnfm.placement.types import Host
+from vnfm.placement.inventory import Host
 
 KEY = "operator"
 _PRICE = {"per_vcpu": {"type": "number", "minimum": 0}, "on_cost": {"type": "number", "minimum": 0}}

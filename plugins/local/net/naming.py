@@ -7,7 +7,6 @@ import re
 
 from plugins.local.net.errors import InvalidSpecError
 
-IFNAME_MAX = 15
 TABLE = "vnfm"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _IFNAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}")

@@ -8,7 +8,7 @@ from vnfm.api.inventories import InventoryView
 from vnfm.model.needs import Isolation
 from vnfm.model.placement import Runtime
 from vnfm.pb.vim.v1 import vim_pb2 as pb
-from vnfm.placement.types import Hardware, LinkReservation, ObservedCost, Reservation
+from vnfm.placement.inventory import Hardware, LinkReservation, ObservedCost, Reservation
 from vnfm.pluginkit.publish import chunks
 from vnfm.store.holdings import Holdings
 from vnfm.vim.inventory import InventoryStore

@@ -22,8 +22,8 @@ from vnfm.model.placement import Runtime
 from vnfm.model.realization import NOTHING_STANDS
 from vnfm.model.resources import SapSpec
 from vnfm.model.vnfd import Vnfd
+from vnfm.placement.inventory import Cell, FabricEdge, Host, RuntimeCost
 from vnfm.placement.snapshot import Snapshot
-from vnfm.placement.types import Cell, FabricEdge, Host, RuntimeCost
 from vnfm.placement.whatif import closed
 
 GIB = 1 << 30

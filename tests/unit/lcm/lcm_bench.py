@@ -19,7 +19,7 @@ from vnfm.model.lcm import LcmOperationState, LcmOperationType
 from vnfm.model.needs import Isolation
 from vnfm.model.placement import Runtime
 from vnfm.model.resources import LinkSpec
-from vnfm.placement.types import LinkReservation, Reservation
+from vnfm.placement.inventory import LinkReservation, Reservation
 from vnfm.store.blobs import BlobStore
 from vnfm.store.database import Database, sqlite_url
 from vnfm.store.journal import SqlJournal

@@ -14,8 +14,8 @@ from vnfm.model.placement import Runtime
 from vnfm.model.policies import InstantiationLevel
 from vnfm.model.vdu import Container, ImageFormat, SwImage, Vdu
 from vnfm.model.vnfd import Flavour, Vnfd
+from vnfm.placement.inventory import Cell, Host, RuntimeCost
 from vnfm.placement.snapshot import Snapshot
-from vnfm.placement.types import Cell, Host, RuntimeCost
 
 OPERATION = "11111111-1111-4111-8111-111111111111"
 IMAGE = SwImage("img", "1", ImageFormat.OCI_ARCHIVE, "Files/img.tar", "aa" * 32, 8)

@@ -27,8 +27,10 @@ from vnfm.model.realization import NOTHING_STANDS
 from vnfm.placement.amounts import amounts_of, cells_of, total
 from vnfm.placement.engine import place
 from vnfm.placement.headroom import FILLER
+from vnfm.placement.inventory import Cell, Reservation
+from vnfm.placement.plan import Plan
+from vnfm.placement.request import Request
 from vnfm.placement.snapshot import Snapshot
-from vnfm.placement.types import Cell, Plan, Request, Reservation
 from vnfm.placement.whatif import More, Supposition, closed, detached, supposed
 
 

@@ -15,8 +15,10 @@ from vnfm.model.needs import Isolation, Needs
 from vnfm.model.placement import Runtime
 from vnfm.model.problem import ProblemError
 from vnfm.model.resources import Encap, Reach
+from vnfm.placement.inventory import Cell, Host
+from vnfm.placement.plan import Refusal
+from vnfm.placement.request import Demand, End, Link, PathBound, Request
 from vnfm.placement.snapshot import Snapshot
-from vnfm.placement.types import Cell, Demand, End, Host, Link, PathBound, Refusal, Request
 
 GIB = 1 << 30
 

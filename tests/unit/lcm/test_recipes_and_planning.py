@@ -22,8 +22,8 @@ from vnfm.model.placement import Runtime
 from vnfm.model.problem import ProblemError
 from vnfm.model.resources import Owner, ResourceKind
 from vnfm.model.vdu import ImageFormat, SwImage
+from vnfm.placement.plan import Plan, Proof, Refusal
 from vnfm.placement.snapshot import Snapshot
-from vnfm.placement.types import Plan, Proof, Refusal
 from vnfm.vim.convert import compute_out, owner_out
 
 

@@ -10,8 +10,8 @@ from vnfm.lcm.grants.scenery import REST, Scenery
 from vnfm.lcm.ports import JoinedInventory
 from vnfm.model.needs import Isolation
 from vnfm.model.placement import Runtime
+from vnfm.placement.inventory import LinkReservation, ObservedCost, Reservation
 from vnfm.placement.snapshot import CostsSince, Since
-from vnfm.placement.types import LinkReservation, ObservedCost, Reservation
 
 
 @dataclass(frozen=True)

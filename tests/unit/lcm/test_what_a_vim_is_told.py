@@ -15,7 +15,7 @@ from vnfm.model.policies import AffinityRule, SecurityGroupRule
 from vnfm.model.vdu import ImageFormat, SwImage, Vdu
 from vnfm.model.vnfd import Flavour
 from vnfm.pb.vim.v1 import vim_pb2 as pb
-from vnfm.placement.types import Assignment, Plan
+from vnfm.placement.plan import Assignment, Plan
 from vnfm.vim.convert import port_out
 
 IMAGE = SwImage("i", "1", ImageFormat.QCOW2, "F/i", "aa")

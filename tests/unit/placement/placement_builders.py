@@ -10,23 +10,13 @@ from vnfm.model.needs import Isolation, Needs
 from vnfm.model.placement import Runtime
 from vnfm.placement.changes import Change
 from vnfm.placement.engine import place
+from vnfm.placement.inventory import Cell, Host, RuntimeCost
+from vnfm.placement.plan import Assignment, Plan, Refusal
 from vnfm.placement.refuse import refusal_and_change
+from vnfm.placement.request import Demand, End, Link, PathBound, Request
 from vnfm.placement.seek import solve
 from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.task import task_of
-from vnfm.placement.types import (
-    Assignment,
-    Cell,
-    Demand,
-    End,
-    Host,
-    Link,
-    PathBound,
-    Plan,
-    Refusal,
-    Request,
-    RuntimeCost,
-)
 
 GIB = 1 << 30
 MIB = 1 << 20

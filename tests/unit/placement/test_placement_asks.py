@@ -29,22 +29,10 @@ from vnfm.model.vdu import Container, ImageFormat, SwImage, Vdu
 from vnfm.placement.demand import demand_of
 from vnfm.placement.engine import place
 from vnfm.placement.explain import explain
+from vnfm.placement.inventory import ObservedCost, RuntimeCost, WorkerSize
+from vnfm.placement.plan import OpenedWorker, Plan, Price, Proof, Refusal
+from vnfm.placement.request import Demand, End, Rule, RuleKind, Scope
 from vnfm.placement.snapshot import Snapshot
-from vnfm.placement.types import (
-    Demand,
-    End,
-    ObservedCost,
-    OpenedWorker,
-    Plan,
-    Price,
-    Proof,
-    Refusal,
-    Rule,
-    RuleKind,
-    RuntimeCost,
-    Scope,
-    WorkerSize,
-)
 
 CONTAINERS = frozenset({Runtime.CONTAINER, Runtime.KATA})
 FW = demand("fw", artefacts=CONTAINERS)

@@ -29,23 +29,10 @@ from placement_builders import (
 from vnfm.model.problem import ProblemError
 from vnfm.placement.engine import place
 from vnfm.placement.explain import explain
+from vnfm.placement.inventory import Cell, FabricEdge, ZoneLatency
+from vnfm.placement.plan import Plan, Proof, Refusal
+from vnfm.placement.request import Demand, End, Link, PathBound, Request, Rule, RuleKind, Scope
 from vnfm.placement.snapshot import Snapshot
-from vnfm.placement.types import (
-    Cell,
-    Demand,
-    End,
-    FabricEdge,
-    Link,
-    PathBound,
-    Plan,
-    Proof,
-    Refusal,
-    Request,
-    Rule,
-    RuleKind,
-    Scope,
-    ZoneLatency,
-)
 
 CONTAINERS = frozenset({Runtime.CONTAINER, Runtime.KATA})
 FW = demand("fw", artefacts=CONTAINERS, isolation=Isolation.TENANT, max_hop_us=100)

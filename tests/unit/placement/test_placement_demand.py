@@ -11,7 +11,7 @@ from vnfm.model.policies import AffinityRule
 from vnfm.model.problem import ProblemError
 from vnfm.model.vdu import Container, ImageFormat, SwImage, Vdu
 from vnfm.placement.demand import artefacts_of, demand_of, is_wish, rule_of_chain, rule_of_vnfd
-from vnfm.placement.types import RuleKind, Scope
+from vnfm.placement.request import RuleKind, Scope
 
 MIB = 1 << 20
 

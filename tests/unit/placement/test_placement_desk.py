@@ -12,18 +12,10 @@ from placement_builders import ALL, GIB, MIB, Isolation, Runtime, chain, cloud, 
 
 from vnfm.placement.desk import desk_of
 from vnfm.placement.engine import place
+from vnfm.placement.inventory import Cell, FabricEdge, LinkReservation, ObservedCost, Reservation, ZoneLatency
+from vnfm.placement.plan import Plan
+from vnfm.placement.request import End, Link
 from vnfm.placement.snapshot import Since, Snapshot
-from vnfm.placement.types import (
-    Cell,
-    End,
-    FabricEdge,
-    Link,
-    LinkReservation,
-    ObservedCost,
-    Plan,
-    Reservation,
-    ZoneLatency,
-)
 
 RICH = tuple(Cell(8_000, 16 * GIB, hugepage_bytes=GIB, vfs=4) for _ in range(2))
 EDGES = (

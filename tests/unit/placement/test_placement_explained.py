@@ -33,25 +33,13 @@ from vnfm.placement.book import NOTHING, Book
 from vnfm.placement.engine import place
 from vnfm.placement.estate import build_estate
 from vnfm.placement.explain import explain
+from vnfm.placement.inventory import Cell, FabricEdge, ObservedCost, Reservation
 from vnfm.placement.placer import Placer
+from vnfm.placement.plan import Plan, Proof, Refusal
+from vnfm.placement.request import Demand, Link, Request, Rule, RuleKind, Scope
 from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.sorts import Sorts
 from vnfm.placement.statement_io import parse_chain, parse_instance
-from vnfm.placement.types import (
-    Cell,
-    Demand,
-    FabricEdge,
-    Link,
-    ObservedCost,
-    Plan,
-    Proof,
-    Refusal,
-    Request,
-    Reservation,
-    Rule,
-    RuleKind,
-    Scope,
-)
 
 ordinary = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 CONTAINERS = frozenset({Runtime.CONTAINER, Runtime.KATA})

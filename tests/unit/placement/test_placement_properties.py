@@ -12,26 +12,10 @@ from placement_builders import ALL, COSTS, GIB, MIB, Isolation, Runtime, host, r
 
 from vnfm.model.needs import Needs
 from vnfm.placement.engine import place
+from vnfm.placement.inventory import Cell, Host, Reservation, ZoneLatency
+from vnfm.placement.plan import Assignment, Plan, PlannedEnd, PlannedLink, Refusal
+from vnfm.placement.request import Demand, End, Link, PathBound, Request, Rule, RuleKind, Scope
 from vnfm.placement.snapshot import Snapshot
-from vnfm.placement.types import (
-    Assignment,
-    Cell,
-    Demand,
-    End,
-    Host,
-    Link,
-    PathBound,
-    Plan,
-    PlannedEnd,
-    PlannedLink,
-    Refusal,
-    Request,
-    Reservation,
-    Rule,
-    RuleKind,
-    Scope,
-    ZoneLatency,
-)
 
 ordinary = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 GIVES = {Runtime.CONTAINER: 1, Runtime.KATA: 3, Runtime.VM: 4}

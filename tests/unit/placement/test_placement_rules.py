@@ -23,8 +23,8 @@ from placement_builders import (
     worker,
 )
 
+from vnfm.placement.inventory import Cell, Hardware, ObservedCost, Reservation, RuntimeCost
 from vnfm.placement.rules import TABLE
-from vnfm.placement.types import Cell, Hardware, ObservedCost, Reservation, RuntimeCost
 
 CONTAINERS = frozenset({Runtime.CONTAINER, Runtime.KATA})
 

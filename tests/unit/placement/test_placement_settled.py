@@ -7,9 +7,10 @@ import sys
 import pytest
 from placement_builders import ALL, GIB, Isolation, Runtime, cloud, demand, host, refused, request
 
+from vnfm.placement.plan import Plan, Proof, Refusal
+from vnfm.placement.request import Request, Rule, RuleKind, Scope
 from vnfm.placement.settle import settled
 from vnfm.placement.snapshot import Snapshot
-from vnfm.placement.types import Plan, Proof, Refusal, Request, Rule, RuleKind, Scope
 
 HOSTS = 10
 SECONDS = 60.0  # at most; what is small takes one or two

@@ -10,12 +10,13 @@ from placement_builders import ALL, GIB, Isolation, Runtime, chain, cloud, deman
 
 from vnfm.placement import why as told
 from vnfm.placement.choice import choices
+from vnfm.placement.inventory import Cell
 from vnfm.placement.marks import CLOSED, FITS, ROOM, Marked
+from vnfm.placement.request import Demand, Request, Rule, RuleKind, Scope
 from vnfm.placement.seek import solve
 from vnfm.placement.snapshot import Snapshot
 from vnfm.placement.tallies import Tally
 from vnfm.placement.task import task_of
-from vnfm.placement.types import Cell, Demand, Request, Rule, RuleKind, Scope
 
 
 def hosts_of_all_kinds() -> Snapshot:

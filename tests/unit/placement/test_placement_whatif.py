@@ -11,9 +11,11 @@ from vnfm.model.placement import Runtime
 from vnfm.model.problem import ProblemError
 from vnfm.placement.engine import place
 from vnfm.placement.headroom import filling, headroom, used_by_others
+from vnfm.placement.inventory import Cell, FabricEdge, Host, Reservation
 from vnfm.placement.naming import host_named
+from vnfm.placement.plan import Plan, Refusal
+from vnfm.placement.request import Demand, Request
 from vnfm.placement.snapshot import Snapshot
-from vnfm.placement.types import Cell, Demand, FabricEdge, Host, Plan, Refusal, Request, Reservation
 from vnfm.placement.whatif import More, Supposition, only, supposed
 
 GIB = 1 << 30

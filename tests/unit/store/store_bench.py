@@ -20,7 +20,7 @@ from vnfm.model.needs import Isolation
 from vnfm.model.placement import Runtime
 from vnfm.model.resources import LinkSpec
 from vnfm.model.vnfd import Flavour, Vnfd
-from vnfm.placement.types import Reservation
+from vnfm.placement.inventory import Reservation
 from vnfm.store import tables as t
 from vnfm.store.database import Database, sqlite_url
 from vnfm.store.journal import SqlJournal

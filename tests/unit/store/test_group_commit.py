@@ -23,7 +23,7 @@ from vnfm.lcm.operation import Design, Operation
 from vnfm.model.needs import Isolation
 from vnfm.model.placement import Runtime
 from vnfm.model.problem import ProblemError, problem
-from vnfm.placement.types import Reservation
+from vnfm.placement.inventory import Reservation
 from vnfm.store import costs
 from vnfm.store import tables as t
 from vnfm.store.group import tell

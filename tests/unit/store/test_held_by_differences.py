@@ -11,7 +11,7 @@ from store_bench import Bench, played
 from vnfm.lcm.operation import Design
 from vnfm.model.needs import Isolation
 from vnfm.model.placement import Runtime
-from vnfm.placement.types import LinkReservation, Reservation
+from vnfm.placement.inventory import LinkReservation, Reservation
 from vnfm.store.costs import Start, observe
 from vnfm.store.group import tell
 from vnfm.store.holdings import Freed, HeldNow, Holdings

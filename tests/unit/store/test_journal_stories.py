@@ -125,7 +125,7 @@ def _design(fresh: Operation, like: Operation) -> Any:
     from vnfm.lcm.operation import Design
     from vnfm.model.needs import Isolation
     from vnfm.model.placement import Runtime
-    from vnfm.placement.types import Reservation
+    from vnfm.placement.inventory import Reservation
 
     (step,) = like.steps
     assert step.link

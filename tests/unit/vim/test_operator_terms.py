@@ -8,7 +8,7 @@ import pytest
 
 from vnfm.model.problem import ProblemError
 from vnfm.model.resources import Licence
-from vnfm.placement.types import Host
+from vnfm.placement.inventory import Host
 from vnfm.vim.terms import Terms, terms_of
 
 TOLD = (

@@ -14,9 +14,11 @@ from vnfm.lcm.realizing import expected
 from vnfm.model.placement import Runtime
 from vnfm.model.problem import ProblemError
 from vnfm.model.resources import Reach
+from vnfm.placement.inventory import HostKey
+from vnfm.placement.plan import Assignment, Plan, Proof
+from vnfm.placement.request import End
 from vnfm.placement.score import WEIGHTS
 from vnfm.placement.snapshot import Snapshot, cost_of
-from vnfm.placement.types import Assignment, End, HostKey, Plan, Proof
 from vnfm.placement.whatif import Ways
 
 UNBOUNDED_US = 1_000_000_000

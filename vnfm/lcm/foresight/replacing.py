@@ -13,9 +13,9 @@ from vnfm.model.change import Place
 from vnfm.model.placement import Runtime
 from vnfm.model.problem import problem
 from vnfm.model.realization import VnfcThere
+from vnfm.placement.inventory import HostKey
 from vnfm.placement.naming import host_named
 from vnfm.placement.snapshot import Snapshot
-from vnfm.placement.types import HostKey
 from vnfm.placement.whatif import closed, detached, only
 
 MOST_WAYS = 27

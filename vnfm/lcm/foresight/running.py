@@ -15,7 +15,7 @@ from vnfm.lcm.recipes.computes import Lane
 from vnfm.lcm.shapes import PackageFacts, graph_of, held_to, lanes_of, paths_of
 from vnfm.model.lcm import VnfInstance
 from vnfm.model.realization import Realization, VnfcThere
-from vnfm.placement.types import HostKey
+from vnfm.placement.inventory import HostKey
 
 NOBODYS = UUID("5f0e2c52-6b0b-4d52-9a0e-2a2f3f0f7c11")
 

@@ -32,8 +32,9 @@ from vnfm.lcm.planning import kept_together, lane_demands, plan_chain
 from vnfm.model.chain import ChainVnf
 from vnfm.model.problem import ProblemError
 from vnfm.placement.demand import rule_of_vnfd
+from vnfm.placement.plan import Assignment, Plan, Refusal
+from vnfm.placement.request import Request
 from vnfm.placement.snapshot import Snapshot
-from vnfm.placement.types import Assignment, Plan, Refusal, Request
 from vnfm.placement.whatif import Supposed
 
 

@@ -12,8 +12,8 @@ from vnfm.lcm.foresight.running import Running
 from vnfm.lcm.foresight.supposing import Fate, Outcome, Outlook
 from vnfm.lcm.foresight.tidying import Improvement, Tidied
 from vnfm.placement.headroom import Headroom, headroom
+from vnfm.placement.inventory import HostKey
 from vnfm.placement.snapshot import Snapshot
-from vnfm.placement.types import HostKey
 from vnfm.placement.whatif import Supposed, Supposition
 
 Document = dict[str, Any]

@@ -15,8 +15,8 @@ from vnfm.lcm.foresight.running import Running
 from vnfm.lcm.foresight.saying import Say, no_word
 from vnfm.model.problem import ProblemError
 from vnfm.placement.headroom import filling, used_by_others
+from vnfm.placement.inventory import HostKey
 from vnfm.placement.snapshot import Snapshot
-from vnfm.placement.types import HostKey
 from vnfm.placement.whatif import only
 
 TRIES = 100

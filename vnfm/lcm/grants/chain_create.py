@@ -14,7 +14,7 @@ from vnfm.lcm.recipes.chain_create import ChainFacts, chain_create
 from vnfm.lcm.scaling import initial_level
 from vnfm.lcm.told import created_body
 from vnfm.model.chain import ServiceChain
-from vnfm.placement.types import Refusal
+from vnfm.placement.plan import Refusal
 
 
 async def planned(

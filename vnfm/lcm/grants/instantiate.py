@@ -18,7 +18,8 @@ from vnfm.model.chain import ChainVnf
 from vnfm.model.problem import problem
 from vnfm.model.vnfd import Flavour
 from vnfm.placement.demand import rule_of_vnfd
-from vnfm.placement.types import Refusal, Request
+from vnfm.placement.plan import Refusal
+from vnfm.placement.request import Request
 
 
 async def grant(world: World, operation: Operation) -> Design:

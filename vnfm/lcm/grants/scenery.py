@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Protocol
 
 from vnfm.lcm.ports import JoinedInventory
+from vnfm.placement.inventory import LinkReservation, ObservedCost, Reservation
 from vnfm.placement.snapshot import CostsSince, Since, Snapshot, cost_of
-from vnfm.placement.types import LinkReservation, ObservedCost, Reservation
 
 REST = 20  # costs are taken in anew after so many times what that took last time: at most a twentieth of the time
 NEARLY = 10  # one part in so many: what differs less is as good as equal

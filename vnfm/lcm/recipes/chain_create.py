@@ -21,7 +21,7 @@ from vnfm.model.chain import ServiceChain
 from vnfm.model.connectivity import Cpd
 from vnfm.model.placement import Runtime
 from vnfm.model.resources import HopSpec, LinkMember, LinkSpec, PathSpec, PortSpec, Route, SapSpec, Segment
-from vnfm.placement.types import Assignment, Plan, PlannedEnd
+from vnfm.placement.plan import Assignment, Plan, PlannedEnd
 
 MTU_BYTES = 1500
 PROBE_PACKETS = 5

@@ -40,7 +40,7 @@ from vnfm.model.placement import Runtime
 from vnfm.model.problem import problem
 from vnfm.model.realization import LinkThere, Realization, VnfcThere
 from vnfm.model.resources import HopSpec, PathSpec, PortSpec, ResourceKind
-from vnfm.placement.types import Plan
+from vnfm.placement.plan import Plan
 
 KeyedPort = tuple[PortSpec, str]  # with the key of the step that makes its link, or empty
 

@@ -18,7 +18,7 @@ from vnfm.model.problem import problem
 from vnfm.model.resources import ComputeSpec, ContainerSpec, DiskSpec, LinkMember, LinkSpec, PortSpec, WorkerSpec
 from vnfm.model.vdu import Container, SwImage, Vdu
 from vnfm.model.vnfd import Flavour
-from vnfm.placement.types import Assignment, Plan
+from vnfm.placement.plan import Assignment, Plan
 
 INTERNAL_POOL = "100.127.0.0/16"
 MTU_BYTES = 1500

@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable
 
 from vnfm.lcm.recipes.computes import Lane
 from vnfm.lcm.steps import ImageRef, Step, StepKind
-from vnfm.placement.types import Plan
+from vnfm.placement.plan import Plan
 
 
 def image_steps(
